@@ -1,0 +1,1 @@
+"""Use cases, one function per PS3.18 transaction. No HTTP, no SQL."""

@@ -1,0 +1,1 @@
+"""What the standard says, as pure functions: no HTTP, SQL, sockets or settings."""

@@ -1,0 +1,43 @@
+"""The limits of what is taken in. Bytes from outside are hostile; nothing is unbounded."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """One bound per danger; each is a setting `FILEROOM_LIMITS__…` with this default."""
+
+    header_bytes: int = 64 * 2**20
+    """All that a scan may hold of one Instance: every value but bulk values."""
+    elements: int = 1_000_000
+    """Data Elements of one Instance, nested ones included."""
+    nesting_depth: int = 32
+    """Sequences within Sequences."""
+    inline_bytes: int = 4096
+    """A binary value up to this size stands in the Metadata; a longer one is Bulk Data."""
+    text_bytes: int = 2**20
+    """A text value longer than this is refused."""
+    inflated_bytes: int = 4 * 2**30
+    """A deflated data set, inflated."""
+    inflate_ratio: int = 200
+    """How many times its size a deflated data set may grow (beyond the first 64 MiB)."""
+    fragments: int = 5_000_000
+    """Items of encapsulated Pixel Data."""
+    decoded_bytes: int = 2 * 2**30
+    """One frame, decoded."""
+    parts: int = 100_000
+    """Parts of one Store request."""
+    part_header_bytes: int = 16 * 2**10
+    """Header fields of one part."""
+    part_bytes: int = 64 * 2**30
+    """One part of a Store request."""
+    request_bytes: int = 1024 * 2**30
+    """The body of one Store request."""
+    memory_part_bytes: int = 4 * 2**20
+    """A part up to this size stays in memory; a longer one goes to a staging file."""
+    body_seconds: int = 60
+    """How long a client may send nothing in the middle of a body."""
+    search_results: int = 5_000
+    """Matches in one Search answer when the client names no limit, and the most it may ask for."""
+    counted_matches: int = 10_000
+    """How far the remaining matches of a Search are counted."""

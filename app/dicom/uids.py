@@ -1,0 +1,60 @@
+"""UIDs (PS3.5 §9.1) and references to Studies, Series and Instances by them."""
+
+import re
+from dataclasses import dataclass
+
+from app.errors import InvalidUID
+
+_UID = re.compile(r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*", re.ASCII)
+_SAFE = re.compile(r"[0-9.]{1,64}", re.ASCII)
+
+
+def is_uid(text: str) -> bool:
+    """Say whether `text` is a UID: 1 to 64 characters, numeric components, no leading zeros.
+
+    Source: PS3.5 §9.1
+    """
+    return len(text) <= 64 and _UID.fullmatch(text) is not None
+
+
+def check_uid(text: str) -> str:
+    """Return `text` if it can name something stored here: 1 to 64 digits and dots.
+
+    Components with leading zeros are let through: real modalities write them (S-33), and they are
+    harmless in keys.
+
+    Raises:
+        InvalidUID: other characters, empty, or longer than 64.
+
+    Source: PS3.5 §9.1
+    """
+    if _SAFE.fullmatch(text) is None or set(text) == {"."}:
+        raise InvalidUID(f"{text[:80]!r} is not a UID: up to 64 digits and dots were expected")
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRef:
+    """Names a Study."""
+
+    study: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesRef:
+    """Names a Series of a Study."""
+
+    study: str
+    series: str
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceRef:
+    """Names an Instance of a Series of a Study."""
+
+    study: str
+    series: str
+    instance: str
+
+
+Ref = StudyRef | SeriesRef | InstanceRef

@@ -1,0 +1,101 @@
+"""Errors in words; what a status code or a DIMSE status is, each protocol says in its own table.
+
+    ArchiveError
+    ├── Unauthenticated, Forbidden
+    ├── NotFound              no such resource, or none this caller may see
+    ├── Gone                  known to be deleted, and the caller could see it
+    ├── Conflict              the state does not allow it
+    ├── InvalidRequest        InvalidUID, InvalidQuery, InvalidMultipart
+    ├── NotAcceptable         no media type or transfer syntax that the caller accepts
+    ├── UnsupportedMediaType, TooLarge, TooMany
+    ├── StorageFull           A7xx
+    ├── InvalidDataset        carries a Failure Reason (0008,1197)
+    └── Unavailable           index, object store or worker does not answer
+
+Messages are for the caller: plain words that say what was expected. They carry UIDs, never names
+or other patient data, and no path, SQL or stack.
+"""
+
+from collections.abc import Sequence
+
+
+class ArchiveError(Exception):
+    """Base of all errors that are raised in words."""
+
+
+class Unauthenticated(ArchiveError):
+    """Nobody that this server knows is asking."""
+
+
+class Forbidden(ArchiveError):
+    """The caller is known and may not do this."""
+
+
+class NotFound(ArchiveError):
+    """No such resource, or none that this caller may see."""
+
+    def __init__(self, level: str, uid: str) -> None:
+        super().__init__(f"{level} {uid} not found")
+
+
+class Gone(ArchiveError):
+    """The resource is known to be deleted, and the caller could see it."""
+
+    def __init__(self, level: str, uid: str) -> None:
+        super().__init__(f"{level} {uid} was deleted")
+
+
+class Conflict(ArchiveError):
+    """The present state does not allow it."""
+
+
+class InvalidRequest(ArchiveError):
+    """The request cannot be understood as it stands."""
+
+
+class InvalidUID(InvalidRequest):
+    """Not a UID of PS3.5 §9.1."""
+
+
+class InvalidQuery(InvalidRequest):
+    """A query parameter is malformed."""
+
+
+class InvalidMultipart(InvalidRequest):
+    """The body is not the multipart that its Content-Type promises."""
+
+
+class NotAcceptable(ArchiveError):
+    """Nothing that the caller accepts can be made; `offered` lists what could."""
+
+    def __init__(self, message: str, offered: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.offered = tuple(offered)
+
+
+class UnsupportedMediaType(ArchiveError):
+    """The body's media type is not understood here."""
+
+
+class TooLarge(ArchiveError):
+    """A request or its answer is over a limit."""
+
+
+class TooMany(ArchiveError):
+    """The caller asks too often or for too many at once."""
+
+
+class StorageFull(ArchiveError):
+    """No room for the bytes; nothing was kept."""
+
+
+class Unavailable(ArchiveError):
+    """The index, the object store or a worker does not answer; asking again later may help."""
+
+
+class InvalidDataset(ArchiveError):
+    """An Instance cannot be kept. `reason` is the Failure Reason (0008,1197), PS3.18 Annex I."""
+
+    def __init__(self, message: str, reason: int = 0xC000) -> None:
+        super().__init__(message)
+        self.reason = reason

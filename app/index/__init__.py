@@ -1,0 +1,1 @@
+"""The PostgreSQL index; the only package that speaks SQL."""

@@ -1,0 +1,1 @@
+"""The bytes: staging and object stores."""

@@ -1,0 +1,58 @@
+"""What an object store has to do, and how keys are made.
+
+An object is never adopted, overwritten or reused: every attempt to store has a key of its own.
+"""
+
+import hashlib
+from collections.abc import AsyncIterator, Iterable
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from app.objects.staging import Staged
+
+
+class ObjectStore(Protocol):
+    """Bytes by key. Its contract is the suite `tests/objects/`, run on every store.
+
+    All but `put` and `settle` raise `NotFound` for an absent key; each raises `Unavailable` when
+    the store does not answer, `put` and `settle` also `StorageFull`.
+    """
+
+    async def put(self, key: str, staged: "Staged") -> None:
+        """Write the staged bytes to a key that does not exist yet; they are durable on return.
+
+        The key's own name is durable only after `settle`. A failed put leaves nothing behind.
+        """
+        ...
+
+    async def settle(self, keys: Iterable[str]) -> None:
+        """Make the names of objects that were put durable (a directory's fsync; else nothing)."""
+        ...
+
+    async def read(self, key: str, offset: int, length: int) -> bytes:
+        """Return exactly `length` bytes from `offset`; a short object is `Unavailable`."""
+        ...
+
+    async def stream(
+        self, key: str, offset: int = 0, length: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """Look the object up, then return an iterator over its bytes in chunks of up to 1 MiB."""
+        ...
+
+    async def size(self, key: str) -> int:
+        """Return the object's size in bytes."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Remove the object; absent already is success."""
+        ...
+
+    def keys(self, prefix: str) -> AsyncIterator[str]:
+        """Iterate over the keys that begin with `prefix`, in no particular order."""
+        ...
+
+
+def object_key(tenant_id: int, study: str, series: str, instance: str, attempt: str) -> str:
+    """Return the key of one attempt (a ULID) to store an Instance."""
+    spread = hashlib.sha256(study.encode()).hexdigest()
+    return f"t/{tenant_id}/{spread[:2]}/{spread[2:4]}/{study}/{series}/{instance}.{attempt}.dcm"
