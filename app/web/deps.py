@@ -1,0 +1,52 @@
+"""What routes ask for: the archive, who asks, the base of URLs, and what a path names."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from app.archive.context import Archive
+from app.dicom.uids import InstanceRef, SeriesRef, StudyRef, check_uid
+from app.mime.media_types import Form
+from app.rights import Principal
+from app.web.accept import wanted_forms
+
+
+async def _archive(request: Request) -> Archive:
+    archive: Archive = request.app.state.archive
+    return archive
+
+
+async def _principal(request: Request) -> Principal:
+    principal: Principal = request.app.state.identity.principal(request.scope)
+    return principal
+
+
+async def _base_url(request: Request) -> str:
+    base: str = request.app.state.base_url
+    return base
+
+
+async def _wanted(request: Request) -> tuple[Form, ...]:
+    return wanted_forms(request)
+
+
+async def _study(study: str) -> StudyRef:
+    return StudyRef(check_uid(study))
+
+
+async def _series(study: str, series: str) -> SeriesRef:
+    return SeriesRef(check_uid(study), check_uid(series))
+
+
+async def _instance(study: str, series: str, instance: str) -> InstanceRef:
+    return InstanceRef(check_uid(study), check_uid(series), check_uid(instance))
+
+
+ArchiveDep = Annotated[Archive, Depends(_archive)]
+PrincipalDep = Annotated[Principal, Depends(_principal)]
+BaseUrlDep = Annotated[str, Depends(_base_url)]
+"""The DICOMweb base, absolute and without a slash at its end; never made from `Host`."""
+WantedDep = Annotated[tuple[Form, ...], Depends(_wanted)]
+StudyPath = Annotated[StudyRef, Depends(_study)]
+SeriesPath = Annotated[SeriesRef, Depends(_series)]
+InstancePath = Annotated[InstanceRef, Depends(_instance)]

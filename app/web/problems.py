@@ -1,0 +1,95 @@
+"""The table from an error to an HTTP status, and problem documents (RFC 9457).
+
+A 5xx says nothing but a request id; the log has the rest. Only words from `app.errors` reach a
+caller: anything else that is raised is a fault of ours and becomes 500.
+"""
+
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from app import errors
+from app.errors import ArchiveError
+
+STATUS: dict[type[ArchiveError], HTTPStatus] = {
+    errors.Unauthenticated: HTTPStatus.UNAUTHORIZED,
+    errors.Forbidden: HTTPStatus.FORBIDDEN,
+    errors.NotFound: HTTPStatus.NOT_FOUND,
+    errors.Gone: HTTPStatus.GONE,
+    errors.Conflict: HTTPStatus.CONFLICT,
+    errors.InvalidRequest: HTTPStatus.BAD_REQUEST,
+    errors.InvalidUID: HTTPStatus.BAD_REQUEST,
+    errors.InvalidQuery: HTTPStatus.BAD_REQUEST,
+    errors.InvalidMultipart: HTTPStatus.BAD_REQUEST,
+    errors.NotAcceptable: HTTPStatus.NOT_ACCEPTABLE,
+    errors.UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.TooMany: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.StorageFull: HTTPStatus.INSUFFICIENT_STORAGE,
+    errors.InvalidDataset: HTTPStatus.CONFLICT,
+    errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+_RETRY_AFTER = {HTTPStatus.SERVICE_UNAVAILABLE: "5", HTTPStatus.TOO_MANY_REQUESTS: "5"}
+
+log = structlog.get_logger()
+
+
+def problem(
+    status: HTTPStatus, detail: str, headers: dict[str, str] | None = None, **members: Any
+) -> Response:
+    """Return a problem document; `detail` is for the caller."""
+    body = {"title": status.phrase, "status": int(status), "detail": detail, **members}
+    return Response(
+        orjson.dumps(body),
+        status,
+        headers={"X-Content-Type-Options": "nosniff", **(headers or {})},
+        media_type="application/problem+json",
+    )
+
+
+def problem_of(error: ArchiveError) -> Response:
+    """Return the problem document of one of our errors."""
+    status = STATUS[type(error)]
+    headers = {"Retry-After": _RETRY_AFTER[status]} if status in _RETRY_AFTER else {}
+    if status is HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = 'Bearer realm="fileroom"'
+    offered = {"offered": error.offered} if isinstance(error, errors.NotAcceptable) else {}
+    return problem(status, str(error), headers, **offered)
+
+
+def fault(request_id: str) -> Response:
+    """Return the problem document of a fault of ours: a request id and nothing else."""
+    return problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "The server failed. Its log has the reason under this request id.",
+        request_id=request_id,
+    )
+
+
+async def _archive_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ArchiveError)  # noqa: S101 - registered for it alone
+    return problem_of(error)
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it alone
+    status = HTTPStatus(error.status_code)
+    return problem(status, str(error.detail), dict(error.headers or {}))
+
+
+async def _validation_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it alone
+    where = "; ".join(f"{item['loc'][-1]}: {item['msg']}" for item in error.errors())
+    return problem(HTTPStatus.BAD_REQUEST, where)
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Make every error that leaves a route a problem document."""
+    app.add_exception_handler(ArchiveError, _archive_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
