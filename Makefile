@@ -1,0 +1,58 @@
+# Everything a developer or CI does. `make run` needs Python 3.11 or later with venv, nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+PYTEST := $(BIN)/coverage run -m pytest -n 2 $(if $(CI),-p tests.ci_plugin)
+.DEFAULT_GOAL := help
+.PHONY: help install run test test-all check fix bench openapi lock clean
+
+help: ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+install: .venv/run.stamp ## make .venv with what the server needs
+run: .venv/run.stamp ## start the archive (ARGS="--port 9000 --data-dir elsewhere")
+	@exec $(BIN)/fileroom serve $(ARGS)
+test: .venv/dev.stamp ## the default tests, with coverage (ARGS="-k name")
+	$(BIN)/coverage erase
+	$(PYTEST) $(ARGS)
+	$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=0
+test-all: .venv/dev.stamp ## every test, slow ones too; fails under 95 % coverage (app/dicom: 100 %)
+	$(BIN)/coverage erase
+	$(PYTEST) -m '' $(ARGS)
+	$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=95
+	$(BIN)/coverage report --include='app/dicom/*' --fail-under=100
+check: .venv/dev.stamp ## lint, format, types, import directions, lock and contract are current
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	rm -rf .venv/check && cp -r requirements .venv/check && $(MAKE) -s lock TO=.venv/check
+	diff -r requirements .venv/check
+	$(BIN)/fileroom openapi | diff openapi.yaml -
+fix: .venv/dev.stamp ## mend what can be mended without thought
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+bench: .venv/dev.stamp ## measure beside another archive, into docs/benchmarks.md
+	$(BIN)/python -m benchmarks $(ARGS)
+openapi: .venv/run.stamp ## write the HTTP contract, openapi.yaml
+	$(BIN)/fileroom openapi > openapi.yaml.new && mv openapi.yaml.new openapi.yaml
+lock: TO ?= requirements
+lock: .venv/install.stamp ## pin what pyproject.toml asks for, with hashes (ARGS=--upgrade)
+	$(COMPILE) $(ARGS) --group install -o $(TO)/install.txt
+	$(COMPILE) $(ARGS) pyproject.toml -o $(TO)/run.txt
+	$(COMPILE) $(ARGS) pyproject.toml --extra dev -c $(TO)/run.txt -c $(TO)/install.txt -o $(TO)/dev.txt
+clean: ## remove what was built or measured; ./data stays
+	rm -rf .venv dist htmlcov .coverage* .*_cache .hypothesis
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
+
+.venv/install.stamp: requirements/install.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed: make PYTHON=python3.12 …" if sys.version_info < (3, 11) else 0)'
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
+	touch $@
+.venv/run.stamp: .venv/install.stamp requirements/run.txt pyproject.toml
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --require-hashes -r requirements/run.txt
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --no-deps --no-build-isolation -e .
+	touch $@
+.venv/dev.stamp: .venv/run.stamp requirements/dev.txt
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --require-hashes -r requirements/dev.txt
+	touch $@
