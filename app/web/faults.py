@@ -1,0 +1,52 @@
+"""The outermost plumbing: a request id, and a clean end for what we did not foresee."""
+
+import secrets
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import structlog
+
+from app.errors import ArchiveError
+from app.web.problems import fault, problem_of
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+log = structlog.get_logger()
+
+
+class Faults:
+    """Answers a fault with 500 and a request id, and logs it under that id.
+
+    A fault after the first byte aborts the connection instead: a body that ends cleanly always is
+    complete. Paths are logged, query strings never (they carry names).
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, sending)
+        except Exception as error:
+            request_id = secrets.token_hex(8)
+            if begun or not isinstance(error, ArchiveError):
+                log.exception("request failed", request_id=request_id, path=scope["path"])
+            if begun:
+                raise
+            response = problem_of(error) if isinstance(error, ArchiveError) else fault(request_id)
+            await response(scope, receive, send)
