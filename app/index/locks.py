@@ -1,0 +1,71 @@
+"""Locks on files, which the kernel lets go of when their holder ends, however it ends."""
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+
+
+class FileLock:
+    """An exclusive lock. The file says who holds it and stays behind, which means nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+
+    def acquire(self, note: str = "") -> bool:
+        """Take the lock if it is free and write `note` and our process id into the file."""
+        if self._descriptor is not None:
+            return True
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(self.path, flags, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return False
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n{note}\n".encode(), 0)
+        self._descriptor = descriptor
+        return True
+
+    def release(self) -> None:
+        """Let go of the lock; a child that inherited it keeps it."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def fileno(self) -> int:
+        """Return the descriptor that holds the lock, for a child to inherit."""
+        if self._descriptor is None:
+            raise RuntimeError(f"{self.path.name} is not held")
+        return self._descriptor
+
+    def holder(self) -> tuple[int, str] | None:
+        """Return process id and note of who holds the lock, None if nobody does."""
+        if self._descriptor is not None:
+            return os.getpid(), ""
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            lines = os.read(descriptor, 1000).decode(errors="replace").splitlines()
+            return (int(lines[0]) if lines and lines[0].isdecimal() else 0), "".join(lines[1:2])
+        else:
+            return None
+        finally:
+            os.close(descriptor)
+
+    def __enter__(self) -> "FileLock":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
