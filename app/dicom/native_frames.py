@@ -1,4 +1,4 @@
-"""Frames that are not one plain range of little-endian bytes: bits, big endian, several fragments."""
+"""Frames that are no plain range of little-endian bytes: bits, big endian, several fragments."""
 
 import struct
 

@@ -8,11 +8,11 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_TYPE = re.compile(rf"\s*({_TOKEN})/({_TOKEN})\s*")
+_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_TYPE = re.compile(rf"\s*({_NAME})/({_NAME})\s*")
 # a value without quotes may hold a slash: type=application/dicom is what viewers send
 _PARAMETER = re.compile(
-    rf";\s*({_TOKEN})\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([!#$%&'*+.^_`|~0-9A-Za-z/-]*))\s*|;\s*"
+    rf";\s*({_NAME})\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([!#$%&'*+.^_`|~0-9A-Za-z/-]*))\s*|;\s*"
 )
 _MEMBER_END = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)*')
 _LONGEST = 8192
@@ -41,10 +41,8 @@ class MediaType:
 
 def covers(pattern: str, media_type: str) -> bool:
     """Say whether a range such as `image/*` or `*/*` includes `media_type`."""
-    return (
-        pattern in {"*/*", media_type}
-        or pattern.endswith("/*")
-        and media_type.startswith(pattern[:-1])
+    return pattern in {"*/*", media_type} or (
+        pattern.endswith("/*") and media_type.startswith(pattern[:-1])
     )
 
 

@@ -27,7 +27,7 @@ KEY_HOLDER = Principal("key")
 
 @lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
-    """Say whether a host (of a peer, or of a Host header with or without a port) is this machine."""
+    """Say whether a host (a peer, or a Host header with or without a port) is this machine."""
     match = _HOST.fullmatch(host.strip())
     name = (match[1] or match[2]) if match else host
     if name.lower().rstrip(".") == "localhost":
