@@ -64,6 +64,8 @@ def _instance_how(wanted: str | None, stored: TransferSyntax) -> tuple[How | Non
 
 
 def _explicit(stored: TransferSyntax, wanted: str | None) -> tuple[How | None, str]:
+    if stored.uid == EXPLICIT_LITTLE_ENDIAN:
+        return How.STORED, stored.uid
     if stored.encapsulated:
         if stored.decodable:
             return How.DECODED, EXPLICIT_LITTLE_ENDIAN
