@@ -1,0 +1,114 @@
+"""Text as it is compared: case, accents, width and the groups of person names.
+
+The same functions run when an Instance is stored and when a search asks, so both sides always
+agree. What they return is for the index alone; answers carry the text as it was stored.
+"""
+
+import unicodedata
+from collections.abc import Mapping
+
+LONGEST = 256
+"""Characters of a value that are compared; a longer one is cut on both sides."""
+
+_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
+
+# Latin letters that have no decomposition, and what people type instead.
+_LETTERS = str.maketrans(
+    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i", "ħ": "h"}
+)
+
+
+def clean_text(text: str) -> str:
+    """Return `text` as it is compared where case counts: without padding, NUL, or excess length.
+
+    Source: PS3.5 §6.2
+    """
+    return text.replace("\0", "").strip(" ")[:LONGEST]
+
+
+def fold_text(text: str) -> str:
+    """Return `text` without case, accents and width; other scripts keep their marks.
+
+    Only marks of the block U+0300 are dropped: the voicing marks of kana, the vowels of Arabic and
+    the like make other words. Spaces are single.
+
+    Source: PS3.4 §C.2.2.2.1 (names may be compared without case, accents and width)
+    """
+    text = text.replace("\0", "")
+    if not text.isascii():
+        parts = unicodedata.normalize("NFKD", text)
+        bare = "".join(mark for mark in parts if not "\u0300" <= mark <= "\u036f")
+        text = unicodedata.normalize("NFC", bare.casefold().translate(_LETTERS))
+    return " ".join(text.lower().split())
+
+
+def _fold_group(group: str) -> str:
+    components = group.replace("\0", "").split("^")
+    folded = [fold_text(component).replace("=", " ") for component in components]
+    return "^".join(folded)[:LONGEST].rstrip("^ ")
+
+
+def fold_name_groups(name: str) -> list[str]:
+    """Return the component groups of a person name, folded, without trailing empty components.
+
+    `name` is as in a data element or a query: groups apart by `=`. There are one to three of them.
+
+    Source: PS3.5 §6.2.1 (groups and components; trailing delimiters are insignificant)
+    """
+    groups = [_fold_group(group) for group in name.split("=", 2)]
+    while len(groups) > 1 and not groups[-1]:
+        groups.pop()
+    return groups
+
+
+def fold_person_name(value: Mapping[str, str]) -> str:
+    """Return a person name of DICOM JSON as one line that all groups can be found in.
+
+    That is `=alphabetic=ideographic=phonetic=`, each folded; '' if all are empty. The marks at
+    both ends of each group let a pattern say where a group begins and ends.
+
+    Source: PS3.18 §F.2.2 (person names in DICOM JSON)
+    """
+    groups = [_fold_group(value.get(group) or "") for group in _GROUPS]
+    return f"={'='.join(groups)}=" if any(groups) else ""
+
+
+def clean_date(text: str) -> str:
+    """Return a DA value as YYYYMMDD, '' if it is none; the old form 2001.02.03 is understood.
+
+    Source: PS3.5 §6.2, DA (and its note on ACR-NEMA 300)
+    """
+    digits = text.strip(" \0").replace(".", "").replace("-", "")
+    if len(digits) != 8 or not (digits.isascii() and digits.isdigit()):
+        return ""
+    return digits if "01" <= digits[4:6] <= "12" and "01" <= digits[6:] <= "31" else ""
+
+
+def clean_time(text: str) -> str:
+    """Return a TM value as HHMMSS[.F…], missing parts zero, '' if it is none.
+
+    The old form 10:11:12 is understood.
+
+    Source: PS3.5 §6.2, TM (and its note on ACR-NEMA 300)
+    """
+    whole, _, fraction = text.strip(" \0").replace(":", "").partition(".")
+    digits = whole + fraction
+    if not (digits.isascii() and digits.isdigit()) or len(whole) not in (2, 4, 6):
+        return ""
+    whole = whole.ljust(6, "0")
+    if whole[:2] > "23" or whole[2:4] > "59" or whole[4:] > "60":
+        return ""
+    fraction = fraction[:6].rstrip("0")
+    return f"{whole}.{fraction}" if fraction else whole
+
+
+def clean_integer(value: object, bits: int = 64) -> int | None:
+    """Return a number of an IS, US or UL value if a signed integer of `bits` holds it.
+
+    Source: PS3.5 §6.2, IS
+    """
+    try:
+        number = int(value) if isinstance(value, (int, str)) else int(float(str(value)))
+    except (ValueError, OverflowError):
+        return None
+    return number if -(2 ** (bits - 1)) <= number < 2 ** (bits - 1) else None
