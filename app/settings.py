@@ -1,0 +1,351 @@
+"""The only reader of the environment. Frozen; made by entry points and passed down in parts.
+
+A setting is `FILEROOM_` + group + `__` + name, from the environment or a file `.env` in the
+working directory; flags of `serve` go before both. A secret may stand in a file that `…_FILE`
+names. What is not known is refused, so that a slip of the pen never goes unseen.
+"""
+
+import dataclasses
+import difflib
+import ipaddress
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from urllib.parse import unquote, urlsplit
+
+from dotenv import dotenv_values
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from app.dicom.limits import Limits
+
+if TYPE_CHECKING:
+    from app.archive.context import Place
+
+PREFIX = "FILEROOM_"
+BETWEEN = "__"
+DOTENV = Path(".env")
+SHORTEST_KEY = 16
+FILES = frozenset({f"{PREFIX}AUTH{BETWEEN}KEY_FILE"})
+"""Settings that are files themselves; another `…_FILE` holds the value of the setting before it."""
+
+
+class SettingsError(ValueError):
+    """The settings cannot be used; the message names the variable and what it should be."""
+
+
+def _words(value: Any) -> Any:
+    """Split a list as it stands in a variable: at commas or spaces."""
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+def _path_prefix(value: str) -> str:
+    """Begin with a slash and end without one; `/` is none at all."""
+    return "/" + value.strip("/") if value.strip("/") else ""
+
+
+def _web_address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("should be a web address such as https://pacs.example.org")
+    return value.rstrip("/")
+
+
+def _database_address(value: SecretStr) -> SecretStr:
+    if urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
+        raise ValueError("should begin with postgresql://")
+    return value
+
+
+def _directory_address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme != "file" or parts.netloc or not parts.path.strip("/"):
+        raise ValueError("this version keeps objects in a directory: file:///srv/fileroom/objects")
+    return value
+
+
+def _positive(limits: Limits) -> Limits:
+    for field in dataclasses.fields(limits):
+        if getattr(limits, field.name) <= 0:
+            raise ValueError(f"{field.name} should be above 0")
+    return limits
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class Group(BaseModel):
+    """Settings that belong together."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Http(Group):
+    """Where and how the archive listens."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65_535)
+    workers: int = Field(default=1, ge=1, le=256)
+    public_url: WebAddress | None = None
+    root_path: Annotated[str, AfterValidator(_path_prefix)] = ""
+    trusted_proxies: Words = ()
+    cors_origins: Words = ()
+    header_seconds: Seconds = 30
+    keep_alive_seconds: Seconds = 75
+    drain_seconds: Seconds = 20
+    connections: int = Field(default=1_000, ge=1)
+
+
+class Database(Group):
+    """The index. Without a URL the archive runs a PostgreSQL of its own."""
+
+    url: Annotated[SecretStr, AfterValidator(_database_address)] | None = None
+    pool_size: int = Field(default=8, ge=1, le=500)
+    shared_buffers: ByteSize = Field(default=ByteSize(64 * 2**20), ge=2**20)
+    max_connections: int = Field(default=60, ge=10, le=10_000)
+
+
+class Objects(Group):
+    """Where bytes are kept."""
+
+    url: Annotated[str, AfterValidator(_directory_address)] | None = None
+    cache_bytes: ByteSize = Field(default=ByteSize(2 * 2**30), ge=0)
+
+
+class Auth(Group):
+    """How callers are known. Without a key the operator on this machine alone is served."""
+
+    key_file: Path | None = None
+
+    def key(self) -> SecretStr | None:
+        """Return the bearer key, None where none is set.
+
+        Raises:
+            SettingsError: the file cannot be read, or holds no good key.
+        """
+        if self.key_file is None:
+            return None
+        key = _read_secret(f"{PREFIX}AUTH{BETWEEN}KEY_FILE", self.key_file)
+        if len(key) < SHORTEST_KEY or not key.isascii() or any(letter.isspace() for letter in key):
+            raise SettingsError(
+                f"{PREFIX}AUTH{BETWEEN}KEY_FILE: {self.key_file} should hold one key of at least "
+                f"{SHORTEST_KEY} plain characters, such as `openssl rand -hex 32` prints."
+            )
+        return SecretStr(key)
+
+
+class Jobs(Group):
+    """Work that runs beside requests."""
+
+    codec_workers: int = Field(default=2, ge=1, le=256)
+    codec_memory: ByteSize = Field(default=ByteSize(2 * 2**30), ge=64 * 2**20)
+    codec_seconds: Seconds = 60
+
+
+class Log(Group):
+    """What is written about requests; never what patients are called."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "console", "json"] = "auto"
+    access: bool = False
+
+
+class Settings(BaseSettings):
+    """All settings. Field names are the variables' names in small letters."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter=BETWEEN,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+    )
+
+    data_dir: Path = Path("data")
+    http: Http = Http()
+    database: Database = Database()
+    objects: Objects = Objects()
+    auth: Auth = Auth()
+    limits: Annotated[Limits, AfterValidator(_positive)] = Limits()
+    jobs: Jobs = Jobs()
+    log: Log = Log()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags first, then variables."""
+        return init_settings, _Variables(settings_cls)
+
+    @model_validator(mode="after")
+    def _nobody_unknown_from_elsewhere(self) -> Self:
+        if self.auth.key_file is None and not is_loopback(self.http.host):
+            raise ValueError(
+                f"{PREFIX}HTTP{BETWEEN}HOST {self.http.host} would let other machines in, and "
+                f"nobody is asked for a key. Set {PREFIX}AUTH{BETWEEN}KEY_FILE to a file that "
+                "holds one (`openssl rand -hex 32` makes it), or listen on 127.0.0.1."
+            )
+        return self
+
+    @property
+    def objects_directory(self) -> Path:
+        """Where the objects lie: beside the index unless another place is set."""
+        if self.objects.url is None:
+            return (self.data_dir / "objects").absolute()
+        return Path(unquote(urlsplit(self.objects.url).path))
+
+    @property
+    def postgres_directory(self) -> Path:
+        """Where our own PostgreSQL lives, if it is ours."""
+        return (self.data_dir / "postgres").absolute()
+
+    @property
+    def metrics_directory(self) -> Path:
+        """Where the workers share what they count."""
+        return (self.data_dir / "metrics").absolute()
+
+    @property
+    def base_url(self) -> str:
+        """The address that clients use, without a slash at its end."""
+        host = f"[{self.http.host}]" if ":" in self.http.host else self.http.host
+        own = f"http://{host}:{self.http.port}"
+        return (self.http.public_url or own) + self.http.root_path
+
+    def with_database(self, url: str) -> "Settings":
+        """Return the same settings with the index at `url`."""
+        database = self.database.model_copy(update={"url": SecretStr(url)})
+        return self.model_copy(update={"database": database})
+
+    def place(self) -> "Place":
+        """Return what `open_archive` needs. The URL of the database has to be known by now."""
+        from app.archive.context import Place  # noqa: PLC0415 - the parent of `serve` is light
+
+        if self.database.url is None:
+            raise SettingsError("the URL of the database is not known yet")
+        return Place(
+            database_url=self.database.url.get_secret_value(),
+            objects=self.objects_directory,
+            cache=(self.data_dir / "cache").absolute(),
+            pool_size=self.database.pool_size,
+            cache_bytes=self.objects.cache_bytes,
+            codec_workers=self.jobs.codec_workers,
+            codec_memory_bytes=self.jobs.codec_memory,
+            codec_seconds=self.jobs.codec_seconds,
+            limits=self.limits,
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host to listen on is for this machine alone."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def known_names() -> Iterator[str]:
+    """Yield the variables that are understood, `…_FILE` for secrets included."""
+    for name, field in Settings.model_fields.items():
+        group = field.annotation
+        if isinstance(group, type) and dataclasses.is_dataclass(group):
+            inner = {entry.name: "" for entry in dataclasses.fields(group)}
+        elif isinstance(group, type) and issubclass(group, BaseModel):
+            inner = {key: str(entry.annotation) for key, entry in group.model_fields.items()}
+        else:
+            yield f"{PREFIX}{name}".upper()
+            continue
+        for key, annotation in inner.items():
+            variable = f"{PREFIX}{name}{BETWEEN}{key}".upper()
+            yield variable
+            if "SecretStr" in annotation:
+                yield f"{variable}_FILE"
+
+
+def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Read the settings; `overrides` (nested, as flags give them) go before all else.
+
+    Raises:
+        SettingsError: a variable is not known, or its value cannot be used.
+    """
+    _refuse_unknown()
+    try:
+        settings = Settings(**(overrides or {}))
+    except ValidationError as error:
+        raise SettingsError("\n".join(_sentences(error))) from None
+    settings.auth.key()
+    return settings
+
+
+def _variables() -> dict[str, str]:
+    """Return what is set, from `.env` and the environment, which goes before it."""
+    file = {name: value or "" for name, value in dotenv_values(DOTENV, encoding="utf-8").items()}
+    given = {**file, **os.environ}
+    return {name.upper(): value for name, value in given.items() if _is_ours(name)}
+
+
+def _is_ours(name: str) -> bool:
+    return name.upper().startswith(PREFIX)
+
+
+def _refuse_unknown() -> None:
+    known = set(known_names())
+    for name in _variables():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise SettingsError(f"{name} is not a setting of this version.{hint}")
+
+
+class _Variables(EnvSettingsSource):
+    """`.env` and the environment together, each secret from the file that `…_FILE` names."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        given = _variables()
+        for name in known_names():
+            if name.endswith("_FILE") and name not in FILES and given.get(name):
+                path = Path(given.pop(name))
+                if given.get(name.removesuffix("_FILE")):
+                    raise SettingsError(f"Set {name} or {name.removesuffix('_FILE')}, not both.")
+                given[name.removesuffix("_FILE")] = _read_secret(name, path)
+        return {name.lower(): value for name, value in given.items() if value}
+
+
+def _read_secret(name: str, path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not text"
+        raise SettingsError(f"{name}: {path} cannot be read: {why}.") from None
+
+
+def _sentences(error: ValidationError) -> Iterator[str]:
+    for fault in error.errors(include_url=False, include_input=False):
+        message = fault["msg"].removeprefix("Value error, ")
+        names = [str(part) for part in fault["loc"]]
+        yield f"{PREFIX}{BETWEEN.join(names).upper()}: {message}" if names else message
