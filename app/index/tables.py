@@ -1,16 +1,24 @@
 """The tables (SQLAlchemy Core). Migrations in `alembic/` make them; a test compares the two.
 
 `tenant_id` is in every table and every unique key. An Instance is unique by (tenant, SOP Instance
-UID), a Series by (tenant, Study, Series Instance UID). Text to match is folded beforehand
-(`dicom.folding`): the columns that end in `_alphabetic`, `_ideographic`, `_phonetic`. Dates are
-YYYYMMDD, times HHMMSS[.FFFFFF], both text that sorts ('' where absent): the database's collation
-is C. Absent text is '' (never NULL), so that each column has one way to say "no value".
+UID), a Series by (tenant, Study, Series Instance UID). Person names to match are folded beforehand
+(`dicom.folding`) and hold all component groups as `=alphabetic=ideographic=phonetic=`, so that one
+index serves all. Dates are YYYYMMDD, times HHMMSS[.FFFFFF], both text that sorts ('' where
+absent): every text column has the collation C, so that no operating system's locale can reorder
+an index. Absent text is '' (never NULL), so that each column has one way to say "no value".
+
+`tally` holds sums per tenant in several rows, so that writers do not wait for one another.
+Storage (TOAST strategy, compression, fill factor) is set by the migrations alone.
 
 `document` is the answer of a search, made once from the first Instance stored: the members of a
-DICOM JSON object in tag order without braces and without the computed attributes; `extra` holds
-what is returned only when asked for, in the same form. `version` grows with each change of the
+DICOM JSON object in tag order, without braces and computed attributes. Between members stands a
+comma and a line break, but the character U+001E where computed attributes go; so it is cut and
+filled without being parsed. `extra` holds what is returned only when asked for, in the same form
+without cuts. `dicom/attributes.py` says which is which. `version` grows with each change of the
 Study or Series and makes ETags and cached answers.
 """
+
+from typing import Any
 
 from sqlalchemy import (
     ARRAY,
@@ -33,7 +41,14 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import UserDefinedType
 
-metadata = MetaData()
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "ix": "%(table_name)s_%(column_0_name)s_idx",
+    }
+)
 
 
 class Xid8(UserDefinedType[int]):
@@ -46,6 +61,9 @@ class Xid8(UserDefinedType[int]):
         return "xid8"
 
 
+C_TEXT = Text(collation="C")
+
+
 def _key() -> Column[int]:
     return Column("id", BigInteger, Identity(always=True), primary_key=True)
 
@@ -55,30 +73,30 @@ def _tenant() -> Column[int]:
 
 
 def _text(name: str) -> Column[str]:
-    return Column(name, Text, nullable=False, server_default="")
+    return Column(name, C_TEXT, nullable=False, server_default="")
 
 
 def _count(name: str) -> Column[int]:
     return Column(name, Integer, nullable=False, server_default="0")
 
 
+def _sum(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, server_default="0")
+
+
 def _texts(name: str) -> Column[list[str]]:
-    return Column(name, ARRAY(Text), nullable=False, server_default="{}")
+    return Column(name, ARRAY(C_TEXT), nullable=False, server_default="{}")
 
 
 def _now(name: str) -> Column[object]:
     return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
 
 
-def _person(name: str) -> list[Column[str]]:
-    return [_text(f"{name}_{group}") for group in ("alphabetic", "ideographic", "phonetic")]
-
-
 tenant = Table(
     "tenant",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("name", Text, nullable=False, unique=True),
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("name", C_TEXT, nullable=False, unique=True),
 )
 
 patient = Table(
@@ -98,10 +116,10 @@ study = Table(
     _key(),
     _tenant(),
     Column("patient_key", BigInteger, ForeignKey("patient.id"), nullable=False, index=True),
-    Column("study_instance_uid", Text, nullable=False),
+    Column("study_instance_uid", C_TEXT, nullable=False),
     _text("patient_id"),
     _text("issuer_of_patient_id"),
-    *_person("patient_name"),
+    _text("patient_name"),
     _text("patient_birth_date"),
     _text("patient_sex"),
     _text("study_date"),
@@ -109,13 +127,14 @@ study = Table(
     _text("accession_number"),
     _text("study_id"),
     _text("study_description"),
-    *_person("referring_physician_name"),
+    _text("referring_physician_name"),
     _text("timezone_offset_from_utc"),
     _texts("modalities"),
     _texts("sop_classes"),
     _count("number_of_series"),
     _count("number_of_instances"),
-    Column("document", Text, nullable=False),
+    _sum("size"),
+    Column("document", C_TEXT, nullable=False),
     _text("extra"),
     Column("conflicts", JSONB),
     Column("version", BigInteger, nullable=False, server_default="1"),
@@ -130,7 +149,7 @@ series = Table(
     _key(),
     _tenant(),
     Column("study_key", BigInteger, ForeignKey("study.id"), nullable=False),
-    Column("series_instance_uid", Text, nullable=False),
+    Column("series_instance_uid", C_TEXT, nullable=False),
     _text("modality"),
     Column("series_number", BigInteger),
     _text("series_date"),
@@ -138,6 +157,7 @@ series = Table(
     _text("series_description"),
     _text("body_part_examined"),
     _text("manufacturer"),
+    _text("manufacturer_model_name"),
     _text("station_name"),
     _text("institution_name"),
     _text("performed_procedure_step_start_date"),
@@ -146,7 +166,7 @@ series = Table(
     _texts("requested_procedure_ids"),
     _texts("sop_classes"),
     _count("number_of_instances"),
-    Column("document", Text, nullable=False),
+    Column("document", C_TEXT, nullable=False),
     _text("extra"),
     Column("conflicts", JSONB),
     # zstd of the first Instance's JSON: the dictionary for all Metadata of the Series
@@ -158,17 +178,17 @@ series = Table(
 )
 
 
-def _instance_columns() -> list[Column[object]]:
+def _instance_columns() -> list[Column[Any]]:
     return [
-        Column("sop_instance_uid", Text, nullable=False),
+        Column("sop_instance_uid", C_TEXT, nullable=False),
         _text("sop_class_uid"),
         Column("instance_number", BigInteger),
         Column("rows", Integer),
         Column("columns", Integer),
         Column("bits_allocated", Integer),
         Column("number_of_frames", Integer),
-        Column("transfer_syntax_uid", Text, nullable=False),
-        Column("object_key", Text, nullable=False),
+        Column("transfer_syntax_uid", C_TEXT, nullable=False),
+        Column("object_key", C_TEXT, nullable=False),
         Column("base_offset", BigInteger, nullable=False, server_default="0"),
         Column("size", BigInteger, nullable=False),
         # SHA-256 of the stored object, and of what follows its file meta information
@@ -202,13 +222,13 @@ instance = Table(
 removed_instance = Table(
     "removed_instance",
     metadata,
-    Column("id", BigInteger, primary_key=True),
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
     _tenant(),
     _text("study_instance_uid"),
     _text("series_instance_uid"),
     *_instance_columns(),
     # zstd of the JSON with no dictionary: the Series may be gone
-    Column("reason", Text, nullable=False),
+    Column("reason", C_TEXT, nullable=False),
     Column("event_id", BigInteger, nullable=False),
     _now("removed_at"),
 )
@@ -220,14 +240,46 @@ event = Table(
     _tenant(),
     Column("xid", Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
     _now("at"),
-    Column("kind", Text, nullable=False),
-    Column("actor", Text, nullable=False),
+    Column("kind", C_TEXT, nullable=False),
+    Column("actor", C_TEXT, nullable=False),
     Column("payload", JSONB, nullable=False),
 )
 
-Index("series_study", series.c.study_key)
+tally = Table(
+    "tally",
+    metadata,
+    Column("tenant_id", Integer, ForeignKey("tenant.id"), primary_key=True),
+    Column("slot", SmallInteger, primary_key=True),
+    _sum("studies"),
+    _sum("series"),
+    _sum("instances"),
+    _sum("bytes"),
+)
+
+
+def _trigrams(name: str, *columns: Column[str]) -> Index:
+    operators = {column.key: "gin_trgm_ops" for column in columns}
+    return Index(name, *columns, postgresql_using="gin", postgresql_ops=operators)
+
+
 Index("instance_series", instance.c.series_key, instance.c.instance_number)
 Index("instance_study", instance.c.study_key)
 Index("removed_instance_uid", removed_instance.c.tenant_id, removed_instance.c.sop_instance_uid)
 Index("event_order", event.c.xid, event.c.id)
 Index("study_newest", study.c.tenant_id, study.c.study_date.desc(), study.c.study_instance_uid)
+Index("study_patient_id", study.c.tenant_id, study.c.patient_id)
+Index("study_accession_number", study.c.tenant_id, study.c.accession_number)
+Index("study_modalities", study.c.modalities, postgresql_using="gin")
+# one index for all names and one for all other texts: a GIN index answers for any of its columns
+_trigrams(
+    "study_names",
+    study.c.patient_name,
+    study.c.referring_physician_name,
+)
+_trigrams(
+    "study_texts",
+    study.c.patient_id,
+    study.c.accession_number,
+    study.c.study_id,
+    study.c.study_description,
+)

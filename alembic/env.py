@@ -1,0 +1,11 @@
+"""What Alembic runs: `app.index.migrations` opens the connection and gives it over."""
+
+from alembic import context
+from app.index.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    transactional_ddl=True,
+)
+context.run_migrations()

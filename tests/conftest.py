@@ -1,0 +1,79 @@
+"""Fixtures for all tests: a real PostgreSQL, and a migrated database of its own for each test."""
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from app.index.embedded import EmbeddedPostgres
+from app.index.engine import Index, Session, open_index
+from app.index.migrations import migrate
+
+_numbers = itertools.count(1)
+
+# Nothing here outlives the run, so nothing has to reach the disk.
+_SETTINGS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "shared_buffers": "128MB",
+    "max_connections": "100",
+    "autovacuum": "off",
+}
+
+
+# --- index --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL for the whole run (one for each worker of xdist)."""
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "it", settings=_SETTINGS)
+    server.start(note="tests")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def template(postgres: EmbeddedPostgres) -> str:
+    """The name of a migrated database that nobody is connected to."""
+    postgres.ensure_database("template_fileroom")
+    migrate(postgres.url("template_fileroom"))
+    return "template_fileroom"
+
+
+@pytest.fixture
+def empty_database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """The URL of a database without a schema."""
+    yield from _database(postgres, "template1")
+
+
+@pytest.fixture
+def database_url(postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
+    """The URL of a migrated, empty database that is this test's alone."""
+    yield from _database(postgres, template)
+
+
+@pytest.fixture
+async def index(database_url: str) -> AsyncIterator[Index]:
+    """The index on this test's database."""
+    opened = await open_index(database_url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def session(index: Index) -> AsyncIterator[Session]:
+    """A transaction on the index, committed at the end of the test."""
+    async with index.transaction() as opened:
+        yield opened
+
+
+def _database(server: EmbeddedPostgres, model: str) -> Iterator[str]:
+    name = f"test_{next(_numbers)}"
+    server.run_script(f'CREATE DATABASE "{name}" TEMPLATE "{model}" STRATEGY file_copy')
+    yield server.url(name)
+    server.run_script(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+# --- archive, client, principal: below, by those who build them ---------------------------------
