@@ -80,7 +80,6 @@ TABLES = (
         body_part_examined TEXT COLLATE "C" DEFAULT '' NOT NULL,
         manufacturer TEXT COLLATE "C" DEFAULT '' NOT NULL,
         manufacturer_model_name TEXT COLLATE "C" DEFAULT '' NOT NULL,
-        manufacturer_model_name TEXT COLLATE "C" DEFAULT '' NOT NULL,
         station_name TEXT COLLATE "C" DEFAULT '' NOT NULL,
         institution_name TEXT COLLATE "C" DEFAULT '' NOT NULL,
         performed_procedure_step_start_date TEXT COLLATE "C" DEFAULT '' NOT NULL,

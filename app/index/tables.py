@@ -158,7 +158,6 @@ series = Table(
     _text("body_part_examined"),
     _text("manufacturer"),
     _text("manufacturer_model_name"),
-    _text("manufacturer_model_name"),
     _text("station_name"),
     _text("institution_name"),
     _text("performed_procedure_step_start_date"),
