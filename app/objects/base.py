@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from app.objects.staging import Staged
+    from app.objects.staged import Staged
 
 
 class ObjectStore(Protocol):
@@ -22,6 +22,7 @@ class ObjectStore(Protocol):
         """Write the staged bytes to a key that does not exist yet; they are durable on return.
 
         The key's own name is durable only after `settle`. A failed put leaves nothing behind.
+        A key that exists is `Conflict`: a fault of the caller, who makes a new one for each put.
         """
         ...
 

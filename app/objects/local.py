@@ -1,0 +1,257 @@
+"""Objects as files of a local directory: the key is the path.
+
+A put writes to a staging name on the same file system, fsyncs, then links the key to it; a link
+never overwrites, so a key is created once and whole. Its name is durable when the directories that
+are new are, too: `settle` fsyncs them, once for all keys of a batch. Which directories are durable
+already is remembered, up to a bound.
+
+Small hot reads need no thread: `read_now` asks the kernel for what its page cache holds, and never
+waits. It knows only files that a `read` has opened before, since opening may wait for the disk.
+An open file lives as long as anybody uses it: its descriptor is closed with the last reference, so
+that no thread ever reads from a number that has become another file's.
+"""
+
+import os
+import re
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from threading import Lock
+from typing import Generic, TypeVar
+
+from app.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from app.objects.faults import os_faults
+from app.objects.staged import BLOCK, Staged
+from app.objects.threads import Threads
+
+STAGING = "staging"
+"""The directory beside the keys that `Staging` may use; it holds no objects."""
+_COMPONENT = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z._-]*", re.ASCII)
+_OPEN_FILES = 256
+_DURABLE_DIRECTORIES = 16_384
+_PAGE = 1000
+_NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+class _Recent(Generic[_Key, _Value]):
+    """The values used last, up to a number. Threads may share it."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._values: OrderedDict[_Key, _Value] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: _Key) -> _Value | None:
+        with self._lock:
+            value = self._values.get(key)
+            if value is not None:
+                self._values.move_to_end(key)
+            return value
+
+    def add(self, key: _Key, value: _Value) -> None:
+        with self._lock:
+            self._values[key] = value
+            if len(self._values) > self._most:
+                self._values.popitem(last=False)
+
+    def remove(self, key: _Key) -> None:
+        with self._lock:
+            self._values.pop(key, None)
+
+
+class _OpenFile:
+    """A descriptor that is closed when nobody uses it any more."""
+
+    __slots__ = ("fd", "size")
+
+    def __init__(self, path: str) -> None:
+        self.fd = -1
+        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.size = os.fstat(self.fd).st_size
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+
+
+class LocalStore:
+    """An object store in a directory. One process may have several; processes may share one."""
+
+    def __init__(self, root: Path, threads: int = 8) -> None:
+        with os_faults():
+            root.mkdir(parents=True, exist_ok=True, mode=0o750)
+            self._root = str(root.resolve())
+            _sync_directory(str(root.resolve().parent))
+        self._threads = Threads(threads, "objects")
+        self._durable: _Recent[str, bool] = _Recent(_DURABLE_DIRECTORIES)
+        self._open: _Recent[str, _OpenFile] = _Recent(_OPEN_FILES)
+        self._nowait = _NOWAIT
+
+    def close(self) -> None:
+        """End the threads and close the files."""
+        self._threads.close()
+        self._open = _Recent(_OPEN_FILES)
+
+    def _path(self, key: str) -> str:
+        parts = key.split("/")
+        if parts[0] == STAGING or not all(_COMPONENT.fullmatch(part) for part in parts):
+            raise InvalidRequest(f"{key[:200]!r} is no key of an object")
+        return f"{self._root}/{key}"
+
+    async def put(self, key: str, staged: Staged) -> None:
+        """Write the staged bytes to a key that does not exist yet; they are durable on return."""
+        await self._threads.run(self._put, self._path(key), staged)
+
+    def _put(self, path: str, staged: Staged) -> None:
+        # hashed here, while the bytes are in this core's cache, and in the same thread job
+        _ = staged.sha256
+        written = staged.write_out()
+        with os_faults():
+            try:
+                _link(written, path)
+            except FileExistsError:
+                raise Conflict("an object is never overwritten") from None
+            finally:
+                written.unlink()
+
+    async def settle(self, keys: Iterable[str]) -> None:
+        """Make the names of objects that were put durable."""
+        await self._threads.run(self._settle, [self._path(key) for key in keys])
+
+    def _settle(self, paths: list[str]) -> None:
+        directories = {os.path.dirname(path) for path in paths}  # noqa: PTH120 - hot, plain strings
+        new = [directory for path in directories for directory in self._not_durable(path)]
+        parents = {os.path.dirname(directory) for directory in new}  # noqa: PTH120
+        with os_faults():
+            for directory in directories | parents:
+                _sync_directory(directory)
+        for directory in new:
+            self._durable.add(directory, True)
+
+    def _not_durable(self, directory: str) -> Iterator[str]:
+        """Yield the directories from this one up whose own names are not known to be durable."""
+        while directory != self._root and not self._durable.get(directory):
+            yield directory
+            directory = os.path.dirname(directory)  # noqa: PTH120
+
+    async def read(self, key: str, offset: int, length: int) -> bytes:
+        """Return exactly `length` bytes from `offset`; a short object is `Unavailable`."""
+        path = self._path(key)
+        return await self._threads.run(self._read, key, path, offset, length)
+
+    def _read(self, key: str, path: str, offset: int, length: int) -> bytes:
+        return _pread(self._opened(key, path), offset, length)
+
+    def _opened(self, key: str, path: str) -> _OpenFile:
+        file = self._open.get(key)
+        if file is None:
+            with os_faults():
+                try:
+                    file = _OpenFile(path)
+                except (FileNotFoundError, NotADirectoryError):
+                    raise NotFound("object", key) from None
+            self._open.add(key, file)
+        return file
+
+    def read_now(self, key: str, offset: int, length: int) -> bytes | None:
+        """Return `length` bytes from `offset` if that needs no waiting, else None."""
+        file = self._open.get(key)
+        if file is None or not self._nowait:
+            return None
+        buffer = bytearray(length)
+        try:
+            count = os.preadv(file.fd, [buffer], offset, self._nowait)
+        except OSError:
+            return None
+        return bytes(buffer) if count == length else None
+
+    async def stream(
+        self, key: str, offset: int = 0, length: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """Look the object up, then return an iterator over its bytes in chunks of up to 1 MiB."""
+        path = self._path(key)
+        file = await self._threads.run(self._opened, key, path)
+        end = file.size if length is None else offset + length
+        if end > file.size or offset > end:
+            raise Unavailable(f"object {key} is shorter than the index says")
+        first = await self._threads.run(_pread, file, offset, min(BLOCK, end - offset))
+        return self._blocks(file, first, offset, end)
+
+    async def _blocks(
+        self, file: _OpenFile, first: bytes, offset: int, end: int
+    ) -> AsyncIterator[bytes]:
+        if first:
+            yield first
+        for place in range(offset + BLOCK, end, BLOCK):
+            yield await self._threads.run(_pread, file, place, min(BLOCK, end - place))
+
+    async def size(self, key: str) -> int:
+        """Return the object's size in bytes."""
+        path = self._path(key)
+        return (await self._threads.run(self._opened, key, path)).size
+
+    async def delete(self, key: str) -> None:
+        """Remove the object; absent already is success."""
+        await self._threads.run(self._delete, key, self._path(key))
+
+    def _delete(self, key: str, path: str) -> None:
+        self._open.remove(key)
+        with os_faults(), suppress(FileNotFoundError, NotADirectoryError):
+            os.unlink(path)  # noqa: PTH108
+
+    async def keys(self, prefix: str) -> AsyncIterator[str]:
+        """Iterate over the keys that begin with `prefix`, in no particular order."""
+        walk = self._walk(prefix)
+        while page := await self._threads.run(lambda: list(islice(walk, _PAGE))):
+            for key in page:
+                yield key
+
+    def _walk(self, prefix: str) -> Iterator[str]:
+        base = prefix.rpartition("/")[0]
+        start = self._path(base) if base else self._root
+        skip = len(self._root) + 1
+        for directory, names, files in os.walk(start, onerror=_raise_fault):
+            if directory == self._root and STAGING in names:
+                names.remove(STAGING)
+            for name in files:
+                key = f"{directory}/{name}"[skip:]
+                if key.startswith(prefix):
+                    yield key
+
+
+def _raise_fault(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        with os_faults():
+            raise error
+
+
+def _link(written: Path, path: str) -> None:
+    try:
+        os.link(written, path)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), mode=0o750, exist_ok=True)  # noqa: PTH103, PTH120
+        os.link(written, path)
+
+
+def _pread(file: _OpenFile, offset: int, length: int) -> bytes:
+    with os_faults():
+        data = os.pread(file.fd, length, offset)
+        while len(data) < length:  # one call returns at most 2 GiB
+            more = os.pread(file.fd, length - len(data), offset + len(data))
+            if not more:
+                raise Unavailable("an object is shorter than the index says")
+            data += more
+    return data
+
+
+def _sync_directory(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,138 @@
+"""Where a part waits until it has a key: in memory while it is small, past that in a file.
+
+Each process has a directory of its own in the staging directory and holds a lock on it. At start
+the directories that nobody holds are removed: their processes are dead, and what they staged was
+never acknowledged. While that goes on, a lock on the staging directory itself keeps others from
+making theirs.
+
+A part goes through in constant memory: past the limit, bytes are written and hashed in a thread,
+about a mebibyte at a time, while the next ones arrive.
+"""
+
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from functools import partial
+from io import BytesIO
+from itertools import count
+from pathlib import Path
+
+from app.dicom.file_meta import HEAD_BYTES
+from app.dicom.limits import Limits
+from app.errors import TooLarge
+from app.objects.faults import os_faults
+from app.objects.staged import BLOCK, InMemory, OnDisk, Staged
+from app.objects.threads import Threads
+
+MEMORY_BYTES = 128 * 2**20
+"""All parts in memory together; past it the next ones go to files, however small."""
+
+
+class Staging:
+    """The staging of this process; on the file system of the objects, if they are local.
+
+    Raises:
+        StorageFull, Unavailable: the directory cannot be made.
+    """
+
+    def __init__(self, directory: Path, limits: Limits, memory_bytes: int = MEMORY_BYTES) -> None:
+        self._limits = limits
+        self._memory_left = memory_bytes
+        self._numbers = count()
+        with os_faults():
+            self.directory, self._lock = _own_directory(directory)
+        self._threads = Threads(4, "staging")
+
+    def close(self) -> None:
+        """Remove the directory with all that is staged."""
+        self._threads.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+        os.close(self._lock)
+
+    async def stage(self, chunks: AsyncIterator[bytes]) -> Staged:
+        """Read a part to its end.
+
+        Raises:
+            TooLarge: the part is longer than the limit.
+            StorageFull, Unavailable: it cannot be written.
+        """
+        held = BytesIO()
+        try:
+            async for chunk in chunks:
+                self._memory_left -= held.write(chunk)
+                if self._is_too_much(held.tell()):
+                    return await self._stage_on_disk(held, chunks)
+        except BaseException:
+            self._release(held.tell())
+            raise
+        data = held.getvalue()
+        return InMemory(data, self._new_path(), partial(self._release, len(data)))
+
+    def _is_too_much(self, size: int) -> bool:
+        """Say whether a part has to go on in a file; its head is needed whole first."""
+        return size >= HEAD_BYTES and (
+            size > self._limits.memory_part_bytes or self._memory_left < 0
+        )
+
+    def _release(self, size: int) -> None:
+        self._memory_left += size
+
+    def _new_path(self) -> Path:
+        return self.directory / f"{next(self._numbers)}.part"
+
+    async def _stage_on_disk(self, held: BytesIO, chunks: AsyncIterator[bytes]) -> Staged:
+        part = await self._threads.run(OnDisk, self._new_path(), held.getvalue())
+        try:
+            await self._append(part, held)
+            async for chunk in chunks:
+                self._memory_left -= held.write(chunk)
+                if held.tell() >= BLOCK:
+                    await self._append(part, held)
+            await self._append(part, held)
+        except BaseException:
+            part.discard()
+            raise
+        return part
+
+    async def _append(self, part: OnDisk, held: BytesIO) -> None:
+        """Write to the file what is held, and hold nothing after that."""
+        if part.size + held.tell() > self._limits.part_bytes:
+            raise TooLarge(f"a part is longer than {self._limits.part_bytes} bytes")
+        await self._threads.run(part.write, held.getvalue())
+        self._release(held.tell())
+        held.seek(0)
+        held.truncate()
+
+
+def _own_directory(directory: Path) -> tuple[Path, int]:
+    """Return a new directory of this process, and the descriptor that holds its lock."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o750)
+    starting = _lock(directory)
+    try:
+        _remove_dead(directory)
+        own = directory / f"{os.getpid()}-{secrets.token_hex(4)}"
+        own.mkdir(mode=0o700)
+        return own, _lock(own)
+    finally:
+        os.close(starting)
+
+
+def _remove_dead(directory: Path) -> None:
+    for other in directory.iterdir():
+        with suppress(BlockingIOError, FileNotFoundError, NotADirectoryError):
+            held = _lock(other, fcntl.LOCK_NB)
+            shutil.rmtree(other, ignore_errors=True)
+            os.close(held)
+
+
+def _lock(directory: Path, flags: int = 0) -> int:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | flags)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
