@@ -38,6 +38,17 @@ def _private(tag: int, creator: str) -> str | None:
         return None
 
 
+@lru_cache(16384)
+def is_certain(tag: int) -> bool:
+    """Say whether the tag alone decides the VR: nothing else in the Data Set has a say.
+
+    Source: PS3.6 §6, PS3.5 §7.8
+    """
+    if is_private(tag):
+        return is_private_creator(tag)
+    return " or " not in (_public(tag) or "")
+
+
 def creator_of(value: bytes) -> str | None:
     """Return the name in a Private Creator element, or None if it is not one name."""
     name = value.decode("latin-1").rstrip("\0 ")

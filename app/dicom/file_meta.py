@@ -1,0 +1,138 @@
+"""The preamble and the File Meta Information (PS3.10 §7.1), or their absence."""
+
+from dataclasses import dataclass
+from struct import pack, unpack_from
+
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from app.dicom.headers import (
+    EXPLICIT_LITTLE,
+    IMPLICIT_LITTLE,
+    LONG_VRS,
+    SHORT_VRS,
+    UNDEFINED,
+    is_cut,
+    read_header,
+)
+from app.errors import InvalidDataset
+
+HEAD_BYTES = 2**16
+"""As much of an object as is read to find where its Data Set begins."""
+
+IMPLEMENTATION_CLASS_UID = "2.25.202373115094331917276217418530182046641"
+_TRANSFER_SYNTAX_UID = 0x00020010
+
+
+@dataclass(frozen=True, slots=True)
+class FileMeta:
+    """What stands before the Data Set; `transfer_syntax_uid` is guessed where it is not said."""
+
+    transfer_syntax_uid: str
+    dataset_offset: int
+    elements_offset: int
+    """Where Data Elements begin: after the Command Set that some programs leave in between."""
+    has_preamble: bool
+
+
+def read_file_meta(head: bytes) -> FileMeta:
+    """Read what stands before the Data Set; `head` is the first 64 KiB, or all of a shorter object.
+
+    The group length is not relied on: group 2 ends where another group begins. An object without
+    preamble, without File Meta Information or without a Transfer Syntax is read by what its first
+    element looks like, as pydicom does with `force`.
+
+    Raises:
+        InvalidDataset: this is no DICOM, or its File Meta Information is cut short or over 64 KiB.
+
+    Source: PS3.10 §7.1
+    """
+    has_preamble = head[128:132] == b"DICM"
+    offset, uid = _group_2(head, 132 if has_preamble else 0)
+    if not (uid or has_preamble or _looks_like_dicom(head, offset)):
+        raise InvalidDataset("this is no DICOM: neither a preamble nor a Data Set was found")
+    elements = _group_0(head, offset)
+    return FileMeta(uid or _guess(head[elements : elements + 6]), offset, elements, has_preamble)
+
+
+def find_dataset_offset(head: bytes) -> int:
+    """Return where the Data Set begins: after preamble and group 2, or 0 when there is neither.
+
+    Raises:
+        InvalidDataset: as `read_file_meta`.
+
+    Source: PS3.10 §7.1
+    """
+    return read_file_meta(head).dataset_offset
+
+
+def _group_2(head: bytes, position: int) -> tuple[int, str]:
+    """Return where group 2 ends, and the Transfer Syntax UID in it or ""."""
+    uid = ""
+    while head[position : position + 2] == b"\x02\x00":
+        implicit = head[position + 4 : position + 6] not in SHORT_VRS | LONG_VRS
+        encoding = IMPLICIT_LITTLE if implicit else EXPLICIT_LITTLE
+        rest = head[position : position + 12]
+        if is_cut(rest, encoding):
+            raise InvalidDataset("the File Meta Information is cut short", 0xC001)
+        header = read_header(rest, encoding)
+        start = position + header.size
+        if header.length == UNDEFINED or start + header.length > len(head):
+            raise InvalidDataset("the File Meta Information is cut short or too long", 0xC001)
+        position = start + header.length
+        if header.tag == _TRANSFER_SYNTAX_UID:
+            uid = head[start:position].decode("latin-1").strip("\0 ")
+    return position, uid
+
+
+def _group_0(head: bytes, position: int) -> int:
+    """Return where a Command Set ends; it is implicit VR Little Endian (PS3.7 §6.3.1)."""
+    while head[position : position + 2] == b"\0\0" and len(head) >= position + 8:
+        element, length = unpack_from("<HL", head, position + 2)
+        if (element, length) == (0, 0) or position + 8 + length > len(head):
+            break
+        position += 8 + length
+    return position
+
+
+def _looks_like_dicom(head: bytes, offset: int) -> bool:
+    """Say whether bytes without a preamble begin as a Data Set does: a low group, a fitting VR."""
+    first = head[offset : offset + 8]
+    if len(first) < 8:
+        return False
+    group_little, group_big = unpack_from("<H", first)[0], unpack_from(">H", first)[0]
+    if first[4:6] in SHORT_VRS | LONG_VRS:
+        return min(group_little, group_big) <= 0x00FF
+    return group_little in {0x0000, 0x0008} and unpack_from("<L", first, 4)[0] < HEAD_BYTES
+
+
+def _guess(first: bytes) -> str:
+    """Return the uncompressed Transfer Syntax that the first element looks like."""
+    if first[4:6] not in SHORT_VRS | LONG_VRS:
+        return str(ImplicitVRLittleEndian)
+    big_endian = int.from_bytes(first[:2], "little") >= 0x0400
+    return str(ExplicitVRBigEndian if big_endian else ExplicitVRLittleEndian)
+
+
+def add_file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
+    """Return preamble and File Meta Information for a Data Set that came without.
+
+    The same for the same UIDs, so that what is stored twice is the same twice.
+
+    Source: PS3.10 §7.1
+    """
+    elements = b"".join(
+        (
+            pack("<HH2sHL", 2, 0x0001, b"OB", 0, 2) + b"\x00\x01",
+            _uid_element(0x0002, sop_class_uid),
+            _uid_element(0x0003, sop_instance_uid),
+            _uid_element(0x0010, transfer_syntax_uid),
+            _uid_element(0x0012, IMPLEMENTATION_CLASS_UID),
+        )
+    )
+    return bytes(128) + b"DICM" + pack("<HH2sHL", 2, 0, b"UL", 4, len(elements)) + elements
+
+
+def _uid_element(element: int, uid: str) -> bytes:
+    value = uid.encode("ascii", "replace")
+    value += b"\0" * (len(value) % 2)
+    return pack("<HH2sH", 2, element, b"UI", len(value)) + value

@@ -1,0 +1,123 @@
+"""One Data Set while it is scanned: its members so far and what their meaning depends on."""
+
+from dataclasses import dataclass, field
+
+import orjson
+
+from app.dicom.headers import Encoding, Header
+from app.dicom.memo import Memo, Table
+from app.dicom.value_representations import (
+    PIXEL_REPRESENTATION,
+    find_vr,
+    is_private,
+    is_private_creator,
+)
+
+
+class NotYetKnown(Exception):
+    """The VR depends on an element of this Data Set that was not seen yet."""
+
+
+@dataclass(slots=True)
+class Deferred:
+    """An element whose VR shall be decided when its whole Data Set was seen."""
+
+    header: Header
+    position: int
+    length: int
+
+
+@dataclass(slots=True)
+class Level:
+    """The Data Set itself, or an item of a Sequence, with the one around it as `outer`."""
+
+    encoding: Encoding
+    encodings: tuple[str, ...]
+    table: Table
+    outer: "Level | None" = None
+    path: str = ""
+    depth: int = 0
+    start: int = 0
+    members: dict[int, bytes] = field(default_factory=dict)
+    creators: dict[int, str] = field(default_factory=dict)
+    deferred: list[Deferred] = field(default_factory=list)
+    complete: bool = False
+    restarted: bool = False
+    pixel_representation: int | None = None
+    """What was found in an earlier pass, for the outermost level."""
+    inherited: bool = False
+    """A VR here was decided by what stands outside."""
+
+    def use_encodings(self, encodings: tuple[str, ...], memo: Memo) -> None:
+        """Read text by these codecs from here on."""
+        self.encodings = encodings
+        self.table = table_for(memo, self.encoding, encodings)
+
+    def restart(self) -> int:
+        """Forget all members and return where to begin again."""
+        self.members.clear()
+        self.creators.clear()
+        self.deferred.clear()
+        self.restarted = True
+        return self.start
+
+    def find_vr(self, tag: int) -> str:
+        """Return the VR of an element that stands without one, or as UN.
+
+        Raises:
+            NotYetKnown: what it depends on may still come; never when the level is complete.
+
+        Source: PS3.5 §6.2.2, §7.8.1
+        """
+        if is_private(tag) and not is_private_creator(tag):
+            self._know_creator(tag & 0xFFFF0000 | tag >> 8 & 0xFF)
+        return find_vr(tag, self.creators, self._nearby)
+
+    def _know_creator(self, creator_tag: int) -> None:
+        if creator_tag in self.creators:
+            return
+        values = values_of(self.members.get(creator_tag))
+        if len(values) == 1 and isinstance(values[0], str):
+            self.creators[creator_tag] = values[0]
+        elif not self.complete:
+            raise NotYetKnown
+
+    def _nearby(self, tag: int) -> int | None:
+        number = number_of(self.members.get(tag))
+        if number is not None:
+            return number
+        if not self.complete:
+            raise NotYetKnown
+        return self._around() if tag == PIXEL_REPRESENTATION else None
+
+    def _around(self) -> int | None:
+        self.inherited = True
+        level: Level | None = self
+        while level is not None:
+            number = number_of(level.members.get(PIXEL_REPRESENTATION))
+            if number is None:
+                number = level.pixel_representation
+            if number is not None:
+                return number
+            level = level.outer
+        return None
+
+
+def table_for(memo: Memo, encoding: Encoding, encodings: tuple[str, ...]) -> Table:
+    """Return the memo's table for elements in this encoding and these character sets."""
+    return memo.table((encoding.implicit, encoding.little_endian, encodings))
+
+
+def values_of(member: bytes | None) -> list[object]:
+    """Return what is in a member's Value; nothing for none."""
+    if member is None:
+        return []
+    (element,) = orjson.loads(b"{" + member + b"}").values()
+    values: list[object] = element.get("Value", [])
+    return values
+
+
+def number_of(member: bytes | None) -> int | None:
+    """Return the first value of a member if it is a whole number."""
+    values = values_of(member)
+    return values[0] if values and isinstance(values[0], int) else None

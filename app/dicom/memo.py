@@ -1,0 +1,83 @@
+"""Series repeat themselves: what an encoded element looked like in DICOM JSON is remembered.
+
+A table belongs to all that a fragment depends on beside the element's own bytes (encoding and
+character sets). In it the raw bytes of an element, header included, lead to its JSON member; an
+element that has none, such as a group length, leads to nothing (b"").
+
+The memory is bounded in two generations: when the young one is full it becomes the old one, and
+what is still used moves over from there. All threads of a process may share a memo: every step is
+a single operation on a dict.
+"""
+
+from dataclasses import dataclass, field
+
+OVERHEAD = 200
+"""What an entry takes beside its bytes: two bytes objects and a slot."""
+
+
+@dataclass(slots=True)
+class Table:
+    """Members of elements in one encoding and character set; sequences with their element count."""
+
+    young: dict[bytes, bytes] = field(default_factory=dict)
+    old: dict[bytes, bytes] = field(default_factory=dict)
+    sequences: dict[bytes, tuple[bytes, int]] = field(default_factory=dict)
+    old_sequences: dict[bytes, tuple[bytes, int]] = field(default_factory=dict)
+
+
+class Memo:
+    """A bounded memory of encoded elements, shared by the scans of a process."""
+
+    def __init__(self, capacity_bytes: int = 64 * 2**20) -> None:
+        self._half = capacity_bytes // 2
+        self._held = 0
+        self._tables: dict[tuple[object, ...], Table] = {}
+
+    @property
+    def held_bytes(self) -> int:
+        """About how much the young generation takes."""
+        return self._held
+
+    def table(self, key: tuple[object, ...]) -> Table:
+        """Return the table for a context, made when it is new; few contexts exist at a time."""
+        table = self._tables.get(key)
+        if table is None:
+            if len(self._tables) >= 256:
+                self._tables.clear()
+                self._held = 0
+            table = self._tables.setdefault(key, Table())
+        return table
+
+    def recall(self, table: Table, raw: bytes) -> bytes | None:
+        """Return the member of an element that the young generation lacks."""
+        member = table.old.get(raw)
+        if member is not None:
+            self.learn(table, raw, member)
+        return member
+
+    def learn(self, table: Table, raw: bytes, member: bytes) -> None:
+        """Remember the member of an element."""
+        self._grow(len(raw) + len(member))
+        table.young[raw] = member
+
+    def recall_sequence(self, table: Table, raw: bytes) -> tuple[bytes, int] | None:
+        """Return the member of a whole sequence and how many elements are in it."""
+        found = table.sequences.get(raw)
+        if found is None:
+            found = table.old_sequences.get(raw)
+            if found is not None:
+                self.learn_sequence(table, raw, *found)
+        return found
+
+    def learn_sequence(self, table: Table, raw: bytes, member: bytes, elements: int) -> None:
+        """Remember a whole sequence of defined length that has no bulk values."""
+        self._grow(len(raw) + len(member))
+        table.sequences[raw] = (member, elements)
+
+    def _grow(self, size: int) -> None:
+        self._held += size + OVERHEAD
+        if self._held > self._half:
+            self._held = size + OVERHEAD
+            for table in list(self._tables.values()):
+                table.old, table.young = table.young, {}
+                table.old_sequences, table.sequences = table.sequences, {}
