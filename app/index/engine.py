@@ -51,7 +51,13 @@ _NOT_ANSWERING = (
     ConnectionError,
     PoolTimeout,
 )
-_TRY_AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+
+
+class TryAgain(Exception):
+    """Another transaction was in between; the same work in a new one will do."""
+
+
+_TRY_AGAIN = (TryAgain, asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 
 
 class _PoolConnection(_Connection):

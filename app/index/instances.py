@@ -1,0 +1,351 @@
+"""Add Instances to the index with their parents, counters and the event, in one transaction.
+
+How a batch is added, in statements:
+
+1. the Studies' rows are locked (`parents.lock_studies`), those that are missing are made;
+2. the Series are looked up or made (`parents.find_series`);
+3. one statement inserts all Instances, ON CONFLICT DO NOTHING, raises counters and versions by the
+   rows that really were inserted, and logs them in `event` and `tally`;
+4. Instances that did not come back are there already: they are read and returned as `Present`.
+
+Rules that hold: counters change only with rows; nothing is counted twice; locks are taken in the
+order studies, instances, tally, patients, each sorted, so that deadlocks are rare (and tried again
+by `Index.retrying`). An Instance that the database refuses fails alone (`add_each_instance`).
+"""
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import orjson
+
+from app.dicom.attributes import instance_values, series_document, study_document
+from app.dicom.scanned import DERIVED_VERSION, BulkPlace, FrameKind, Frames, ScannedInstance
+from app.dicom.uids import InstanceRef
+from app.errors import ArchiveError, InvalidDataset
+from app.index.engine import Index, Session, TryAgain
+from app.index.packing import metadata_packer, unpack_metadata
+from app.index.parents import (
+    Parent,
+    SeriesName,
+    driver,
+    find_series,
+    lock_studies,
+    settle_parents,
+)
+
+_log = logging.getLogger(__name__)
+
+_Name = TypeVar("_Name", str, SeriesName)
+
+TALLY_SLOTS = 16
+
+SEARCHED: Mapping[str, str] = {
+    "sop_class_uid": "text",
+    "instance_number": "bigint",
+    "rows": "integer",
+    "columns": "integer",
+    "bits_allocated": "integer",
+    "number_of_frames": "integer",
+}
+"""What `dicom.attributes.instance_values` makes."""
+
+COLUMNS: Mapping[str, str] = {
+    "study_key": "bigint",
+    "series_key": "bigint",
+    "sop_instance_uid": "text",
+    **SEARCHED,
+    "transfer_syntax_uid": "text",
+    "object_key": "text",
+    "size": "bigint",
+    "sha256": "bytea",
+    "dataset_sha256": "bytea",
+    "dataset_offset": "integer",
+    "frame_kind": "smallint",
+    "frame_count": "integer",
+    "frame_offset": "bigint",
+    "frame_length": "bigint",
+    "frame_table": "bytea",
+    "bulk_values": "text",
+    "metadata": "bytea",
+}
+"""What `_row` fills, and the type of each: the rows go over as one array for each column."""
+
+_NAMES = ", ".join(COLUMNS)
+_ARRAYS = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(COLUMNS.values(), start=4))
+
+
+# The file name of an object is the SOP Instance UID, a dot, and the attempt: the event has the
+# attempt alone. `||` of equal arrays would still write an indexed column, hence the CASEs.
+ADD_INSTANCES = f"""
+WITH added AS (
+    INSERT INTO instance (tenant_id, derived_version, {_NAMES})
+    SELECT $1::integer, $2::smallint, new.* FROM unnest({_ARRAYS}) AS new ({_NAMES})
+    ON CONFLICT (tenant_id, sop_instance_uid) DO NOTHING
+    RETURNING study_key, series_key, sop_instance_uid, sop_class_uid, size, sha256, object_key
+), series_added AS (
+    SELECT study_key, series_key, count(*) AS instances, sum(size)::bigint AS size,
+        array_agg(DISTINCT sop_class_uid) AS classes,
+        jsonb_object_agg(sop_instance_uid, jsonb_build_array(
+            encode(sha256, 'hex'),
+            split_part(object_key, '/' || sop_instance_uid || '.', -1))) AS instances_logged
+    FROM added GROUP BY 1, 2
+), series_changed AS (
+    UPDATE series SET number_of_instances = number_of_instances + added.instances,
+        sop_classes = CASE WHEN series.sop_classes @> classes THEN series.sop_classes ELSE
+            ARRAY(SELECT DISTINCT unnest(series.sop_classes || classes) ORDER BY 1) END,
+        version = version + 1, updated_at = now()
+    FROM series_added AS added WHERE series.id = added.series_key
+    RETURNING added.*, modality, series_instance_uid,
+        (number_of_instances = added.instances)::integer AS fresh
+), study_added AS (
+    SELECT study_key, sum(instances) AS instances, sum(size)::bigint AS size, sum(fresh) AS series,
+        array_remove(array_agg(DISTINCT modality), '') AS modalities,
+        jsonb_object_agg(series_instance_uid, instances_logged) AS series_logged
+    FROM series_changed GROUP BY 1
+), study_classes AS (
+    SELECT study_key, array_agg(DISTINCT sop_class_uid) AS classes FROM added GROUP BY 1
+), study_changed AS (
+    UPDATE study SET number_of_instances = number_of_instances + added.instances,
+        number_of_series = number_of_series + added.series,
+        size = study.size + added.size,
+        sop_classes = CASE WHEN study.sop_classes @> classes THEN study.sop_classes ELSE
+            ARRAY(SELECT DISTINCT unnest(study.sop_classes || classes) ORDER BY 1) END,
+        modalities = CASE WHEN study.modalities @> added.modalities THEN study.modalities ELSE
+            ARRAY(SELECT DISTINCT unnest(study.modalities || added.modalities) ORDER BY 1) END,
+        version = version + 1, updated_at = now()
+    FROM study_added AS added JOIN study_classes USING (study_key)
+    WHERE study.id = added.study_key
+    RETURNING added.*, study_instance_uid,
+        (number_of_instances = added.instances)::integer AS fresh
+), logged AS (
+    INSERT INTO event (tenant_id, kind, actor, payload)
+    SELECT $1, 'accepted', $3::text,
+        jsonb_build_object('study', study_instance_uid, 'series', series_logged)
+    FROM study_changed
+), counted AS (
+    INSERT INTO tally (tenant_id, slot, studies, series, instances, bytes)
+    SELECT $1, pg_backend_pid() % {TALLY_SLOTS},
+        sum(fresh), sum(series), sum(instances), sum(size)
+    FROM study_changed HAVING count(*) > 0
+    ON CONFLICT (tenant_id, slot) DO UPDATE SET studies = tally.studies + excluded.studies,
+        series = tally.series + excluded.series, instances = tally.instances + excluded.instances,
+        bytes = tally.bytes + excluded.bytes
+)
+SELECT sop_instance_uid FROM added
+"""  # noqa: S608 - our own names
+
+FIND_PRESENT = """
+SELECT study_instance_uid, series_instance_uid, metadata_dictionary, instance.*
+FROM instance JOIN series ON series.id = series_key JOIN study ON study.id = instance.study_key
+WHERE instance.tenant_id = $1 AND sop_instance_uid = ANY($2)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NewInstance:
+    """An Instance whose object is durable under `object_key`."""
+
+    ref: InstanceRef
+    scanned: ScannedInstance
+    object_key: str
+    size: int
+    sha256: bytes
+    dataset_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """The Instance that already has a UID: where it is, and what shows whether it is the same."""
+
+    ref: InstanceRef
+    object_key: str
+    base_offset: int
+    size: int
+    sha256: bytes
+    dataset_sha256: bytes
+    dataset_offset: int
+    transfer_syntax_uid: str
+    frames: Frames
+    bulk_values: Mapping[str, BulkPlace]
+    metadata: bytes
+
+
+async def add_each_instance(
+    index: Index, tenant_id: int, actor: str, new: Sequence[NewInstance]
+) -> list[Present | InvalidDataset | None]:
+    """Add Instances in as few transactions as it takes for each to stand or fall alone.
+
+    The answers are those of `add_instances`, and `InvalidDataset` for one that cannot be indexed.
+    When this raises, those of an earlier half may be in: adding them again finds them `Present`.
+
+    Raises:
+        Unavailable: the index does not answer.
+        StorageFull: it has no room left.
+    """
+    if not new:
+        return []
+    try:
+        return [
+            *await index.retrying(lambda session: add_instances(session, tenant_id, actor, new))
+        ]
+    except ArchiveError:
+        raise
+    except Exception as error:
+        if len(new) == 1:
+            _log.exception("Instance %s cannot be indexed", new[0].ref.instance)
+            refused = InvalidDataset("The index cannot hold a value of this Instance", 0x0110)
+            refused.__cause__ = error
+            return [refused]
+    half = len(new) // 2
+    return [
+        *await add_each_instance(index, tenant_id, actor, new[:half]),
+        *await add_each_instance(index, tenant_id, actor, new[half:]),
+    ]
+
+
+async def add_instances(
+    session: Session, tenant_id: int, actor: str, new: Sequence[NewInstance]
+) -> list[Present | None]:
+    """Add all Instances; for each return None, or what is there already under its UID.
+
+    Of several with one SOP Instance UID the first is added and the others find it present. The
+    transaction is the caller's: any error means that it must be given up, with all Instances.
+    """
+    if not new:
+        return []
+    first = _first(new, lambda one: one.ref.instance)
+    parents = await _find_parents(session, tenant_id, first.values())
+    added = await _insert(session, tenant_id, actor, first, parents)
+    for uid in added:
+        _note_conflicts(first[uid], parents)
+    await settle_parents(session, parents.studies.values(), parents.series.values())
+    fresh = {id(first[uid]) for uid in added}
+    others = {one.ref.instance for one in new if id(one) not in fresh}
+    present = await _find_present(session, tenant_id, others) if others else {}
+    return [None if id(one) in fresh else present[one.ref.instance] for one in new]
+
+
+@dataclass(frozen=True, slots=True)
+class _Parents:
+    studies: Mapping[str, Parent]
+    series: Mapping[SeriesName, Parent]
+
+    def of(self, one: NewInstance) -> tuple[Parent, Parent]:
+        return self.studies[one.ref.study], self.series[one.ref.study, one.ref.series]
+
+
+def _first(
+    new: Iterable[NewInstance], name: Callable[[NewInstance], _Name]
+) -> dict[_Name, NewInstance]:
+    """Return the first Instance of each name, in the order of names."""
+    first: dict[_Name, NewInstance] = {}
+    for one in new:
+        first.setdefault(name(one), one)
+    return dict(sorted(first.items()))
+
+
+async def _find_parents(session: Session, tenant_id: int, new: Collection[NewInstance]) -> _Parents:
+    of_study = _first(new, lambda one: one.ref.study)
+    of_series = _first(new, lambda one: (one.ref.study, one.ref.series))
+    studies = await lock_studies(
+        session, tenant_id, {uid: one.scanned for uid, one in of_study.items()}
+    )
+    series = await find_series(
+        session, tenant_id, {name: one.scanned for name, one in of_series.items()}, studies
+    )
+    return _Parents(studies, series)
+
+
+async def _insert(
+    session: Session,
+    tenant_id: int,
+    actor: str,
+    new: Mapping[str, NewInstance],
+    parents: _Parents,
+) -> set[str]:
+    """Insert Instances, count and log them; return the UIDs of those that were not there."""
+    rows = [_row(one, *parents.of(one)) for _, one in sorted(new.items())]
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    connection = await driver(session)
+    back = await connection.fetch(ADD_INSTANCES, tenant_id, DERIVED_VERSION, actor, *columns)
+    return {row["sop_instance_uid"] for row in back}
+
+
+def _row(one: NewInstance, study: Parent, series: Parent) -> tuple[object, ...]:
+    """Return the values of `COLUMNS`, in their order."""
+    scanned, frames = one.scanned, one.scanned.frames
+    searched = instance_values(scanned.fragments)
+    return (
+        study.key,
+        series.key,
+        one.ref.instance,
+        *(searched.get(name) for name in SEARCHED),
+        scanned.transfer_syntax_uid,
+        one.object_key,
+        one.size,
+        one.sha256,
+        one.dataset_sha256,
+        scanned.dataset_offset,
+        frames.kind,
+        frames.count,
+        frames.offset,
+        frames.length,
+        frames.table,
+        pack_bulk_values(scanned.bulk_values),
+        metadata_packer(series.dictionary)(scanned.metadata),
+    )
+
+
+def pack_bulk_values(places: Mapping[str, BulkPlace]) -> str:
+    """Return what the column `bulk_values` holds: JSON, path -> [offset, length, VR]; or ''."""
+    if not places:
+        return ""
+    listed = {path: (place.offset, place.length, place.vr) for path, place in places.items()}
+    return orjson.dumps(listed).decode()
+
+
+def unpack_bulk_values(packed: str) -> dict[str, BulkPlace]:
+    """Return what `pack_bulk_values` was given."""
+    return {path: BulkPlace(*place) for path, place in orjson.loads(packed or "{}").items()}
+
+
+def _note_conflicts(one: NewInstance, parents: _Parents) -> None:
+    study, series = parents.of(one)
+    study.compare(one.ref.instance, study_document(one.scanned.fragments))
+    series.compare(one.ref.instance, series_document(one.scanned.fragments))
+
+
+async def _find_present(
+    session: Session, tenant_id: int, uids: Collection[str]
+) -> dict[str, Present]:
+    connection = await driver(session)
+    rows = await connection.fetch(FIND_PRESENT, tenant_id, list(uids))
+    if len(rows) < len(uids):
+        raise TryAgain("an Instance was removed while it was stored again")
+    return {row["sop_instance_uid"]: _present(row) for row in rows}
+
+
+def _present(row: Any) -> Present:
+    return Present(
+        ref=InstanceRef(
+            row["study_instance_uid"], row["series_instance_uid"], row["sop_instance_uid"]
+        ),
+        object_key=row["object_key"],
+        base_offset=row["base_offset"],
+        size=row["size"],
+        sha256=row["sha256"],
+        dataset_sha256=row["dataset_sha256"],
+        dataset_offset=row["dataset_offset"],
+        transfer_syntax_uid=row["transfer_syntax_uid"],
+        frames=Frames(
+            FrameKind(row["frame_kind"]),
+            row["frame_count"],
+            row["frame_offset"],
+            row["frame_length"],
+            row["frame_table"],
+        ),
+        bulk_values=unpack_bulk_values(row["bulk_values"]),
+        metadata=unpack_metadata(row["metadata_dictionary"], row["metadata"]),
+    )
