@@ -18,7 +18,7 @@ TREES = ("app", "tests", "alembic", "benchmarks")
 SOURCES = sorted(path for tree in TREES for path in (ROOT / tree).rglob("*.py"))
 TOO_VAGUE = {"utils", "util", "helpers", "helper", "common", "core", "manager", "misc", "types"}
 REGISTRIES = re.compile(r"(pythonhosted|pypi|npmjs|crates|deb\.debian|ghcr|quay)\.(org|io|com)\b")
-MACHINE_PATHS = re.compile(r"(?<![\w.$}~-])/(?:work|root|Users)/|(?<![\w.])/home/[a-z]")
+MACHINE_PATHS = re.compile(r"(?<![\w.$}~-])/(?:work|root|Users)/[\w.]|(?<![\w.])/home/[a-z]")
 
 
 def _name(path: Path) -> str:

@@ -1,0 +1,152 @@
+"""Every sample file of pydicom, sent over HTTP and held against what pydicom says. # I-01"""
+
+import hashlib
+from pathlib import Path
+
+import httpx
+import pytest
+from pydicom import Dataset
+
+from tests.conformance.oracle import (
+    Uids,
+    comparable,
+    frame,
+    frame_of_answer,
+    is_big_endian,
+    json_of,
+    read,
+    uids_of,
+    with_new_uids,
+)
+from tests.live_server import LiveServer
+from tests.samples import SAMPLES, sample_id
+
+pytestmark = pytest.mark.xdist_group("samples")
+
+OCTETS = 'multipart/related; type="application/octet-stream"'
+NO_HIERARCHY = {sample_id(path) for path in SAMPLES if uids_of(read(path.read_bytes())) is None}
+KEPT = [path for path in SAMPLES if sample_id(path) not in NO_HIERARCHY]
+each_kept = pytest.mark.parametrize("path", KEPT, ids=sample_id)
+
+
+class Stored:
+    """The samples with UIDs of their own, and how the archive answered each."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self.client = client
+        self.sources = {
+            path: with_new_uids(path.read_bytes(), number) for number, path in enumerate(SAMPLES)
+        }
+        self.answers = {path: self._store(data) for path, data in self.sources.items()}
+
+    def _store(self, data: bytes) -> httpx.Response:
+        boundary = "a-boundary-of-this-test"
+        head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+        return self.client.post(
+            "/dicom-web/studies",
+            content=head + data + f"\r\n--{boundary}--\r\n".encode(),
+            headers={
+                "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
+                "Accept": "application/dicom+json",
+            },
+        )
+
+    def dataset(self, path: Path) -> Dataset:
+        """What pydicom reads in the stream that was sent."""
+        return read(self.sources[path])
+
+    def uids(self, path: Path) -> Uids:
+        """Where the Instance stands."""
+        uids = uids_of(self.dataset(path))
+        assert uids is not None
+        return uids
+
+    def get(self, url: str, accept: str) -> httpx.Response:
+        """Return an answer that must be a success."""
+        url = url if url.startswith("http") else f"/dicom-web{url}"
+        answer = self.client.get(url, headers={"Accept": accept})
+        assert answer.status_code == 200, answer.text
+        return answer
+
+    def only_part(self, url: str) -> bytes:
+        """Return the one part of an answer of octets."""
+        answer = self.get(url, OCTETS)
+        boundary = answer.headers["Content-Type"].split("boundary=")[1].strip('"').encode()
+        before, body, after = answer.content.split(b"--" + boundary)
+        assert before.strip() == b""
+        assert after.strip() == b"--"
+        return body.split(b"\r\n\r\n", 1)[1].removesuffix(b"\r\n")
+
+
+@pytest.fixture(scope="module")
+def stored(live_server: LiveServer) -> Stored:
+    """All samples, stored one request each."""
+    return Stored(httpx.Client(base_url=live_server.url, timeout=120))
+
+
+def test_what_has_no_place_in_the_hierarchy_is_refused_with_a_reason(stored: Stored) -> None:
+    refused = {sample_id(path) for path, answer in stored.answers.items() if answer.is_error}
+    assert refused == NO_HIERARCHY
+    for path, answer in stored.answers.items():
+        if answer.is_error:  # S-26
+            assert answer.status_code == 409, sample_id(path)
+            (failed,) = answer.json()["00081198"]["Value"]
+            assert failed["00081197"]["Value"][0] >= 0xA700
+    assert len(refused) == len(NO_HIERARCHY)
+
+
+def test_every_other_sample_is_stored(stored: Stored) -> None:
+    assert [stored.answers[path].status_code for path in KEPT] == [200] * len(KEPT)
+    assert len(KEPT) > 220
+
+
+@each_kept
+def test_the_object_is_byte_for_byte_what_was_sent(
+    stored: Stored, live_server: LiveServer, path: Path
+) -> None:
+    kept = live_server.stored_object(stored.uids(path).instance)
+    sent = stored.sources[path]
+    if sent[128:132] == b"DICM":
+        assert hashlib.sha256(kept).digest() == hashlib.sha256(sent).digest()  # I-02
+    else:
+        assert kept[128:132] == b"DICM"  # S-21: only a head was put before it
+        assert kept.endswith(sent)
+
+
+@each_kept
+def test_the_metadata_is_what_pydicom_reads(stored: Stored, path: Path) -> None:
+    dataset = stored.dataset(path)
+    (document,) = stored.get(f"{stored.uids(path).path}/metadata", "application/dicom+json").json()
+    assert list(document) == sorted(document)  # J-02
+    ours = comparable(document, stored.only_part)
+    theirs = comparable(json_of(dataset), lambda _: b"", big_endian=is_big_endian(dataset))
+    assert {tag: ours.get(tag) for tag in theirs} == theirs  # J-26
+    invalid = {f"{element.tag:08X}" for element in dataset} - set(theirs)
+    assert set(ours) - set(theirs) <= invalid
+
+
+@each_kept
+@pytest.mark.parametrize("key", ["PatientID", "StudyDate", "Modality"])
+def test_the_study_is_found_by_patient_date_and_modality(
+    stored: Stored, path: Path, key: str
+) -> None:
+    dataset, uids = stored.dataset(path), stored.uids(path)
+    value = str(dataset.get(key) or "")
+    name = "ModalitiesInStudy" if key == "Modality" else key
+    query = httpx.QueryParams({name: value} if value else {"StudyInstanceUID": uids.study})
+    found = stored.get(f"/studies?{query}", "application/dicom+json").json()
+    assert uids.study in {study["0020000D"]["Value"][0] for study in found}
+
+
+def _frame_count(dataset: Dataset) -> int:
+    return int(dataset.get("NumberOfFrames") or 1)
+
+
+@each_kept
+def test_every_frame_equals_the_one_that_pydicom_decodes(stored: Stored, path: Path) -> None:
+    dataset = stored.dataset(path)
+    for number in range(1, _frame_count(dataset) + 1):
+        theirs = frame(dataset, number - 1)
+        body = stored.only_part(f"{stored.uids(path).path}/frames/{number}")
+        decoded = dataset.file_meta.TransferSyntaxUID.is_compressed
+        assert (frame_of_answer(dataset, body, decoded=decoded) == theirs).all()  # I-04 W-12
