@@ -1,0 +1,45 @@
+"""Probes and metrics. They say nothing that a stranger may not know; `/metrics` asks for a key."""
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+
+from app.admin import metrics
+from app.errors import ArchiveError, Forbidden
+from app.index.alive import check_alive
+from app.rights import Verb
+from app.web.deps import ArchiveDep, PrincipalDep
+
+router = APIRouter(tags=["operation"])
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+@router.get("/health/live")
+async def get_live() -> JSONResponse:
+    """Say that this process answers."""
+    return JSONResponse({"status": "live"}, headers=NO_STORE)
+
+
+@router.get("/health/ready", responses={503: {"description": "The index or the objects fail."}})
+async def get_ready(archive: ArchiveDep) -> JSONResponse:
+    """Say whether index and objects answer, so whether requests can be served."""
+    checks = {"index": "ok", "objects": "ok"}
+    try:
+        await check_alive(archive.index)
+    except ArchiveError:
+        checks["index"] = "does not answer"
+    try:
+        async for _ in archive.objects.keys("t/"):
+            break
+    except ArchiveError:
+        checks["objects"] = "does not answer"
+    ready = set(checks.values()) == {"ok"}
+    body = {"status": "ready" if ready else "unavailable", **checks}
+    return JSONResponse(body, 200 if ready else 503, headers=NO_STORE)
+
+
+@router.get("/metrics", response_class=Response)
+async def get_metrics(principal: PrincipalDep) -> Response:
+    """Return what all workers have counted, in Prometheus' text format."""
+    if Verb.ADMINISTER not in principal.verbs:
+        raise Forbidden("Metrics are for operators")
+    return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE, headers=NO_STORE)

@@ -1,0 +1,144 @@
+"""What is counted about requests, over all workers; never who asked or about whom.
+
+Workers share their counts through files in `PROMETHEUS_MULTIPROC_DIR`, which the parent sets; it
+has to be set before `prometheus_client` is imported first. Without it a process counts for itself.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from app.logs import ACCESS
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+ROUTE = "fileroom.route"
+"""Where a raw ASGI endpoint writes its route's template into the scope."""
+UNKNOWN_ROUTE = "other"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+REQUESTS = Counter(
+    "fileroom_http_requests",
+    "Requests answered, by route and status",
+    ("method", "route", "status"),
+)
+DURATION = Histogram(
+    "fileroom_http_request_seconds",
+    "From a request's head to its answer's last byte",
+    ("method", "route"),
+    buckets=SECONDS,
+)
+RECEIVED = Counter("fileroom_http_received_bytes", "Bytes of request bodies", ("method", "route"))
+SENT = Counter("fileroom_http_sent_bytes", "Bytes of answer bodies", ("method", "route"))
+OPEN = Gauge("fileroom_http_requests_open", "Requests under way", multiprocess_mode="livesum")
+
+
+_access = logging.getLogger(ACCESS)
+
+
+class _Route:
+    """The counters of one method and route, looked up once."""
+
+    __slots__ = ("_by_status", "_duration", "_key", "_received", "_sent")
+
+    def __init__(self, method: str, route: str) -> None:
+        self._key = (method, route)
+        self._by_status: dict[int, Counter] = {}
+        self._duration = DURATION.labels(method, route)
+        self._received = RECEIVED.labels(method, route)
+        self._sent = SENT.labels(method, route)
+
+    def add(self, status: int, seconds: float, received: int, sent: int) -> None:
+        """Count one request."""
+        counter = self._by_status.get(status)
+        if counter is None:
+            counter = self._by_status[status] = REQUESTS.labels(*self._key, str(status))
+        counter.inc()
+        self._duration.observe(seconds)
+        if received:
+            self._received.inc(received)
+        if sent:
+            self._sent.inc(sent)
+
+
+class Measured:
+    """Counts every request and how long it took. One closure and a few additions per request."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self._routes: dict[tuple[str, str], _Route] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        status, sent, received = 500, 0, 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status, sent
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            else:
+                sent += len(message.get("body", b""))
+            await send(message)
+
+        async def receiving() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            return message
+
+        begun = time.perf_counter()
+        OPEN.inc()
+        try:
+            await self.app(scope, receiving, sending)
+        finally:
+            OPEN.dec()
+            seconds = time.perf_counter() - begun
+            self._route(scope).add(status, seconds, received, sent)
+            if _access.isEnabledFor(logging.INFO):
+                _log_request(scope, status, seconds)
+
+    def _route(self, scope: Scope) -> _Route:
+        template = scope.get(ROUTE) or getattr(scope.get("route"), "path", UNKNOWN_ROUTE)
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        key = (method, str(template))
+        route = self._routes.get(key)
+        if route is None:
+            route = self._routes[key] = _Route(*key)
+        return route
+
+
+def _log_request(scope: Scope, status: int, seconds: float) -> None:
+    told = {"method": scope["method"], "path": scope["path"], "status": status}
+    _access.info("request", extra={**told, "milliseconds": round(1000 * seconds, 1)})
+
+
+def exposition() -> bytes:
+    """Return the counts of all workers in Prometheus' text format."""
+    if DIRECTORY_VARIABLE not in os.environ:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

@@ -1,0 +1,95 @@
+"""The data directory of a command: who works in it, and where its index answers.
+
+`serve` locks the directory and runs PostgreSQL. Other commands join a PostgreSQL that runs, and
+where none does they run it themselves as long as they need it.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from app.cli.refusal import Refusal
+from app.index.account import EmbeddedError
+from app.index.embedded import AlreadyRunning, EmbeddedPostgres
+from app.index.locks import FileLock
+from app.settings import Settings
+
+JOIN_SECONDS = 120.0
+LOCK_NAME = "serve.lock"
+
+
+@contextlib.contextmanager
+def served_directory(directory: Path) -> Iterator[None]:
+    """Make the data directory if it is missing, and be the one `serve` in it.
+
+    Raises:
+        Refusal: another `serve` works in it, or this user may not.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = FileLock(directory / LOCK_NAME)
+        held = lock.acquire("fileroom serve")
+    except OSError as error:
+        raise Refusal(
+            f"The data directory {directory.absolute()} cannot be used: {error.strerror}. Choose "
+            "another one with --data-dir, or mend its owner and modes."
+        ) from None
+    if not held:
+        pid, _ = lock.holder() or (0, "")
+        raise Refusal(
+            f"Fileroom already serves {directory.absolute()}: process {pid}. Stop that one first "
+            f"(`kill {pid}`), or choose another directory with --data-dir."
+        )
+    with lock:
+        yield
+
+
+def our_postgres(settings: Settings) -> EmbeddedPostgres | None:
+    """Return the PostgreSQL that belongs to the data directory, None where one is given by URL."""
+    if settings.database.url is not None:
+        return None
+    sizes = {
+        "shared_buffers": f"{settings.database.shared_buffers // 1024}kB",
+        "max_connections": str(settings.database.max_connections),
+    }
+    return EmbeddedPostgres(settings.postgres_directory, settings=sizes)
+
+
+@contextlib.contextmanager
+def joined_index(settings: Settings, note: str) -> Iterator[Settings]:
+    """Return settings that know the index's URL; our own PostgreSQL runs during the block.
+
+    Raises:
+        Refusal: it does not run and cannot be started.
+    """
+    postgres = our_postgres(settings)
+    if postgres is None:
+        yield settings
+        return
+    try:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        postgres.start(note=note)
+    except AlreadyRunning:
+        _wait_until_ready(postgres)
+    except OSError as error:
+        raise Refusal(
+            f"The index in {postgres.directory} cannot be used: {error.strerror}. Run this as the "
+            "user who runs `fileroom serve`."
+        ) from None
+    try:
+        postgres.ensure_database()
+        yield settings.with_database(postgres.url())
+    finally:
+        postgres.stop()
+
+
+def _wait_until_ready(postgres: EmbeddedPostgres) -> None:
+    end = time.monotonic() + JOIN_SECONDS
+    while not postgres.is_ready():
+        if postgres.running_elsewhere() is None or time.monotonic() > end:
+            raise EmbeddedError(
+                "The PostgreSQL of this data directory was starting and does not answer. Look at "
+                f"{postgres.directory / 'postgres.log'}."
+            )
+        time.sleep(0.05)

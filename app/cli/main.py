@@ -1,0 +1,96 @@
+"""The command `fileroom`. What a command needs is imported when it runs, so that `--help` is quick.
+
+Each command does one thing: it makes settings, opens what it needs, calls a function, and says how
+it went. Errors that an operator can mend end it with a sentence and exit code 1.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app import __version__
+
+application = typer.Typer(
+    name="fileroom",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="An archive for medical images that speaks DICOMweb.",
+    epilog=(
+        "Begin with `fileroom serve`, and open the address that it prints.\n\n"
+        "Settings are variables such as FILEROOM_HTTP__PORT, in the environment or in a file .env; "
+        "docs/settings.md lists them. Flags go before variables."
+    ),
+)
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Where index and objects are kept [FILEROOM_DATA_DIR; ./data]."),
+]
+
+
+@application.command()
+def serve(
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on [FILEROOM_HTTP__HOST; 127.0.0.1].")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on [FILEROOM_HTTP__PORT; 8080].")
+    ] = None,
+    data_dir: DataDir = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Server processes [FILEROOM_HTTP__WORKERS; 1].")
+    ] = None,
+    root_path: Annotated[
+        str | None,
+        typer.Option(help="Path below which a proxy shows the archive [FILEROOM_HTTP__ROOT_PATH]."),
+    ] = None,
+) -> None:
+    """Start the archive and serve it until Ctrl-C.
+
+    With no settings it makes `./data`, runs a PostgreSQL of its own there, and listens on
+    http://127.0.0.1:8080/ for this machine alone.
+
+    Examples:
+
+        fileroom serve
+
+        fileroom serve --port 9000 --data-dir /srv/fileroom
+
+        FILEROOM_AUTH__KEY_FILE=/etc/fileroom.key fileroom serve --host 0.0.0.0 --workers 4
+    """
+    from app.cli.serving import serve_archive  # noqa: PLC0415
+
+    http = {"host": host, "port": port, "workers": workers, "root_path": root_path}
+    serve_archive(_flags(data_dir, http=http))
+
+
+@application.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(f"fileroom {__version__}")
+
+
+def _flags(data_dir: Path | None, **groups: dict[str, Any]) -> dict[str, Any]:
+    """Return what was given on the command line, as `load_settings` takes it."""
+    given: dict[str, Any] = {} if data_dir is None else {"data_dir": data_dir}
+    for group, values in groups.items():
+        given[group] = {name: value for name, value in values.items() if value is not None}
+    return given
+
+
+def main() -> None:
+    """Run the command; an error that an operator can mend becomes a sentence."""
+    try:
+        application()
+    except Exception as error:
+        from app.cli.refusal import is_for_operator  # noqa: PLC0415
+
+        if not is_for_operator(error):
+            raise
+        typer.echo(f"fileroom: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,13 @@
+"""What the parent of `serve` tells a worker."""
+
+from dataclasses import dataclass
+
+from app.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """`listening` is the descriptor of the socket that the worker inherits."""
+
+    settings: Settings
+    listening: int

@@ -1,0 +1,26 @@
+"""A short-lived child of `serve`: is the index of this version? It is one so that the parent stays
+small. The URL comes on standard input, for it may hold a password."""
+
+import sys
+
+from app.errors import ArchiveError
+from app.index.migrations import migrate, pending
+
+
+def main() -> None:
+    """Migrate (`migrate`), or only look (`check`). Exits with a sentence where that fails."""
+    url = sys.stdin.read().strip()
+    try:
+        if sys.argv[1:] == ["migrate"]:
+            migrate(url)
+        elif missing := pending(url):
+            sys.exit(
+                f"The index lacks {len(missing)} migrations of this version. Make a backup, then "
+                "run `fileroom migrate`."
+            )
+    except ArchiveError as error:
+        sys.exit(f"The index cannot be used: {error}")
+
+
+if __name__ == "__main__":
+    main()

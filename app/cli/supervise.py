@@ -1,0 +1,268 @@
+"""The parent of `fileroom serve`: it starts what an archive needs and keeps it running.
+
+    lock the data directory -> bind the port -> hire workers (they import while we go on)
+    -> PostgreSQL -> migrate (a child) -> order the workers to serve -> ready -> watch
+
+A worker or a PostgreSQL that dies alone is started again, after a pause that grows. SIGTERM,
+SIGINT and SIGHUP stop all: no new connections, `drain_seconds` for requests under way, then
+PostgreSQL with a checkpoint. A second signal does not wait. Workers and PostgreSQL are told by
+the kernel when this process dies, however it dies. It imports no web framework and no database
+driver: it is there all the time, and small.
+"""
+
+import contextlib
+import os
+import pickle
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import IO, cast
+
+from app.cli.joining import our_postgres, served_directory
+from app.cli.listening import bound_socket
+from app.cli.order import Order
+from app.cli.refusal import Refusal
+from app.index.account import EmbeddedError
+from app.index.embedded import AlreadyRunning
+from app.index.parent import ends_with_parent
+from app.settings import Settings
+
+METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
+STEADY_SECONDS = 30.0
+KILL_AFTER = 5.0
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class _Stop(BaseException):
+    """A signal asked for the end while something was being started."""
+
+
+@dataclass(slots=True)
+class _Worker:
+    """One child. It reads its order from its standard input and reports on its output."""
+
+    process: subprocess.Popen[bytes]
+    begun: float = field(default_factory=time.monotonic)
+
+    @property
+    def orders(self) -> IO[bytes]:
+        """Where it waits for its order."""
+        return cast("IO[bytes]", self.process.stdin)
+
+    @property
+    def reports(self) -> IO[bytes]:
+        """Where it says by one byte that it serves."""
+        return cast("IO[bytes]", self.process.stdout)
+
+    def close(self) -> None:
+        """Forget the pipes of a child that has ended."""
+        with contextlib.suppress(BrokenPipeError):
+            self.orders.close()
+        self.reports.close()
+
+
+class Supervisor:
+    """Runs the archive of one data directory until a signal ends it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        tell: Callable[[str], None],
+        application: str = "app.main:create_app",
+    ) -> None:
+        self._settings = settings
+        self._application = application
+        self._tell = tell
+        self._postgres = our_postgres(settings)
+        self._workers: list[_Worker] = []
+        self._listening: socket.socket
+        self._pause = FIRST_PAUSE
+        self._signals = 0
+        self._interruptible = True
+
+    def run(self, announce: Callable[[Settings], None]) -> None:
+        """Serve until told to stop; `announce` is called once, when requests are answered.
+
+        Raises:
+            Refusal: it could not be started.
+        """
+        settings = self._settings
+        with contextlib.ExitStack() as stack:
+            self._wake = stack.enter_context(self._signals_handled())
+            stack.enter_context(contextlib.suppress(_Stop))
+            stack.enter_context(served_directory(settings.data_dir))
+            address = (settings.http.host, settings.http.port)
+            self._listening = stack.enter_context(bound_socket(*address))
+            port = self._listening.getsockname()[1]
+            http = settings.http.model_copy(update={"port": port})
+            self._settings = settings.model_copy(update={"http": http})
+            stack.callback(self._end)
+            self._start()
+            announce(self._settings)
+            self._interruptible = False
+            self._watch()
+
+    @contextlib.contextmanager
+    def _signals_handled(self) -> Iterator[int]:
+        wake, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        before = {number: signal.signal(number, self._signalled) for number in STOPPING}
+        before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
+        descriptor = signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+        try:
+            yield wake
+        finally:
+            signal.set_wakeup_fd(descriptor)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            os.close(wake)
+            os.close(woken)
+
+    def _signalled(self, _number: int, _frame: FrameType | None) -> None:
+        self._signals += 1
+        if self._interruptible:
+            self._interruptible = False
+            raise _Stop
+
+    def _start(self) -> None:
+        _empty(self._settings.metrics_directory)
+        self._workers = [self._hire() for _ in range(self._settings.http.workers)]
+        if self._postgres is not None:
+            self._start_postgres()
+            self._settings = self._settings.with_database(self._postgres.url())
+        self._prepare_index("check" if self._postgres is None else "migrate")
+        for worker in self._workers:
+            self._order(worker)
+        for worker in self._workers:
+            if not worker.reports.read(1):
+                code = worker.process.wait()
+                raise Refusal(f"The server could not start ({_ending(code)}); see what it says.")
+
+    def _start_postgres(self) -> None:
+        if self._postgres is None:
+            return
+        try:
+            self._postgres.start(note="fileroom serve", waiting=self._tell)
+        except AlreadyRunning as error:
+            raise Refusal(
+                f"{error} It uses the index on its own; wait until it has ended."
+            ) from None
+        except OSError as error:
+            raise Refusal(
+                f"PostgreSQL cannot work in {self._postgres.directory}: {error.strerror}."
+            ) from None
+        self._postgres.ensure_database()
+
+    def _prepare_index(self, what: str) -> None:
+        url = self._settings.database.url
+        done = subprocess.run(  # noqa: S603 - ourselves
+            [sys.executable, "-P", "-m", "app.cli.prepare", what],
+            input=url.get_secret_value().encode() if url else b"",
+            process_group=0,
+            preexec_fn=ends_with_parent(signal.SIGKILL),
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        if done.returncode:
+            raise Refusal(done.stderr.decode(errors="replace").strip())
+
+    def _hire(self) -> _Worker:
+        """Start a worker, which imports what it needs and then waits for its order."""
+        process = subprocess.Popen(  # noqa: S603 - ourselves
+            [sys.executable, "-P", "-m", "app.cli.worker", self._application],
+            env={**os.environ, METRICS_VARIABLE: str(self._settings.metrics_directory)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=(self._listening.fileno(),),
+            process_group=0,  # a Ctrl-C in the terminal is for the parent alone
+            preexec_fn=ends_with_parent(signal.SIGKILL),  # noqa: PLW1509 - only a system call
+        )
+        return _Worker(process)
+
+    def _order(self, worker: _Worker) -> None:
+        order = Order(self._settings, self._listening.fileno())
+        with contextlib.suppress(BrokenPipeError), worker.orders as pipe:
+            pipe.write(pickle.dumps(order))
+
+    def _watch(self) -> None:
+        while not self._signals:
+            self._sleep(5)
+            if self._postgres is not None and self._postgres.pid is None and not self._signals:
+                self._tell("PostgreSQL has ended unexpectedly and is started again")
+                self._restart_postgres()
+            for position, worker in enumerate(self._workers):
+                if worker.process.poll() is not None and not self._signals:
+                    self._workers[position] = self._replace(worker)
+
+    def _restart_postgres(self) -> None:
+        self._interruptible = True
+        try:
+            self._start_postgres()
+        except (EmbeddedError, Refusal) as error:
+            self._tell(str(error))
+            self._rest(0.0)
+        finally:
+            self._interruptible = False
+
+    def _replace(self, dead: _Worker) -> _Worker:
+        pid, code = dead.process.pid, dead.process.returncode
+        self._tell(f"Worker {pid} has ended unexpectedly ({_ending(code)}) and is replaced")
+        dead.close()
+        self._rest(time.monotonic() - dead.begun)
+        worker = self._hire()
+        self._order(worker)
+        return worker
+
+    def _rest(self, lived: float) -> None:
+        """Wait before something is started again, longer each time unless it had lived long."""
+        self._pause = FIRST_PAUSE if lived > STEADY_SECONDS else self._pause
+        end = time.monotonic() + self._pause
+        while not self._signals and (left := end - time.monotonic()) > 0:
+            self._sleep(left)
+        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+
+    def _sleep(self, seconds: float) -> None:
+        """Sleep until a signal comes, the end of a child included."""
+        if select.select([self._wake], [], [], seconds)[0]:
+            os.read(self._wake, 4096)
+
+    def _end(self) -> None:
+        """Stop the workers, then PostgreSQL; a further signal shortens the wait."""
+        self._interruptible = False
+        asked = self._signals
+        self._listening.close()  # the workers close theirs: nobody is kept waiting in a queue
+        self._end_workers(asked)
+        if self._postgres is not None:
+            self._postgres.stop(patience=60 if self._signals <= asked else KILL_AFTER)
+
+    def _end_workers(self, asked: int) -> None:
+        for worker in self._workers:
+            worker.process.terminate()
+        end = time.monotonic() + self._settings.http.drain_seconds + KILL_AFTER
+        while any(worker.process.poll() is None for worker in self._workers):
+            if self._signals > asked or time.monotonic() > end:
+                for worker in self._workers:
+                    worker.process.kill()
+            self._sleep(0.2)
+        for worker in self._workers:
+            worker.close()
+
+
+def _ending(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"signal {signal.Signals(-code).name}"
+    return f"exit code {code}"
+
+
+def _empty(directory: Path) -> None:
+    """Forget what the workers of an earlier run have counted."""
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(mode=0o700, exist_ok=True)

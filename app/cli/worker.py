@@ -1,0 +1,88 @@
+"""One worker of `fileroom serve`: the ASGI application in uvicorn, on a socket it inherits.
+
+It imports the application at once, while the parent still starts PostgreSQL, and then waits for
+its `Order` on standard input. It says that it serves by one byte on standard output. It ends with
+its parent: the kernel kills it.
+"""
+
+import importlib
+import os
+import pickle
+import resource
+import socket
+import sys
+
+import uvicorn
+from uvicorn._types import ASGIApplication
+
+from app.cli.guard import GuardedProtocol
+from app.cli.order import Order
+from app.logs import configure_logs
+from app.settings import Settings
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which tells the parent when it serves and looks after slow connections."""
+
+    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
+        super().__init__(config)
+        self._settings = settings
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then say so."""
+        await super().startup(sockets)
+        if self.started:
+            os.write(1, b"1")
+            os.dup2(2, 1)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Do what uvicorn does ten times a second; once a second look after connections."""
+        if counter % 10 == 0:
+            settings = self._settings
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, GuardedProtocol):
+                    connection.look(settings.http.header_seconds, settings.limits.body_seconds)
+        return await super().on_tick(counter)
+
+
+def main() -> None:
+    """Serve as the parent orders; ends when it asks for that or dies."""
+    module, _, name = sys.argv[1].partition(":")
+    create_app = getattr(importlib.import_module(module), name)
+    order: Order = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our parent alone
+    settings: Settings = order.settings
+    configure_logs(settings.log.level, settings.log.format, access=settings.log.access)
+    _raise_open_files()
+    server = Server(_configuration(settings, create_app(settings)), settings)
+    server.run(sockets=[socket.socket(fileno=order.listening)])
+
+
+def _configuration(settings: Settings, application: ASGIApplication) -> uvicorn.Config:
+    http = settings.http
+    return uvicorn.Config(
+        application,
+        http=GuardedProtocol,
+        loop="uvloop",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        root_path=http.root_path,
+        proxy_headers=bool(http.trusted_proxies),
+        forwarded_allow_ips=list(http.trusted_proxies),
+        timeout_keep_alive=int(http.keep_alive_seconds),
+        timeout_graceful_shutdown=int(http.drain_seconds),
+        limit_concurrency=http.connections,
+        backlog=2048,
+    )
+
+
+def _raise_open_files() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+if __name__ == "__main__":
+    main()
