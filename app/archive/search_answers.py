@@ -1,0 +1,212 @@
+"""Rows of a search as DICOM JSON (PS3.18 §10.6.3.3): stored text with computed members put in.
+
+Nothing stored is parsed. Only where an Instance's Metadata is asked for is it unpacked and read.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from app.dicom.attributes import (
+    CUT,
+    MEMBER_BREAK,
+    TABLE,
+    Level,
+    Returned,
+    member_key,
+    split_members,
+)
+from app.dicom.matching import Query
+from app.dicom.scanned import BULK_DATA_PLACEHOLDER
+from app.index.packing import unpack_metadata
+from app.index.search import Found, InstanceRow, SeriesRow, StudyRow
+
+_PLACEHOLDER = BULK_DATA_PLACEHOLDER.decode()
+_KEY = len(member_key(0))
+_RETURNED = {(row.level, row.tag): row for row in TABLE if row.returned is not Returned.NEVER}
+_PATIENT_COUNTS = {row.tag for row in TABLE if row.returned is Returned.COMPUTED_ASKED}
+
+
+class Answers:
+    """Makes the answers of one query; `base_url` is the absolute DICOMweb base of its URLs."""
+
+    def __init__(self, query: Query, base_url: str) -> None:
+        self._query = query
+        self._studies = f"{base_url}/studies"
+        above = any(query.wants(level) for level in Level if level < query.level)
+        extra = query.wants_extra(query.level) or bool(query.include & _PATIENT_COUNTS)
+        self._merging = above or extra or query.wants_metadata()
+
+    def render(self, found: Found) -> str:
+        """Return one match as a JSON object."""
+        if self._merging:
+            members: Iterable[str] = self._merged(found)
+        elif found.instance and found.series:
+            members = self._instance(found.study, found.series, found.instance)
+        elif found.series:
+            computed = self._series(found.study, found.series)
+            members = _interleave(found.series.document, computed)
+        else:
+            members = _interleave(found.study.document, self._study(found.study))
+        return f"{{{MEMBER_BREAK.join(members)}}}"
+
+    def _study(self, row: StudyRow) -> list[str]:
+        """Return the computed members of a Study, one string for each cut of its document."""
+        return [
+            f"{_ONLINE}{MEMBER_BREAK}{_codes(tuple(row.modalities), tuple(row.sop_classes))}",
+            _url(f"{self._studies}/{row.study_instance_uid}"),
+            f'"00201206":{{"vr":"IS","Value":[{row.number_of_series}]}}{MEMBER_BREAK}'
+            f'"00201208":{{"vr":"IS","Value":[{row.number_of_instances}]}}',
+        ]
+
+    def _series(self, study: StudyRow, row: SeriesRow) -> list[str]:
+        return [
+            _ONLINE,
+            _url(f"{self._studies}/{study.study_instance_uid}/series/{row.series_instance_uid}"),
+            f'"00201209":{{"vr":"IS","Value":[{row.number_of_instances}]}}',
+        ]
+
+    def _instance(self, study: StudyRow, series: SeriesRow, row: InstanceRow) -> list[str]:
+        study_uid, series_uid = study.study_instance_uid, series.series_instance_uid
+        url = self._instance_url(study, series, row)
+        zone = study.timezone_offset_from_utc
+        return [
+            _member(0x00080016, "UI", row.sop_class_uid),
+            _member(0x00080018, "UI", row.sop_instance_uid),
+            _ONLINE,
+            *([_member(0x00080201, "SH", zone)] if zone else ()),
+            _url(url),
+            _member(0x00083002, "UI", row.transfer_syntax_uid),
+            _member(0x0020000D, "UI", study_uid),
+            _member(0x0020000E, "UI", series_uid),
+            _member(0x00200013, "IS", row.instance_number),
+            *_image(row),
+        ]
+
+    def _instance_url(self, study: StudyRow, series: SeriesRow, row: InstanceRow) -> str:
+        path = f"{study.study_instance_uid}/series/{series.series_instance_uid}"
+        return f"{self._studies}/{path}/instances/{row.sop_instance_uid}"
+
+    def _merged(self, found: Found) -> list[str]:
+        """Return the members of all levels that are wanted, in tag order; lower levels win."""
+        study, series, instance = found
+        query = self._query
+        members: dict[str, str] = {}
+        if query.wants(Level.STUDY):
+            _add(members, (*split_members(study.document), *split_members(study.extra)))
+            _add(members, _split(self._study(study)))
+            _add(members, self._patient(study))
+        if series and query.wants(Level.SERIES):
+            _add(members, (*split_members(series.document), *split_members(series.extra)))
+            _add(members, self._series(study, series))
+        if instance and series:
+            _add(members, self._metadata(study, series, instance))
+            _add(members, self._instance(study, series, instance))
+        self._add_empty(members)
+        return [members[key] for key in sorted(members)]
+
+    def _patient(self, row: StudyRow) -> Iterable[str]:
+        if self._query.include & _PATIENT_COUNTS:
+            yield _member(0x00201200, "IS", row.patient_studies)
+            yield _member(0x00201202, "IS", row.patient_series)
+            yield _member(0x00201204, "IS", row.patient_instances)
+
+    def _metadata(self, study: StudyRow, series: SeriesRow, row: InstanceRow) -> Iterable[str]:
+        query = self._query
+        if not query.wants_metadata():
+            return
+        metadata = orjson.loads(unpack_metadata(row.metadata_dictionary, row.metadata))
+        asked = metadata if query.include_all else _asked_keys(query, metadata)
+        bulk = f'"BulkDataURI":"{self._instance_url(study, series, row)}/bulkdata/'
+        for key in asked:
+            if key in metadata:
+                text = orjson.dumps(metadata[key]).decode()
+                yield f'"{key}":{text.replace(_PLACEHOLDER, bulk)}'
+
+    def _add_empty(self, members: dict[str, str]) -> None:
+        """Add what was asked for by name and has no value, so that the caller sees that."""
+        for tag in self._query.include:
+            for level in range(self._query.level + 1):
+                row = _RETURNED.get((Level(level), tag))
+                if row:
+                    empty = f'{member_key(tag)}{{"vr":"{row.vr}"}}'
+                    members.setdefault(member_key(tag), empty)
+
+
+def _interleave(document: str, computed: Sequence[str]) -> Iterable[str]:
+    """Put the computed members into the cuts of a document."""
+    pieces = document.split(CUT)
+    for piece, members in zip(pieces, computed, strict=False):
+        yield piece
+        yield members
+    yield from pieces[len(computed) :]
+
+
+def _add(members: dict[str, str], more: Iterable[str]) -> None:
+    for member in more:
+        members[member[:_KEY]] = member
+
+
+def _split(texts: Iterable[str]) -> list[str]:
+    return MEMBER_BREAK.join(texts).split(MEMBER_BREAK)
+
+
+def _asked_keys(query: Query, metadata: dict[str, Any]) -> list[str]:
+    return [f"{_located(tag, query, metadata):08X}" for tag in sorted(query.include)]
+
+
+def _located(tag: int, query: Query, metadata: dict[str, Any]) -> int:
+    """Return where an Instance has a private element whose block was asked for by its creator.
+
+    Blocks are given out anew in each Instance, so the number in the request is only a name for
+    the creator in the same request (PS3.5 §7.8.1, PS3.18 §8.3.4.3).
+    """
+    block = tag & 0xFFFF0000 | tag >> 8 & 0xFF
+    creator = dict(query.creators).get(block)
+    if creator is None:
+        return tag
+    group = f"{tag >> 16:04X}00"
+    for key, element in metadata.items():
+        if key.startswith(group) and element.get("Value", [""])[0] == creator:
+            return tag & 0xFFFF00FF | (int(key, 16) & 0xFF) << 8
+    return tag
+
+
+def _member(tag: int, vr: str, value: str | int | None) -> str:
+    if value is None or value == "":
+        return f'"{tag:08X}":{{"vr":"{vr}"}}'
+    text = value if isinstance(value, int) else orjson.dumps(value).decode()
+    return f'"{tag:08X}":{{"vr":"{vr}","Value":[{text}]}}'
+
+
+_ONLINE = _member(0x00080056, "CS", "ONLINE")
+
+
+def _url(url: str) -> str:
+    return _member(0x00081190, "UR", url)
+
+
+@lru_cache(maxsize=1024)
+def _codes(modalities: tuple[str, ...], sop_classes: tuple[str, ...]) -> str:
+    """Return ModalitiesInStudy and SOPClassesInStudy, which few combinations of fill a hospital."""
+    members = (
+        f'{member_key(tag)}{{"vr":"{vr}","Value":{orjson.dumps(sorted(values)).decode()}}}'
+        if values
+        else f'{member_key(tag)}{{"vr":"{vr}"}}'
+        for tag, vr, values in ((0x00080061, "CS", modalities), (0x00080062, "UI", sop_classes))
+    )
+    return MEMBER_BREAK.join(members)
+
+
+def _image(row: InstanceRow) -> Iterable[str]:
+    frames = row.number_of_frames
+    for tag, vr, value in (
+        (0x00280008, "IS", frames),
+        (0x00280010, "US", row.rows),
+        (0x00280011, "US", row.columns),
+        (0x00280100, "US", row.bits_allocated),
+    ):
+        if value is not None:
+            yield _member(tag, vr, value)

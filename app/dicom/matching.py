@@ -1,0 +1,292 @@
+"""What a search asks: the `Query`, and query values turned into rules of matching.
+
+A value becomes one rule, by the VR of its attribute: a number, dates and times in a range, a person
+name, UIDs, or text with or without wildcards. Values are folded here as stored ones were
+(`folding`), so the index only compares. Universal matching is no rule: the attribute is returned.
+
+What a VR does not allow is refused, never ignored: a wrong value must not match everything.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from pydicom.datadict import keyword_for_tag, tag_for_keyword
+
+from app.dicom.attributes import TABLE, Attribute, Level, Returned
+from app.dicom.folding import (
+    clean_date,
+    clean_integer,
+    clean_text,
+    clean_time,
+    fold_name_groups,
+)
+from app.dicom.uids import check_uid
+from app.errors import InvalidQuery, InvalidUID
+
+LONGEST_VALUE = 1024
+MOST_VALUES = 100
+MOST_UIDS = 2000
+_WILDCARD_VRS = frozenset(["AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"])
+_LIST_VRS = _WILDCARD_VRS - {"LT", "ST", "UR", "UT"}  # in these a backslash is text
+_HEX = re.compile(r"[0-9A-Fa-f]{8}", re.ASCII)
+_EMPTY = '""'
+
+Path: TypeAlias = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Equal:
+    """One of these values, whole. With a wildcard it would be a `Like`."""
+
+    values: tuple[str, ...] | tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Like:
+    """Text with `*` for any characters and `?` for one; no other character is special."""
+
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A person name: folded component groups, each with wildcards or not.
+
+    One group may be any of the three; of several, each stands for its own and '' for anything.
+    """
+
+    groups: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """Text from `low` to `high`, both included; '' leaves that end open. No value never matches."""
+
+    low: str
+    high: str
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """No value at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """Any of these rules, or `every` one of them (each by one of the attribute's values)."""
+
+    rules: "tuple[Rule, ...]"
+    every: bool = False
+
+
+Rule: TypeAlias = Equal | Like | Name | Between | Empty | Several
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """An attribute of the index and the rule that its value has to meet."""
+
+    attribute: Attribute
+    rule: Rule
+
+
+_ANSWERED = {
+    level: frozenset(
+        row.tag for row in TABLE if row.level == level and row.returned is not Returned.NEVER
+    )
+    for level in Level
+}
+_EXTRA = {
+    level: frozenset(
+        row.tag for row in TABLE if row.level == level and row.returned is Returned.ASKED
+    )
+    for level in Level
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A search: what is looked for, below which Study and Series, and what is returned.
+
+    All matches have to be met. `include` has the tags asked for beside those always returned;
+    `creators` says whose a private block is, by its tag (PS3.18 §8.3.4.3). `limit` of None is the
+    most that the archive gives at once. `warnings` tell what of the request was not heeded.
+    """
+
+    level: Level
+    study: str | None = None
+    series: str | None = None
+    matches: tuple[Match, ...] = ()
+    include: frozenset[int] = frozenset()
+    include_all: bool = False
+    creators: tuple[tuple[int, str], ...] = ()
+    limit: int | None = None
+    offset: int = 0
+    warnings: tuple[str, ...] = ()
+
+    def wants(self, level: Level) -> bool:
+        """Say whether an answer has the attributes of a level.
+
+        Those of its own, those of the levels above that the path does not name, and those of the
+        levels above of which one is asked for.
+        """
+        named = (self.study, self.series, None)[level]
+        own = level == self.level or (level < self.level and named is None)
+        above = level < self.level and (self.include_all or bool(self.include & _ANSWERED[level]))
+        return own or above
+
+    def wants_extra(self, level: Level) -> bool:
+        """Say whether an answer has attributes of a level that are returned only when asked for."""
+        asked = self.include_all or bool(self.include & _EXTRA[level])
+        return asked and self.wants(level)
+
+    def wants_metadata(self) -> bool:
+        """Say whether an answer has attributes that only the Metadata of an Instance holds."""
+        known = _ANSWERED[Level.STUDY] | _ANSWERED[Level.SERIES] | _ANSWERED[Level.INSTANCE]
+        return self.level is Level.INSTANCE and (self.include_all or bool(self.include - known))
+
+
+MATCHABLE: dict[Path, Attribute] = {row.path: row for row in TABLE if row.column}
+
+
+def parse_path(key: str) -> Path | None:
+    """Return the tags of an attribute given by keywords or tags, with dots for Sequences.
+
+    None if `key` names no attribute. Hexadecimal tags always name one.
+
+    Source: PS3.18 §8.3.4.1
+    """
+    tags = [_parse_tag(part) for part in key.split(".")]
+    return tuple(tag for tag in tags if tag is not None) if None not in tags else None
+
+
+def _parse_tag(part: str) -> int | None:
+    return int(part, 16) if _HEX.fullmatch(part) else tag_for_keyword(part)
+
+
+def is_private_creator(path: Path) -> bool:
+    """Say whether a path names the element that says whose a private block is.
+
+    Source: PS3.5 §7.8.1
+    """
+    return len(path) == 1 and (path[0] >> 16) % 2 == 1 and 0x10 <= path[0] & 0xFFFF <= 0xFF
+
+
+def parse_match(
+    path: Path, value: str, *, every: bool = False, empty: bool = False
+) -> Match | None:
+    """Return what a value asks of the attribute at `path`, None for universal matching.
+
+    Universal are no value, `*` alone, and a person name of nothing but delimiters. `every` asks
+    for all of several values, `empty` gives `""` its meaning of "no value".
+
+    Raises:
+        InvalidQuery: the attribute is not matched here, or its VR does not allow the value.
+
+    Source: PS3.18 §8.3.4.1, §8.3.4.5, §8.3.4.6; PS3.4 §C.2.2.2
+    """
+    value = value.strip(" \0")
+    attribute = MATCHABLE.get(path)
+    if _is_universal(attribute, value):
+        return None
+    if attribute is None:
+        known = ", ".join(row.keyword for row in MATCHABLE.values())
+        raise InvalidQuery(f"{name_path(path)} cannot be matched. These can: {known}")
+    if len(value) > LONGEST_VALUE and attribute.vr != "UI":
+        raise InvalidQuery(f"{attribute.keyword} takes up to {LONGEST_VALUE} characters")
+    if empty and value == _EMPTY:
+        return Match(attribute, Empty())
+    return Match(attribute, _rule(attribute, value, every=every))
+
+
+def _is_universal(attribute: Attribute | None, value: str) -> bool:
+    vr = attribute.vr if attribute else "LO"
+    stars = vr in _WILDCARD_VRS and not value.strip("*")
+    return not value or stars or (vr == "PN" and not value.strip("^= "))
+
+
+def name_path(path: Path) -> str:
+    """Return the keywords of a path, or its tags where the dictionary has none.
+
+    Source: PS3.18 §8.3.4.1
+    """
+    return ".".join(keyword_for_tag(tag) or f"{tag:08X}" for tag in path)
+
+
+def _rule(attribute: Attribute, value: str, *, every: bool) -> Rule:
+    if attribute.vr == "UI":
+        return _uids(attribute, value, every=every)
+    if attribute.vr in {"DA", "TM"}:
+        return _range(attribute, value)
+    if attribute.vr in {"IS", "US"}:
+        return Equal((_integer(attribute, value),))
+    values = _split(attribute, value)
+    if len(values) > MOST_VALUES:
+        raise InvalidQuery(f"more than {MOST_VALUES} values for {attribute.keyword}")
+    one = _name if attribute.vr == "PN" else _text
+    rules = tuple(one(item) for item in values)
+    return rules[0] if len(rules) == 1 else Several(rules, every)
+
+
+def _split(attribute: Attribute, value: str) -> list[str]:
+    """Return the values of a list; a comma parts codes only, elsewhere it is text (Q-19, Q-47)."""
+    if attribute.vr == "CS":
+        value = value.replace(",", "\\")
+    values = value.split("\\") if attribute.vr in _LIST_VRS else [value]
+    return [item.strip() for item in values if item.strip()] or [value]
+
+
+def _uids(attribute: Attribute, value: str, *, every: bool) -> Rule:
+    values = [item.strip() for item in re.split(r"[,\\]", value) if item.strip()]
+    if not 1 <= len(values) <= MOST_UIDS:
+        raise InvalidQuery(f"{attribute.keyword} takes 1 to {MOST_UIDS} UIDs")
+    try:
+        uids = tuple(dict.fromkeys(check_uid(item) for item in values))
+    except InvalidUID as error:
+        raise InvalidQuery(f"{attribute.keyword}: {error}") from error
+    if every and len(uids) > 1:
+        return Several(tuple(Equal((uid,)) for uid in uids), every)
+    return Equal(uids)
+
+
+def _integer(attribute: Attribute, value: str) -> int:
+    number = clean_integer(value) if re.fullmatch(r"[+-]?[0-9]{1,20}", value, re.ASCII) else None
+    if number is None:
+        raise InvalidQuery(f"{attribute.keyword} takes a whole number")
+    return number
+
+
+def _text(value: str) -> Rule:
+    if "*" in value or "?" in value:
+        return Like(value)
+    return Equal((clean_text(value),))
+
+
+def _name(value: str) -> Rule:
+    return Name(tuple(fold_name_groups(value)))
+
+
+def _range(attribute: Attribute, value: str) -> Rule:
+    low, dash, high = (part.strip() for part in value.partition("-"))
+    if not dash:
+        high = low
+    bounds = _dates if attribute.vr == "DA" else _times
+    rule = bounds(low, high)
+    if (low and not rule.low) or (high and not rule.high) or not (low or high):
+        form = "YYYYMMDD" if attribute.vr == "DA" else "HH, HHMM, HHMMSS or HHMMSS.FFFFFF"
+        raise InvalidQuery(f"{attribute.keyword} takes {form}, or a range of two with - between")
+    return rule
+
+
+def _dates(low: str, high: str) -> Between:
+    return Between(clean_date(low), clean_date(high))
+
+
+def _times(low: str, high: str) -> Between:
+    """Return a range of times; a time without seconds or fraction stands for all that it begins."""
+    last = clean_time(high)
+    whole = high.replace(":", "")
+    if last and "." not in whole:
+        last = f"{whole}{'5959'[len(whole) - 2 :]}.999999"
+    return Between(clean_time(low), last)

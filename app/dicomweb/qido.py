@@ -1,0 +1,148 @@
+"""QIDO-RS: the Search transaction at three levels (PS3.18 §10.6)."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from app.archive.search import SearchResult, search
+from app.dicom.attributes import Level
+from app.dicomweb.query import read_query
+from app.web.accept import DICOM_JSON, json_accepted
+from app.web.deps import ArchiveDep, BaseUrlDep, PrincipalDep, SeriesPath, StudyPath
+from app.web.responses import PRIVATE, dicom_json
+
+router = APIRouter(tags=["Search (QIDO-RS)"])
+
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The matches, newest Studies first. A Warning header tells how many more"
+        " there are and what of the request was not heeded",
+        "content": {DICOM_JSON: {}},
+    },
+    204: {"description": "Nothing matches, or no more from this offset on"},
+}
+_PARAMETERS = [
+    ("limit", "integer", "The most matches to return"),
+    ("offset", "integer", "How many matches to skip"),
+    ("includefield", "string", "Attributes to return as well, by keyword or tag, or `all`"),
+    ("fuzzymatching", "boolean", "Accepted; names are matched literally, without case and accents"),
+    ("emptyvaluematching", "boolean", 'A value of `""` matches where there is none'),
+    ("multiplevaluematching", "boolean", "All of several values have to be there, not any"),
+    ("PatientName", "string", "Any matched attribute, by keyword or tag; see the conformance page"),
+]
+_CONTRACT = {
+    "parameters": [
+        {"name": name, "in": "query", "schema": {"type": kind}, "description": text}
+        for name, kind, text in _PARAMETERS
+    ]
+}
+
+
+_GET = ["GET", "HEAD"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """One search request but for its level and path."""
+
+    request: Request
+    archive: ArchiveDep
+    principal: PrincipalDep
+    base_url: BaseUrlDep
+
+    async def answer(
+        self, level: Level, study: str | None = None, series: str | None = None
+    ) -> Response:
+        """Search below what the path names."""
+        media_type = json_accepted(self.request)
+        query = read_query(self.request.scope["query_string"], level, study, series)
+        result = await search(self.archive, self.principal, query, self.base_url)
+        headers = self._warnings(result)
+        if not result.rows:
+            return Response(status_code=204, headers={**PRIVATE, **headers})
+        body = f"[{','.join(result.rows)}]".encode()
+        return dicom_json(self.request, body, media_type, headers)
+
+    def _warnings(self, result: SearchResult) -> dict[str, str]:
+        """Return the Warning header; its form is that of PS3.18 §8.3.4, not of RFC 9111."""
+        texts = list(result.warnings)
+        if result.remaining:
+            texts.append(f"There are {result.remaining} additional results that can be requested")
+        warning = ", ".join(f'299 {self.base_url}: "{text}"' for text in texts)
+        return {"Warning": warning} if texts else {}
+
+
+_SearchDep = Annotated[_Search, Depends(_Search)]
+
+
+@router.api_route(
+    "/studies",
+    methods=_GET,
+    responses=_ANSWERS,
+    openapi_extra=_CONTRACT,
+    response_class=Response,
+)
+async def search_studies(asked: _SearchDep) -> Response:
+    """Search for Studies (PS3.18 §10.6)."""
+    return await asked.answer(Level.STUDY)
+
+
+@router.api_route(
+    "/series",
+    methods=_GET,
+    responses=_ANSWERS,
+    openapi_extra=_CONTRACT,
+    response_class=Response,
+)
+async def search_series(asked: _SearchDep) -> Response:
+    """Search for Series of all Studies (PS3.18 §10.6)."""
+    return await asked.answer(Level.SERIES)
+
+
+@router.api_route(
+    "/instances",
+    methods=_GET,
+    responses=_ANSWERS,
+    openapi_extra=_CONTRACT,
+    response_class=Response,
+)
+async def search_instances(asked: _SearchDep) -> Response:
+    """Search for Instances of all Studies (PS3.18 §10.6)."""
+    return await asked.answer(Level.INSTANCE)
+
+
+@router.api_route(
+    "/studies/{study}/series",
+    methods=_GET,
+    responses=_ANSWERS,
+    openapi_extra=_CONTRACT,
+    response_class=Response,
+)
+async def search_series_of_study(ref: StudyPath, asked: _SearchDep) -> Response:
+    """Search for Series of a Study (PS3.18 §10.6)."""
+    return await asked.answer(Level.SERIES, ref.study)
+
+
+@router.api_route(
+    "/studies/{study}/instances",
+    methods=_GET,
+    responses=_ANSWERS,
+    openapi_extra=_CONTRACT,
+    response_class=Response,
+)
+async def search_instances_of_study(ref: StudyPath, asked: _SearchDep) -> Response:
+    """Search for Instances of a Study (PS3.18 §10.6)."""
+    return await asked.answer(Level.INSTANCE, ref.study)
+
+
+@router.api_route(
+    "/studies/{study}/series/{series}/instances",
+    methods=_GET,
+    responses=_ANSWERS,
+    openapi_extra=_CONTRACT,
+    response_class=Response,
+)
+async def search_instances_of_series(ref: SeriesPath, asked: _SearchDep) -> Response:
+    """Search for Instances of a Series (PS3.18 §10.6)."""
+    return await asked.answer(Level.INSTANCE, ref.study, ref.series)
