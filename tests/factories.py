@@ -3,12 +3,11 @@
 import itertools
 import os
 from copy import deepcopy
-from hashlib import sha256
 from io import BytesIO
 from typing import Any
 
 import numpy as np
-from pydicom import dcmread, dcmwrite
+from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
@@ -20,12 +19,6 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     generate_uid,
 )
-
-from app.dicom.scan import scan
-from app.dicom.source import BytesSource
-from app.dicom.uids import InstanceRef
-from app.index.instances import NewInstance
-from app.objects.base import object_key
 
 _UNCOMPRESSED = {
     ImplicitVRLittleEndian,
@@ -191,19 +184,3 @@ def _file_meta(dataset: Dataset, transfer_syntax: str) -> FileMetaDataset:
     meta.TransferSyntaxUID = UID(transfer_syntax)
     meta.ImplementationClassUID = generate_uid(entropy_srcs=["fileroom tests"])
     return meta
-
-
-def make_new_instance(dataset: Dataset | None = None, **keywords: Any) -> NewInstance:
-    """Return what the index is given for an Instance whose object has been put."""
-    data = make_part10(dataset, **keywords)
-    scanned = scan(BytesSource(data))
-    made = dcmread(BytesIO(data), stop_before_pixels=True)
-    ref = InstanceRef(made.StudyInstanceUID, made.SeriesInstanceUID, made.SOPInstanceUID)
-    return NewInstance(
-        ref=ref,
-        scanned=scanned,
-        object_key=object_key(1, ref.study, ref.series, ref.instance, f"{next(_counter):026}"),
-        size=len(data),
-        sha256=sha256(data).digest(),
-        dataset_sha256=sha256(data[scanned.dataset_offset :]).digest(),
-    )
