@@ -12,6 +12,7 @@ UNDEFINED = 0xFFFFFFFF
 
 SHORT_VRS = frozenset(vr.encode() for vr in EXPLICIT_VR_LENGTH_16)
 LONG_VRS = frozenset(vr.encode() for vr in EXPLICIT_VR_LENGTH_32)
+VR_NAMES = {vr: vr.decode() for vr in SHORT_VRS}
 _NAMES = {vr: vr.decode() for vr in SHORT_VRS | LONG_VRS}
 
 

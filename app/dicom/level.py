@@ -37,6 +37,8 @@ class Level:
     outer: "Level | None" = None
     path: str = ""
     depth: int = 0
+    bounded: bool = False
+    """It stands in a Sequence of defined length, all of which is there."""
     start: int = 0
     members: dict[int, bytes] = field(default_factory=dict)
     creators: dict[int, str] = field(default_factory=dict)

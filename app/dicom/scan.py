@@ -20,7 +20,7 @@ import orjson
 
 from app.dicom.charsets import DEFAULT
 from app.dicom.deflated import DEFLATED, rendition
-from app.dicom.elements import PixelValue, Walk, walk_level
+from app.dicom.elements import walk_level
 from app.dicom.file_meta import HEAD_BYTES, FileMeta, read_file_meta
 from app.dicom.fragments import walk_fragments
 from app.dicom.frames import OffsetTable, describe_pixels, encapsulated_frames, native_frames
@@ -39,6 +39,7 @@ from app.dicom.scanned import FrameKind, Frames, ScannedInstance
 from app.dicom.source import Source, Window
 from app.dicom.transfer_syntaxes import TransferSyntax, find
 from app.dicom.value_representations import PIXEL_REPRESENTATION
+from app.dicom.walk import PixelValue, Walk
 from app.errors import InvalidDataset
 
 

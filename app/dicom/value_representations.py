@@ -39,14 +39,15 @@ def _private(tag: int, creator: str) -> str | None:
 
 
 @lru_cache(16384)
-def is_certain(tag: int) -> bool:
-    """Say whether the tag alone decides the VR: nothing else in the Data Set has a say.
+def certain_vr(tag: int) -> str | None:
+    """Return the VR where the tag alone decides it, None where other elements have a say.
 
     Source: PS3.6 §6, PS3.5 §7.8
     """
     if is_private(tag):
-        return is_private_creator(tag)
-    return " or " not in (_public(tag) or "")
+        return "LO" if is_private_creator(tag) else None
+    vr = _public(tag) or "UN"
+    return None if " or " in vr or vr == "NONE" else vr
 
 
 def creator_of(value: bytes) -> str | None:
