@@ -7,6 +7,7 @@ where none does they run it themselves as long as they need it.
 import contextlib
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from app.cli.refusal import Refusal
@@ -45,10 +46,8 @@ def served_directory(directory: Path) -> Iterator[None]:
         yield
 
 
-def our_postgres(settings: Settings) -> EmbeddedPostgres | None:
-    """Return the PostgreSQL that belongs to the data directory, None where one is given by URL."""
-    if settings.database.url is not None:
-        return None
+def own_postgres(settings: Settings) -> EmbeddedPostgres:
+    """Return the PostgreSQL that belongs to the data directory."""
     sizes = {
         "shared_buffers": f"{settings.database.shared_buffers // 1024}kB",
         "max_connections": str(settings.database.max_connections),
@@ -56,32 +55,50 @@ def our_postgres(settings: Settings) -> EmbeddedPostgres | None:
     return EmbeddedPostgres(settings.postgres_directory, settings=sizes)
 
 
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Settings that know the index's URL. `started`: its PostgreSQL runs for this command alone."""
+
+    settings: Settings
+    url: str
+    started: bool
+
+
 @contextlib.contextmanager
-def joined_index(settings: Settings, note: str) -> Iterator[Settings]:
-    """Return settings that know the index's URL; our own PostgreSQL runs during the block.
+def joined_index(settings: Settings, note: str) -> Iterator[Joined]:
+    """Say where the index answers; our own PostgreSQL runs during the block.
 
     Raises:
-        Refusal: it does not run and cannot be started.
+        Refusal: it does not run, and this user may not start it.
+        EmbeddedError: it cannot be started.
     """
-    postgres = our_postgres(settings)
-    if postgres is None:
-        yield settings
+    if settings.database.url is not None:
+        yield Joined(settings, settings.database.url.get_secret_value(), started=False)
         return
+    postgres = own_postgres(settings)
+    started = _start_or_join(postgres, settings, note)
+    try:
+        postgres.ensure_database()
+        url = postgres.url()
+        yield Joined(settings.with_database(url), url, started)
+    finally:
+        postgres.stop()
+
+
+def _start_or_join(postgres: EmbeddedPostgres, settings: Settings, note: str) -> bool:
+    """Return whether it was started here."""
     try:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         postgres.start(note=note)
     except AlreadyRunning:
         _wait_until_ready(postgres)
+        return False
     except OSError as error:
         raise Refusal(
             f"The index in {postgres.directory} cannot be used: {error.strerror}. Run this as the "
             "user who runs `fileroom serve`."
         ) from None
-    try:
-        postgres.ensure_database()
-        yield settings.with_database(postgres.url())
-    finally:
-        postgres.stop()
+    return True
 
 
 def _wait_until_ready(postgres: EmbeddedPostgres) -> None:

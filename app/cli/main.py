@@ -70,6 +70,71 @@ def serve(
 
 
 @application.command()
+def migrate(data_dir: DataDir = None) -> None:
+    """Bring the index to this version.
+
+    `serve` does it by itself where PostgreSQL is its own. With FILEROOM_DATABASE__URL stop the
+    servers, make a backup, and run this once.
+
+    Example:
+
+        FILEROOM_DATABASE__URL=postgresql://fileroom@db/fileroom fileroom migrate
+    """
+    from app.cli.joining import joined_index  # noqa: PLC0415
+    from app.index import migrations  # noqa: PLC0415
+    from app.settings import load_settings  # noqa: PLC0415
+
+    with joined_index(load_settings(_flags(data_dir)), "fileroom migrate") as joined:
+        applied = migrations.migrate(joined.url)
+    typer.echo("\n".join(f"applied {revision}" for revision in applied) or "nothing to do")
+
+
+@application.command()
+def doctor(
+    data_dir: DataDir = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Say what is wrong with this archive, and how to mend it.
+
+    Checks, in this order: Python, settings, data directory, who serves it, PostgreSQL, the index,
+    the port, the key, the objects, the clock. Exits with 1 if something has to be mended.
+
+    Examples:
+
+        fileroom doctor
+
+        fileroom doctor --data-dir /srv/fileroom --json
+    """
+    from app.cli.doctor import examine, report  # noqa: PLC0415
+
+    if not report(examine(_flags(data_dir)), as_json=as_json, write=typer.echo):
+        raise typer.Exit(1)
+
+
+@application.command()
+def openapi(
+    check: Annotated[
+        Path | None,
+        typer.Option(help="Compare with this file instead; exit with 1 if it differs."),
+    ] = None,
+) -> None:
+    """Print the HTTP contract (OpenAPI) as YAML.
+
+    Examples:
+
+        fileroom openapi > openapi.yaml
+
+        fileroom openapi --check openapi.yaml
+    """
+    from app.cli.contract import check_contract, contract_text  # noqa: PLC0415
+
+    if check is None:
+        typer.echo(contract_text(), nl=False)
+    else:
+        check_contract(check)
+
+
+@application.command()
 def version() -> None:
     """Print the version."""
     typer.echo(f"fileroom {__version__}")

@@ -26,7 +26,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, cast
 
-from app.cli.joining import our_postgres, served_directory
+from app.cli.joining import own_postgres, served_directory
 from app.cli.listening import bound_socket
 from app.cli.order import Order
 from app.cli.refusal import Refusal
@@ -82,7 +82,7 @@ class Supervisor:
         self._settings = settings
         self._application = application
         self._tell = tell
-        self._postgres = our_postgres(settings)
+        self._postgres = None if settings.database.url else own_postgres(settings)
         self._workers: list[_Worker] = []
         self._listening: socket.socket
         self._pause = FIRST_PAUSE

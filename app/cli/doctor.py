@@ -1,0 +1,251 @@
+"""`fileroom doctor`: what an archive needs, checked in the order in which it is needed.
+
+Nothing is made or changed, but that a PostgreSQL that is down is started and stopped again: only
+so is it known whether it starts.
+"""
+
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from app.cli.joining import LOCK_NAME, joined_index, own_postgres
+from app.cli.listening import bound_socket
+from app.cli.refusal import Refusal
+from app.errors import ArchiveError
+from app.index.account import EmbeddedError, choose_account
+from app.index.binaries import installed_programs, major_version
+from app.index.locks import FileLock
+from app.index.migrations import pending
+from app.settings import Settings, SettingsError, load_settings
+
+LITTLE_SPACE = 2 * 2**30
+SLOW_SYNC = 0.1
+CLOCK_SLACK = 60.0
+
+
+class Verdict(StrEnum):
+    """How a check went."""
+
+    GOOD = "good"
+    NOTE = "note"
+    BAD = "bad"
+
+
+MARKS = {Verdict.GOOD: "✔", Verdict.NOTE: "•", Verdict.BAD: "✘"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found, and how to mend it if it has to be."""
+
+    check: str
+    verdict: Verdict
+    found: str
+    mend: str = ""
+
+
+def examine(flags: dict[str, object]) -> Iterator[Finding]:
+    """Yield what each check finds. Without settings that can be read there is only one."""
+    yield _python()
+    try:
+        settings = load_settings(flags)
+    except SettingsError as error:
+        yield Finding("settings", Verdict.BAD, str(error), "Correct the variable, or unset it.")
+        return
+    yield Finding("settings", Verdict.GOOD, "every variable is understood")
+    for check in CHECKS:
+        yield check(settings)
+
+
+def report(findings: Iterator[Finding], *, as_json: bool, write: Callable[[str], None]) -> bool:
+    """Write each finding when it is known (as JSON: all at the end); return whether all is well."""
+    seen = []
+    for finding in findings:
+        seen.append(finding)
+        if not as_json:
+            mend = f"\n    {finding.mend}" if finding.mend else ""
+            write(f"{MARKS[finding.verdict]} {finding.check}: {finding.found}{mend}")
+    well = all(finding.verdict is not Verdict.BAD for finding in seen)
+    if as_json:
+        write(json.dumps({"well": well, "findings": [asdict(finding) for finding in seen]}))
+    return well
+
+
+def _python() -> Finding:
+    found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    if sys.platform != "linux":
+        return Finding(
+            "python", Verdict.NOTE, found, "Fileroom is made and tested for Linux; run it there."
+        )
+    return Finding("python", Verdict.GOOD, found)
+
+
+def _data_directory(settings: Settings) -> Finding:
+    directory = settings.data_dir.absolute()
+    existing = next(place for place in (directory, *directory.parents) if place.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        owner = existing.stat().st_uid
+        return Finding(
+            "data directory",
+            Verdict.BAD,
+            f"{existing} is not writable for user {os.geteuid()}; it belongs to user {owner}",
+            f"`chown -R {os.geteuid()} {existing}`, or choose another with --data-dir.",
+        )
+    free = shutil.disk_usage(existing).free
+    said = f"{directory}, {free / 1e9:,.1f} GB free"
+    if free < LITTLE_SPACE:
+        return Finding("data directory", Verdict.BAD, said, "Make room, or use another disk.")
+    if existing == directory and directory.stat().st_mode & 0o007:
+        return Finding(
+            "data directory",
+            Verdict.NOTE,
+            f"{said}; every user of this machine may look into it",
+            f"`chmod 700 {directory}`",
+        )
+    return Finding("data directory", Verdict.GOOD, said)
+
+
+def _who_serves(settings: Settings) -> Finding:
+    holder = _server(settings)
+    if holder is None:
+        return Finding("server", Verdict.NOTE, "none serves this data directory at the moment")
+    return Finding("server", Verdict.GOOD, f"process {holder} serves this data directory")
+
+
+def _server(settings: Settings) -> int | None:
+    with suppress(OSError):
+        holder = FileLock(settings.data_dir / LOCK_NAME).holder()
+        return holder[0] if holder else None
+    return None
+
+
+def _programs(settings: Settings) -> Finding:
+    if settings.database.url is not None:
+        return Finding("postgresql", Verdict.GOOD, "one of your own is used, by its URL")
+    try:
+        programs = installed_programs()
+        account = choose_account(settings.postgres_directory / major_version())
+    except EmbeddedError as error:
+        return Finding("postgresql", Verdict.BAD, "it cannot be run", str(error))
+    said = f"version {major_version()} in {programs}, run as user {account.name}"
+    return Finding("postgresql", Verdict.GOOD, said)
+
+
+def _index(settings: Settings) -> Finding:
+    """Reach the index, start it if need be, and compare its version with ours."""
+    if settings.database.url is None and not own_postgres(settings).cluster.is_dir():
+        return Finding("index", Verdict.NOTE, "none yet; `fileroom serve` makes it")
+    begun = time.monotonic()
+    try:
+        with joined_index(settings, "fileroom doctor") as joined:
+            missing = pending(joined.url)
+            how = "was started and stopped again" if joined.started else "answers"
+    except (EmbeddedError, Refusal, ArchiveError) as error:
+        log = settings.postgres_directory / "postgres.log"
+        mend = (
+            f"Look at {log}."
+            if settings.database.url is None
+            else "Check FILEROOM_DATABASE__URL, and that PostgreSQL runs and lets this user in."
+        )
+        return Finding("index", Verdict.BAD, str(error), mend)
+    said = f"{how}, {time.monotonic() - begun:.1f} s"
+    if missing:
+        return Finding(
+            "index",
+            Verdict.BAD if settings.database.url is not None else Verdict.NOTE,
+            f"{said}; it lacks {len(missing)} migrations of this version",
+            "Make a backup, then `fileroom migrate`.",
+        )
+    return Finding("index", Verdict.GOOD, f"{said}; it is of this version")
+
+
+def _port(settings: Settings) -> Finding:
+    http = settings.http
+    if (server := _server(settings)) is not None:
+        return Finding("port", Verdict.GOOD, f"{http.port} is left to process {server}")
+    try:
+        with bound_socket(http.host, http.port):
+            return Finding("port", Verdict.GOOD, f"{http.port} on {http.host} is free")
+    except Refusal as error:
+        return Finding("port", Verdict.BAD, f"{http.port} on {http.host}", str(error))
+
+
+def _key(settings: Settings) -> Finding:
+    path = settings.auth.key_file
+    if path is None:
+        return Finding("key", Verdict.GOOD, "none: the operator on this machine alone is served")
+    if path.stat().st_mode & 0o077:
+        return Finding("key", Verdict.BAD, f"other users may read {path}", f"`chmod 600 {path}`")
+    return Finding("key", Verdict.GOOD, f"{path} is readable for this user alone")
+
+
+def _objects(settings: Settings) -> Finding:
+    directory = settings.objects_directory
+    existing = next(place for place in (directory, *directory.parents) if place.exists())
+    begun = time.monotonic()
+    try:
+        with tempfile.TemporaryFile(dir=existing) as file:
+            file.write(b"fileroom")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return Finding(
+            "objects",
+            Verdict.BAD,
+            f"{existing} cannot be written and synced: {error.strerror}",
+            "Mend its owner, its modes or its disk, or set FILEROOM_OBJECTS__URL.",
+        )
+    took = time.monotonic() - begun
+    said = f"{directory} takes bytes and syncs them in {1000 * took:.0f} ms"
+    if took > SLOW_SYNC:
+        return Finding(
+            "objects", Verdict.NOTE, said, "Storing waits for it; a faster disk stores faster."
+        )
+    return Finding("objects", Verdict.GOOD, said)
+
+
+def _clock(settings: Settings) -> Finding:
+    newest = max((_changed(path) for path in _clocked(settings)), default=0.0)
+    ahead = newest - time.time()
+    said = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+    if ahead > CLOCK_SLACK:
+        return Finding(
+            "clock",
+            Verdict.BAD,
+            f"{said}, {ahead:,.0f} s before what is stored already",
+            "Set the clock, and keep it right with NTP.",
+        )
+    return Finding("clock", Verdict.GOOD, said)
+
+
+def _clocked(settings: Settings) -> Iterator[Path]:
+    yield settings.data_dir / LOCK_NAME
+    yield settings.objects_directory
+    yield settings.postgres_directory / "postgres.log"
+
+
+def _changed(path: Path) -> float:
+    with suppress(OSError):
+        return path.stat().st_mtime
+    return 0.0
+
+
+CHECKS: tuple[Callable[[Settings], Finding], ...] = (
+    _data_directory,
+    _who_serves,
+    _programs,
+    _index,
+    _port,
+    _key,
+    _objects,
+    _clock,
+)

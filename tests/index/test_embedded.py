@@ -1,0 +1,346 @@
+"""Our own PostgreSQL: made, joined, killed and recovered, as root and as an ordinary user."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import psutil
+import pytest
+
+from app.index.account import CANDIDATES, Account, EmbeddedError, choose_account
+from app.index.binaries import installed_programs, major_version, programs_for
+from app.index.embedded import LONGEST_SOCKET_PATH, AlreadyRunning, EmbeddedPostgres
+from app.index.orphans import processes_in
+
+ROOT = os.geteuid() == 0
+as_root = pytest.mark.skipif(not ROOT, reason="only root can lend PostgreSQL another user")
+FAST = {"fsync": "off"}
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from app.index.embedded import EmbeddedPostgres
+postgres = EmbeddedPostgres(Path(sys.argv[1]))
+postgres.start(note="a test")
+postgres.ensure_database()
+print(postgres.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    server = EmbeddedPostgres(tmp_path / "postgres", settings=FAST)
+    server.start(note="a test")
+    yield server
+    server.stop()
+
+
+def hold(directory: Path, *prefix: str) -> tuple[subprocess.Popen[bytes], int]:
+    """Start PostgreSQL from a process of its own; return that process and the postmaster's id."""
+    child = subprocess.Popen(
+        [*prefix, sys.executable, "-c", HOLD, directory],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )
+    assert child.stdout
+    with child.stdout as said:
+        return child, int(said.readline())
+
+
+def wait_until_gone(cluster: Path, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while list(processes_in(cluster)):
+        assert time.monotonic() < end, "processes of PostgreSQL are left"
+        time.sleep(0.02)
+
+
+def test_a_database_is_made_once_and_kept(postgres: EmbeddedPostgres) -> None:
+    postgres.ensure_database()
+    postgres.run_script("CREATE TABLE kept (value text); INSERT INTO kept VALUES ('ß')", "fileroom")
+    postgres.stop()
+    postgres.start()
+    postgres.ensure_database()
+    assert postgres.run_script("SELECT value FROM kept", "fileroom") == "ß\n"
+
+
+async def test_asyncpg_connects_by_the_url(postgres: EmbeddedPostgres) -> None:
+    connection = await asyncpg.connect(postgres.url("postgres"))
+    assert await connection.fetchval("SELECT current_user") == "fileroom"
+    await connection.close()
+
+
+def test_text_sorts_by_code_point_and_pages_have_checksums(postgres: EmbeddedPostgres) -> None:
+    postgres.ensure_database()
+    asked = (
+        "SELECT datlocprovider, datlocale, pg_encoding_to_char(encoding) FROM pg_database "
+        "WHERE datname = 'fileroom'; SHOW data_checksums; SELECT 'É' ~* 'é'"
+    )
+    assert postgres.run_script(asked, "fileroom") == "b|C.UTF-8|UTF8\non\nt\n"
+
+
+def test_it_is_durable_unless_a_test_says_otherwise(tmp_path: Path) -> None:
+    server = EmbeddedPostgres(tmp_path / "postgres")
+    server.start()
+    asked = "SHOW fsync; SHOW synchronous_commit; SHOW full_page_writes"
+    assert server.run_script(asked) == "on\non\non\n"
+    server.stop()
+
+
+def test_the_extensions_for_searching_are_there(postgres: EmbeddedPostgres) -> None:
+    postgres.run_script("CREATE EXTENSION pg_trgm; CREATE EXTENSION fuzzystrmatch")
+
+
+def test_nothing_listens_on_tcp(postgres: EmbeddedPostgres) -> None:
+    family = psutil.Process(postgres.pid)
+    for process in (family, *family.children(recursive=True)):
+        assert not [entry for entry in process.net_connections("inet") if entry.status == "LISTEN"]
+
+
+def test_nobody_is_trusted(postgres: EmbeddedPostgres) -> None:
+    rules = postgres.run_script("SELECT type, auth_method FROM pg_hba_file_rules")
+    assert rules == "local|peer\n"
+
+
+@as_root
+def test_another_user_is_not_let_in(postgres: EmbeddedPostgres) -> None:
+    """The socket lies behind a directory of mode 0700; were it open, `peer` would refuse."""
+    stranger = next(user for user in ("daemon", "bin", "games") if _known(user))
+    socket = postgres.directory / "socket"
+    for place in (*socket.parents, socket):
+        if place.stat().st_uid == os.geteuid() and place.is_relative_to("/tmp"):
+            place.chmod(place.stat().st_mode | 0o011)
+    socket.chmod(0o777)
+    (socket / ".s.PGSQL.5432").chmod(0o777)
+    psql = installed_programs() / "bin" / "psql"
+    command = [psql, "-h", socket, "-U", "fileroom", "-d", "postgres", "-c", "SELECT 1"]
+    done = subprocess.run(command, user=stranger, capture_output=True, check=False)
+    assert done.returncode != 0
+
+
+@as_root
+def test_root_lends_it_an_unprivileged_user(postgres: EmbeddedPostgres) -> None:
+    user = psutil.Process(postgres.pid).uids()
+    assert 0 not in user
+    assert user.real == postgres.cluster.stat().st_uid
+
+
+@as_root
+def test_it_runs_as_the_owner_of_its_data(tmp_path: Path) -> None:
+    owner = pwd.getpwnam("nobody")
+    data = tmp_path / "data"
+    data.mkdir()
+    os.chown(data, owner.pw_uid, owner.pw_gid)
+    assert choose_account(data / "postgres" / "18") == Account(
+        "nobody", owner.pw_uid, owner.pw_gid, foreign=True
+    )
+
+
+def test_the_log_keeps_what_patients_are_called_to_itself(postgres: EmbeddedPostgres) -> None:
+    postgres.run_script("CREATE TABLE patient (name text UNIQUE, age int CHECK (age > 0))")
+    for statement in (
+        "INSERT INTO patient VALUES ('Muster^Max', -1)",
+        "INSERT INTO patient VALUES ('Muster^Max', 1), ('Muster^Max', 1)",
+        "SELECT * FROM patient WHERE name = 'Muster^Max' AND nonsense",
+    ):
+        with pytest.raises(EmbeddedError, match="refused"):
+            postgres.run_script(statement)
+    log = (postgres.directory / "postgres.log").read_text()
+    assert log.count("ERROR") == 3
+    assert "Muster" not in log
+
+
+def test_a_second_one_on_the_directory_is_told_who_runs_it(tmp_path: Path) -> None:
+    child, _ = hold(tmp_path / "postgres")
+    second = EmbeddedPostgres(tmp_path / "postgres")
+    with pytest.raises(AlreadyRunning, match=rf"process {child.pid} \(a test\)"):
+        second.start()
+    assert second.running_elsewhere() == (child.pid, "a test")
+    assert second.is_ready()
+    assert second.run_script("SELECT 1", "fileroom") == "1\n"
+    child.terminate()
+    child.wait()
+    wait_until_gone(second.cluster)
+    assert second.running_elsewhere() is None
+    assert not second.is_ready()
+
+
+def test_it_ends_when_its_parent_is_killed_and_starts_again(tmp_path: Path) -> None:
+    child, _ = hold(tmp_path / "postgres")
+    child.kill()
+    child.wait()
+    server = EmbeddedPostgres(tmp_path / "postgres", settings=FAST)
+    server.start()
+    assert server.run_script("SELECT 1", "fileroom") == "1\n"
+    server.stop()
+
+
+def test_a_killed_postmaster_is_started_again_though_backends_live(
+    postgres: EmbeddedPostgres,
+) -> None:
+    """A busy backend does not see that its postmaster is gone, and holds the shared memory."""
+    psql = [installed_programs() / "bin" / "psql", "-h", postgres.socket_directory()]
+    busy = subprocess.Popen(
+        [*psql, "-U", "fileroom", "-d", "postgres", "-c", BUSY], stderr=subprocess.DEVNULL
+    )
+    while postgres.run_script(COUNT_BUSY) != "1\n":
+        time.sleep(0.02)
+    assert postgres.pid
+    os.kill(postgres.pid, signal.SIGKILL)
+    while postgres.pid is not None:
+        time.sleep(0.01)
+    assert list(processes_in(postgres.cluster)), "the busy backend should outlive its postmaster"
+    postgres.start(patience=4)
+    assert postgres.run_script("SELECT 1") == "1\n"
+    assert busy.wait() != 0
+
+
+BUSY = "DO $$ BEGIN LOOP PERFORM 1; END LOOP; END $$"
+COUNT_BUSY = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DO %' AND state = 'active'"
+
+
+def test_a_killed_backend_does_not_end_the_server(postgres: EmbeddedPostgres) -> None:
+    victim = int(
+        postgres.run_script("SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'")
+    )
+    os.kill(victim, signal.SIGKILL)
+    while str(victim) in map(str, processes_in(postgres.cluster)):
+        time.sleep(0.01)
+    end = time.monotonic() + 20
+    while not postgres.is_ready():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert postgres.pid
+
+
+@pytest.mark.parametrize("pid", [1, 999_999_999, None])
+def test_stale_lock_files_are_no_obstacle(postgres: EmbeddedPostgres, pid: int | None) -> None:
+    """In a container process ids repeat, so the id in a stale file may be anyone's."""
+    postgres.stop()
+    stale = str(os.getpid() if pid is None else pid)
+    (postgres.cluster / "postmaster.pid").write_text(f"{stale}\n{postgres.cluster}\n0\n5432\n")
+    (postgres.directory / "socket" / ".s.PGSQL.5432.lock").write_text(f"{stale}\n")
+    (postgres.directory / "socket" / ".s.PGSQL.5432").touch()
+    postgres.start()
+    assert postgres.run_script("SELECT 1") == "1\n"
+
+
+def test_an_unfinished_cluster_is_made_anew(tmp_path: Path) -> None:
+    unfinished = tmp_path / "postgres" / f"{major_version()}.unfinished"
+    unfinished.mkdir(parents=True)
+    (unfinished / "PG_VERSION").write_text("18\n")
+    server = EmbeddedPostgres(tmp_path / "postgres", settings=FAST)
+    server.start()
+    assert server.run_script("SELECT 1") == "1\n"
+    assert not unfinished.exists()
+    server.stop()
+
+
+def test_a_cluster_of_another_version_is_refused_in_words(tmp_path: Path) -> None:
+    old = tmp_path / "postgres" / "17"
+    old.mkdir(parents=True)
+    with pytest.raises(EmbeddedError, match="made by PostgreSQL 17.*carries PostgreSQL 18"):
+        EmbeddedPostgres(tmp_path / "postgres").start()
+
+
+def test_a_file_of_another_version_in_the_cluster_is_refused(postgres: EmbeddedPostgres) -> None:
+    postgres.stop()
+    (postgres.cluster / "PG_VERSION").write_text("19\n")
+    with pytest.raises(EmbeddedError, match="made by PostgreSQL 19"):
+        postgres.start()
+
+
+def test_why_it_does_not_start_is_said(postgres: EmbeddedPostgres) -> None:
+    postgres.stop()
+    wrong = EmbeddedPostgres(postgres.directory, settings={"shared_buffers": "nonsense"})
+    with pytest.raises(EmbeddedError, match="did not start.*shared_buffers"):
+        wrong.start()
+    assert wrong.running_elsewhere() is None
+
+
+def test_a_long_path_gets_a_short_link_to_its_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    server = EmbeddedPostgres(tmp_path / ("d" * 120) / "postgres", settings=FAST)
+    server.start()
+    assert len(str(server.socket_directory() / ".s.PGSQL.5432")) <= LONGEST_SOCKET_PATH
+    assert server.run_script("SELECT 1") == "1\n"
+    assert server.socket_directory() == server.socket_directory()
+    server.stop()
+
+
+def test_a_link_directory_of_others_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    (tmp_path / f"fileroom-{os.geteuid()}").mkdir(mode=0o777)
+    (tmp_path / f"fileroom-{os.geteuid()}").chmod(0o777)
+    server = EmbeddedPostgres(tmp_path / ("d" * 120))
+    with pytest.raises(EmbeddedError, match="does not belong to this user alone"):
+        server.socket_directory()
+
+
+def test_a_user_without_a_name_is_told_what_to_do(tmp_path: Path) -> None:
+    nameless = 2_000_000_123
+    if not ROOT:
+        pytest.skip("only root can give a directory away")
+    os.chown(tmp_path, nameless, nameless)
+    with pytest.raises(EmbeddedError, match=f"user id {nameless} has no name"):
+        choose_account(tmp_path)
+
+
+@as_root
+def test_programs_that_the_user_may_not_enter_are_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the checkout is in /root: the copy runs by itself, libraries included."""
+    place = tmp_path / "site-packages"
+    original = installed_programs().parent
+    shutil.copytree(original, place / original.name, ignore=shutil.ignore_patterns("include"))
+    shutil.copytree(original.with_suffix(".libs"), place / f"{original.name}.libs")
+    place.chmod(0o700)
+    for parent in place.parents:
+        if parent.is_relative_to("/tmp/pytest-of-root"):
+            parent.chmod(0o755)
+    open_to_all = tmp_path / "open"
+    monkeypatch.syspath_prepend(place)
+    account = choose_account(tmp_path)
+    copy = programs_for(account, open_to_all)
+    assert copy.is_relative_to(open_to_all)
+    assert programs_for(account, open_to_all) == copy
+    done = subprocess.run([copy / "bin" / "initdb", "--version"], user=account.uid, check=False)
+    assert done.returncode == 0
+
+
+@as_root
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+def test_it_runs_in_a_directory_that_its_user_may_not_enter(tmp_path: Path, mode: int) -> None:
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    data.chmod(mode)
+    server = EmbeddedPostgres(data / "postgres")
+    server.start()
+    assert server.run_script("SELECT 1") == "1\n"
+    server.stop()
+
+
+@as_root
+def test_a_candidate_for_lending_is_known_here() -> None:
+    assert any(_known(name) for name in CANDIDATES)
+
+
+def _known(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
