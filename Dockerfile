@@ -4,18 +4,20 @@ ARG PYTHON=3.13
 FROM python:${PYTHON}-slim AS build
 WORKDIR /src
 COPY requirements/install.txt requirements/run.txt requirements/
-RUN python -m venv /opt/build \
- && /opt/build/bin/pip install --no-cache-dir --require-hashes -r requirements/install.txt \
- && python -m venv --without-pip /opt/fileroom \
- && /opt/build/bin/uv pip install --no-cache --python /opt/fileroom/bin/python \
-        --require-hashes --compile-bytecode -r requirements/run.txt
+RUN --mount=type=cache,target=/root/.cache \
+    python3 -m venv /opt/build \
+ && /opt/build/bin/pip install --quiet --require-hashes -r requirements/install.txt \
+ && python3 -m venv --without-pip /opt/fileroom \
+ && /opt/build/bin/uv pip install --python /opt/fileroom/bin/python --link-mode copy \
+        --compile-bytecode --require-hashes -r requirements/run.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY app app
 COPY alembic alembic
-RUN /opt/build/bin/uv build --no-cache --wheel --no-build-isolation \
+RUN --mount=type=cache,target=/root/.cache \
+    /opt/build/bin/uv build --quiet --wheel --no-build-isolation \
         --python /opt/build/bin/python --out-dir dist \
- && /opt/build/bin/uv pip install --no-cache --python /opt/fileroom/bin/python \
-        --no-deps --compile-bytecode dist/*.whl
+ && /opt/build/bin/uv pip install --python /opt/fileroom/bin/python --link-mode copy \
+        --compile-bytecode --no-deps dist/*.whl
 
 FROM python:${PYTHON}-slim
 LABEL org.opencontainers.image.title="Fileroom" \
@@ -26,7 +28,7 @@ RUN groupadd --gid 10001 fileroom \
         --shell /usr/sbin/nologin fileroom \
  && install -d -o fileroom -g fileroom -m 0700 /data
 COPY --from=build /opt/fileroom /opt/fileroom
-ENV PATH=/opt/fileroom/bin:$PATH \
+ENV PATH=/opt/fileroom/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONUNBUFFERED=1 \
     FILEROOM_DATA_DIR=/data \
     FILEROOM_HTTP__HOST=0.0.0.0 \
@@ -37,6 +39,6 @@ VOLUME /data
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ['FILEROOM_HTTP__PORT']}/health/ready\", timeout=4)"]
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['FILEROOM_HTTP__PORT'] + '/health/ready', timeout=4)"]
 ENTRYPOINT ["fileroom"]
 CMD ["serve"]
