@@ -1,0 +1,72 @@
+"""The one value that use cases get: what they work on. Built once by `main` and `cli`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.archive.cache import FileCache
+from app.archive.workers import Workers
+from app.archive.writer import Writer
+from app.dicom.limits import Limits
+from app.dicom.memo import Memo
+from app.index.engine import Index, Session, open_index
+from app.objects.base import ObjectStore
+from app.objects.local import LocalStore
+from app.objects.staging import Staging
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an archive keeps its things, and how much it may take."""
+
+    database_url: str
+    objects: Path
+    cache: Path
+    pool_size: int = 8
+    cache_bytes: int = 2 * 2**30
+    codec_workers: int = 2
+    codec_memory_bytes: int = 2 * 2**30
+    codec_seconds: float = 60.0
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """Index, objects and what belongs to them. Use cases take it first."""
+
+    index: Index
+    objects: ObjectStore
+    staging: Staging
+    writer: Writer
+    workers: Workers
+    cache: FileCache
+    memo: Memo
+    limits: Limits
+
+    def transaction(self) -> AbstractAsyncContextManager[Session]:
+        """Open a short transaction on the index; it commits at the end of the block."""
+        return self.index.transaction()
+
+
+@asynccontextmanager
+async def open_archive(place: Place) -> AsyncIterator[Archive]:
+    """Open an archive whose index is migrated, and close it again at the end of the block.
+
+    Raises:
+        Unavailable: the index does not answer, or the directory of objects cannot be used.
+    """
+    limits = place.limits
+    index = await open_index(place.database_url, pool_size=place.pool_size)
+    objects = LocalStore(place.objects)
+    staging = await asyncio.to_thread(Staging, place.objects / "staging", limits)
+    workers = Workers(place.codec_workers, place.codec_memory_bytes, place.codec_seconds)
+    cache = await asyncio.to_thread(FileCache, place.cache, place.cache_bytes)
+    async with Writer(index, objects) as writer:
+        try:
+            yield Archive(index, objects, staging, writer, workers, cache, Memo(), limits)
+        finally:
+            await workers.close()
+            staging.close()
+            await index.close()

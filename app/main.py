@@ -1,0 +1,81 @@
+"""Composes the HTTP application: archive, routes, problem documents, contract."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from app import __version__
+from app.admin import health, pages
+from app.admin.metrics import Measured
+from app.archive.context import open_archive
+from app.dicomweb import bulk_data, qido, stow, wado_rs, wado_uri
+from app.dicomweb.frames import FRAMES_CONTRACT, FramesRoute
+from app.settings import Settings
+from app.web.auth import Identity
+from app.web.faults import Faults
+from app.web.problems import add_problem_handlers
+
+DICOMWEB = "/dicom-web"
+_DESCRIPTION = """\
+An archive for medical images: DICOMweb (PS3.18) under `/dicom-web`, WADO-URI at `/wado`.
+Errors are problem documents (RFC 9457).
+"""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the application; its archive is open while it runs (ASGI lifespan)."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_archive(settings.place()) as archive:
+            app.state.archive = archive
+            yield
+
+    app = FastAPI(
+        title="Fileroom",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.base_url = settings.base_url + DICOMWEB
+    app.state.identity = _identity(settings)
+    for routes in (qido, stow, wado_rs, bulk_data):
+        app.include_router(routes.router, prefix=DICOMWEB)
+    for routes in (wado_uri, health, pages):
+        app.include_router(routes.router)
+    add_problem_handlers(app)
+    app.add_middleware(FramesRoute, prefix=DICOMWEB, state=app.state)
+    app.add_middleware(Faults)
+    app.add_middleware(Measured)
+    app.openapi = lambda: _contract(app)  # type: ignore[method-assign]
+    return app
+
+
+def _identity(settings: Settings) -> Identity:
+    key = settings.auth.key()
+    digest = hashlib.sha256(key.get_secret_value().encode()).digest() if key else None
+    return Identity(digest, frozenset(settings.http.cors_origins))
+
+
+def _contract(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document, with the route that FastAPI does not serve itself."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+        )
+        document["paths"].update(
+            {DICOMWEB + path: item for path, item in FRAMES_CONTRACT.items()}
+        )
+        document["paths"] = dict(sorted(document["paths"].items()))
+        app.openapi_schema = document
+    return app.openapi_schema
