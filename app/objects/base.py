@@ -4,6 +4,8 @@ An object is never adopted, overwritten or reused: every attempt to store has a 
 """
 
 import hashlib
+import secrets
+import time
 from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Protocol
 
@@ -51,6 +53,15 @@ class ObjectStore(Protocol):
     def keys(self, prefix: str) -> AsyncIterator[str]:
         """Iterate over the keys that begin with `prefix`, in no particular order."""
         ...
+
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+def new_attempt() -> str:
+    """Return a new ULID: 48 bits of milliseconds and 80 random ones, so attempts sort by time."""
+    number = time.time_ns() // 1_000_000 << 80 | secrets.randbits(80)
+    return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
 
 
 def object_key(tenant_id: int, study: str, series: str, instance: str, attempt: str) -> str:

@@ -91,6 +91,7 @@ class LocalStore:
         self._durable: _Recent[str, bool] = _Recent(_DURABLE_DIRECTORIES)
         self._open: _Recent[str, _OpenFile] = _Recent(_OPEN_FILES)
         self._nowait = _NOWAIT
+        self._buffer = memoryview(bytearray(BLOCK))
 
     def close(self) -> None:
         """End the threads and close the files."""
@@ -159,11 +160,14 @@ class LocalStore:
         return file
 
     def read_now(self, key: str, offset: int, length: int) -> bytes | None:
-        """Return `length` bytes from `offset` if that needs no waiting, else None."""
+        """Return `length` bytes from `offset` if that needs no waiting, else None.
+
+        For the event loop's thread alone: all reads share a buffer, which is faster than a new one.
+        """
         file = self._open.get(key)
-        if file is None or not self._nowait:
+        if file is None or not self._nowait or length > BLOCK:
             return None
-        buffer = bytearray(length)
+        buffer = self._buffer[:length]
         try:
             count = os.preadv(file.fd, [buffer], offset, self._nowait)
         except OSError:

@@ -67,8 +67,8 @@ class Staged(Protocol):
         """
         ...
 
-    def prefixed(self, prefix: bytes) -> "Staged":
-        """Return a part of `prefix` and these bytes, and discard this one."""
+    def with_head(self, head: bytes, skip: int) -> "Staged":
+        """Return a part of `head` and these bytes without the first `skip`; discard this one."""
         ...
 
     def discard(self) -> None:
@@ -124,8 +124,8 @@ class InMemory:
                 raise
         return self._path
 
-    def prefixed(self, prefix: bytes) -> "InMemory":
-        part = InMemory(prefix + self._bytes, self._path, self._release)
+    def with_head(self, head: bytes, skip: int) -> "InMemory":
+        part = InMemory(head + self._bytes[skip:], self._path, self._release)
         self._data = None
         return part
 
@@ -177,11 +177,11 @@ class OnDisk:
                 raise
         return self._path
 
-    def prefixed(self, prefix: bytes) -> "OnDisk":
-        part = OnDisk(self._path.with_suffix(".prefixed"), prefix)
+    def with_head(self, head: bytes, skip: int) -> "OnDisk":
+        part = OnDisk(self._path.with_suffix(".headed"), head)
         try:
-            part.write(prefix)
-            for offset in range(0, self.size, BLOCK):
+            part.write(head)
+            for offset in range(skip, self.size, BLOCK):
                 with os_faults():
                     block = os.pread(self._fd, BLOCK, offset)
                 part.write(block)

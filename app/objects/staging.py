@@ -44,11 +44,12 @@ class Staging:
         self._numbers = count()
         with os_faults():
             self.directory, self._lock = _own_directory(directory)
-        self._threads = Threads(4, "staging")
+        self.threads = Threads(4, "staging")
+        """For what blocks on a staged part: writing, hashing, scanning."""
 
     def close(self) -> None:
         """Remove the directory with all that is staged."""
-        self._threads.close()
+        self.threads.close()
         shutil.rmtree(self.directory, ignore_errors=True)
         os.close(self._lock)
 
@@ -84,7 +85,7 @@ class Staging:
         return self.directory / f"{next(self._numbers)}.part"
 
     async def _stage_on_disk(self, held: BytesIO, chunks: AsyncIterator[bytes]) -> Staged:
-        part = await self._threads.run(OnDisk, self._new_path(), held.getvalue())
+        part = await self.threads.run(OnDisk, self._new_path(), held.getvalue())
         try:
             await self._append(part, held)
             async for chunk in chunks:
@@ -101,7 +102,7 @@ class Staging:
         """Write to the file what is held, and hold nothing after that."""
         if part.size + held.tell() > self._limits.part_bytes:
             raise TooLarge(f"a part is longer than {self._limits.part_bytes} bytes")
-        await self._threads.run(part.write, held.getvalue())
+        await self.threads.run(part.write, held.getvalue())
         self._release(held.tell())
         held.seek(0)
         held.truncate()

@@ -51,11 +51,11 @@ async def test_a_part_past_the_limit_goes_to_a_file(
 
 
 @pytest.mark.parametrize("size", [10, 3_000_000])
-async def test_a_prefix_is_put_before_a_part(staging: Staging, size: int) -> None:  # S-21
+async def test_a_part_gets_another_head(staging: Staging, size: int) -> None:  # S-21
     data = DATASET + bytes(size)
     prefix = PART10[:-18]
-    received = await staging.stage(chunks(data))
-    staged = received.prefixed(prefix)
+    received = await staging.stage(chunks(b"skipped" + data))
+    staged = received.with_head(prefix, skip=7)
     assert staged.size == len(prefix + data)
     assert staged.sha256 == hashlib.sha256(prefix + data).digest()
     assert staged.dataset_sha256 == hashlib.sha256(data).digest()

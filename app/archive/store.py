@@ -1,0 +1,213 @@
+"""Store transaction (PS3.18 §10.5): parts come in, a report on each goes out.
+
+How a request flows. Each part is staged as it streams; then, while the next ones arrive, it is
+scanned, checked and put into the object store under a key of its own. When the last part has been
+read (so the closing delimiter was seen) all that was put goes to the writer, which makes it durable
+and visible together with what other requests have waiting.
+
+Rules that must hold:
+* Nothing of a request is visible before its end was seen; a request that breaks off, is cancelled
+  or malformed leaves neither rows nor objects.
+* An Instance stands or falls alone: what is wrong with it goes into the report, not to the caller.
+* The stored bytes are those received. Only a Data Set that came without preamble or File Meta
+  Information gets one before it, always the same for the same Data Set.
+* The first Instance under a UID stays; the same one again is a success.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from app.archive.context import Archive
+from app.archive.same import is_same
+from app.archive.writer import Result, discard_object
+from app.dicom.file_meta import HEAD_BYTES, add_file_meta
+from app.dicom.identity import Identity, identify, media_storage_uids
+from app.dicom.scan import scan
+from app.dicom.scanned import ScannedInstance
+from app.dicom.store_report import Failed, FailureReason, Stored, StoreReport
+from app.dicom.transfer_syntaxes import find
+from app.dicom.uids import StudyRef
+from app.errors import (
+    ArchiveError,
+    Forbidden,
+    InvalidDataset,
+    InvalidRequest,
+    StorageFull,
+    Unavailable,
+)
+from app.index.instances import NewInstance, Present
+from app.objects.base import new_attempt, object_key
+from app.objects.staged import Staged
+from app.rights import Principal, Verb
+
+IN_FLIGHT = 8
+"""Parts of one request that are being scanned and put while the next one arrives."""
+
+_PREAMBLE = bytes(128) + b"DICM"
+_TRANSFER_SYNTAX = b"\x02\x00\x10\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """An Instance whose object is put."""
+
+    new: NewInstance
+    sop_class_uid: str
+
+
+async def store_instances(
+    archive: Archive,
+    principal: Principal,
+    parts: AsyncIterator[AsyncIterator[bytes]],
+    study: StudyRef | None = None,
+) -> StoreReport:
+    """Store each part as an Instance and report on each; success means durable and visible.
+
+    `parts` are read once, in order, each to its end; whatever they raise comes through, and then
+    nothing of the request was stored. With `study`, Instances of other Studies fail.
+
+    Raises:
+        Forbidden: `principal` may not store.
+        InvalidRequest: there are no parts.
+        TooLarge: a part is longer than the limit.
+        StorageFull, Unavailable: no Instance could be stored for want of room or of an engine.
+    """
+    if Verb.STORE not in principal.verbs:
+        raise Forbidden("Storing is not allowed to you")
+    request = _Request(archive, principal, study)
+    try:
+        placed = await request.place_all(parts)
+    except BaseException:
+        await asyncio.shield(request.give_up())
+        raise
+    if not placed:
+        raise InvalidRequest("at least one part with an Instance was expected")
+    report = StoreReport(await _add(archive, principal, placed))
+    request.raise_if_all_failed_for_us(report)
+    return report
+
+
+class _Request:
+    """One request while its parts come in."""
+
+    def __init__(self, archive: Archive, principal: Principal, study: StudyRef | None) -> None:
+        self._archive = archive
+        self._principal = principal
+        self._study = study
+        self._slots = asyncio.Semaphore(IN_FLIGHT)
+        self._tasks: list[asyncio.Task[_Placed | Failed]] = []
+        self._faults: list[ArchiveError] = []
+
+    async def place_all(self, parts: AsyncIterator[AsyncIterator[bytes]]) -> list[_Placed | Failed]:
+        """Stage all parts in order, and place each while the next ones arrive."""
+        async for part in parts:
+            await self._slots.acquire()
+            staged = await self._archive.staging.stage(part)
+            self._tasks.append(asyncio.create_task(self._place(staged)))
+        return [await task for task in self._tasks]
+
+    async def give_up(self) -> None:
+        """Delete what was put."""
+        for task in self._tasks:
+            task.cancel()
+        for result in await asyncio.gather(*self._tasks, return_exceptions=True):
+            if isinstance(result, _Placed):
+                await discard_object(self._archive.objects, result.new.object_key)
+
+    def raise_if_all_failed_for_us(self, report: StoreReport) -> None:
+        """Raise what kept us from storing anything, if it was nothing in the data."""
+        if self._faults and len(self._faults) == len(report.results):
+            raise self._faults[0]
+
+    async def _place(self, staged: Staged) -> _Placed | Failed:
+        """Scan, check and put one part; what is wrong with it is a `Failed`."""
+        identity: Identity | None = None
+        try:
+            scanned, staged = await self._archive.staging.threads.run(self._examine, staged)
+            identity = self._checked(scanned)
+            return await self._put(staged, scanned, identity)
+        except InvalidDataset as error:
+            return _failed(error, error.reason, identity, staged)
+        except StorageFull as error:
+            self._faults.append(error)
+            return _failed(error, FailureReason.OUT_OF_RESOURCES, identity, staged)
+        except Unavailable as error:
+            self._faults.append(error)
+            return _failed(error, FailureReason.PROCESSING_FAILURE, identity, staged)
+        finally:
+            staged.discard()
+            self._slots.release()
+
+    def _examine(self, staged: Staged) -> tuple[ScannedInstance, Staged]:
+        """Scan a part, and give it the head it lacks. For a thread."""
+        limits, memo = self._archive.limits, self._archive.memo
+        scanned = scan(staged.source(), limits, memo)
+        meta = staged.source().read(0, scanned.dataset_offset)
+        if meta.startswith(b"DICM", 128) and _TRANSFER_SYNTAX in meta:
+            return scanned, staged
+        if _TRANSFER_SYNTAX in meta:
+            staged = staged.with_head(_PREAMBLE, skip=0)
+        else:
+            identity = identify(scanned)
+            uids = identity.sop_class_uid, identity.ref.instance, scanned.transfer_syntax_uid
+            staged = staged.with_head(add_file_meta(*uids), skip=len(meta))
+        return scan(staged.source(), limits, memo), staged
+
+    def _checked(self, scanned: ScannedInstance) -> Identity:
+        identity = identify(scanned)
+        if find(scanned.transfer_syntax_uid) is None:
+            raise InvalidDataset(
+                "the Transfer Syntax is unknown", FailureReason.TRANSFER_SYNTAX_NOT_SUPPORTED
+            )
+        if self._study is not None and identity.ref.study != self._study.study:
+            raise InvalidDataset("belongs to another Study", FailureReason.OTHER_STUDY)
+        if not self._principal.scope.covers(identity.ref.study):
+            raise InvalidDataset("not allowed in this Study", FailureReason.NOT_AUTHORIZED)
+        return identity
+
+    async def _put(self, staged: Staged, scanned: ScannedInstance, identity: Identity) -> _Placed:
+        ref = identity.ref
+        tenant = self._principal.scope.tenant_id
+        key = object_key(tenant, ref.study, ref.series, ref.instance, new_attempt())
+        await self._archive.objects.put(key, staged)
+        new = NewInstance(ref, scanned, key, staged.size, staged.sha256, staged.dataset_sha256)
+        return _Placed(new, identity.sop_class_uid)
+
+
+def _failed(error: ArchiveError, reason: int, identity: Identity | None, staged: Staged) -> Failed:
+    if identity is not None:
+        return Failed(reason, str(error), identity.sop_class_uid, identity.ref.instance)
+    return Failed(reason, str(error), *media_storage_uids(staged.source().read(0, HEAD_BYTES)))
+
+
+async def _add(
+    archive: Archive, principal: Principal, placed: Sequence[_Placed | Failed]
+) -> list[Stored | Failed]:
+    """Make all that was put visible; report in the order of the request."""
+    good = [one for one in placed if isinstance(one, _Placed)]
+    tenant = principal.scope.tenant_id
+    results = await archive.writer.add(tenant, principal.name, [one.new for one in good])
+    try:
+        concluded = [
+            await _conclude(archive, one, result) for one, result in zip(good, results, strict=True)
+        ]
+    finally:
+        for one, result in zip(good, results, strict=True):
+            if isinstance(result, Present):
+                await discard_object(archive.objects, one.new.object_key)
+    remaining = iter(concluded)
+    return [one if isinstance(one, Failed) else next(remaining) for one in placed]
+
+
+async def _conclude(archive: Archive, one: _Placed, result: Result) -> Stored | Failed:
+    """Say what became of one Instance after the writer's result."""
+    uid, warnings = one.new.ref.instance, one.new.scanned.warnings
+    if result is None:
+        return Stored(one.new.ref, one.sop_class_uid, warnings=warnings)
+    if isinstance(result, InvalidDataset):
+        return Failed(result.reason, str(result), one.sop_class_uid, uid)
+    if await is_same(archive, one.new, result):
+        return Stored(result.ref, one.sop_class_uid, known=True, warnings=warnings)
+    comment = "another Instance has this SOP Instance UID; it stays"
+    return Failed(FailureReason.DUPLICATE_INSTANCE, comment, one.sop_class_uid, uid)
