@@ -13,7 +13,7 @@ from fastapi.responses import FileResponse, HTMLResponse
 from app import __version__
 from app.archive.context import Archive
 from app.errors import ArchiveError, NotFound, Unavailable
-from app.index.overview import Overview, count_holdings
+from app.index.overview import Overview, count_everything
 from app.rights import Principal
 from app.web.deps import ArchiveDep, BaseUrlDep
 
@@ -89,8 +89,7 @@ async def _holdings(request: Request, archive: Archive) -> str:
     """Return how much the caller may see, or why nothing is shown."""
     try:
         principal: Principal = request.app.state.identity.principal(request.scope)
-        async with archive.index.reading() as session:
-            overview = await count_holdings(session, principal.scope)
+        overview = await count_everything(archive.index, principal.scope)
     except Unavailable:
         return "<p>The index does not answer at the moment.</p>"
     except ArchiveError:
