@@ -18,13 +18,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import orjson
-
 from app.dicom.attributes import instance_values, series_document, study_document
 from app.dicom.scanned import DERIVED_VERSION, BulkPlace, FrameKind, Frames, ScannedInstance
 from app.dicom.uids import InstanceRef
 from app.errors import ArchiveError, InvalidDataset
 from app.index.engine import Index, Session, TryAgain
+from app.index.frames import pack_bulk_values, unpack_bulk_values
 from app.index.packing import metadata_packer, unpack_metadata
 from app.index.parents import (
     Parent,
@@ -296,19 +295,6 @@ def _row(one: NewInstance, study: Parent, series: Parent) -> tuple[object, ...]:
         pack_bulk_values(scanned.bulk_values),
         metadata_packer(series.dictionary)(scanned.metadata),
     )
-
-
-def pack_bulk_values(places: Mapping[str, BulkPlace]) -> str:
-    """Return what the column `bulk_values` holds: JSON, path -> [offset, length, VR]; or ''."""
-    if not places:
-        return ""
-    listed = {path: (place.offset, place.length, place.vr) for path, place in places.items()}
-    return orjson.dumps(listed).decode()
-
-
-def unpack_bulk_values(packed: str) -> dict[str, BulkPlace]:
-    """Return what `pack_bulk_values` was given."""
-    return {path: BulkPlace(*place) for path, place in orjson.loads(packed or "{}").items()}
 
 
 def _note_conflicts(one: NewInstance, parents: _Parents) -> None:
