@@ -73,8 +73,8 @@ def _start_of_frame(data: bytes, offset: int, transform: str | None) -> Codestre
 def _colour_of(marker: int, content: bytes) -> str | None:
     if marker == _JFIF and content.startswith(b"JFIF"):
         return "YBR"
-    if marker == _ADOBE and content.startswith(b"Adobe") and len(content) == 12:
-        return "YBR" if content[11] else "RGB"
+    if marker == _ADOBE and content.startswith(b"Adobe") and content[11:] == b"\0":
+        return "RGB"  # that it says YBR is not believed: it stands before what is RGB, too
     return None
 
 

@@ -1,0 +1,252 @@
+"""Our own pool of worker processes, for codecs: they may crash, hang, or eat memory.
+
+Rules: one socket and one job at a time for each process, so a crash ends one job and no other. A
+process starts when it is needed and ends after a while of rest (memory at rest counts). What comes
+back is unpickled by a reader that knows `DecodedFrame` and plain values only: a worker that runs
+on hostile input is not trusted. A caller that goes away does not stop its job, since a kill and a
+new start cost more; the time limit does.
+"""
+
+import asyncio
+import io
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+from typing import Any
+
+from app.archive.worker_main import LENGTH
+from app.dicom.pixel_description import DecodedFrame, PixelDescription
+from app.errors import InvalidDataset, Unavailable
+
+_FAREWELL_SECONDS = 2.0
+_DECODE_FRAME = "app.dicom.codecs:decode_frame"
+_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ", "COVERAGE_PROCESS_START")
+
+
+class _Reader(pickle.Unpickler):
+    """Reads an answer; of all classes only `DecodedFrame` can be in it."""
+
+    def find_class(self, module_name: str, global_name: str, /) -> Any:
+        if (module_name, global_name) == (DecodedFrame.__module__, DecodedFrame.__name__):
+            return DecodedFrame
+        raise pickle.UnpicklingError(f"{module_name}.{global_name} is not an answer")
+
+
+def _read(data: bytearray) -> tuple[str, Any]:
+    try:
+        word, value = _Reader(io.BytesIO(data)).load()
+    except Exception as fault:  # bytes of a process gone wrong may raise anything
+        raise EOFError from fault
+    return str(word), value
+
+
+class _Process:
+    """One worker process and its socket."""
+
+    def __init__(self, memory_bytes: int) -> None:
+        self._memory_bytes = memory_bytes
+        self.rest: asyncio.TimerHandle | None = None
+        self.channel, theirs = socket.socketpair()
+        try:
+            self.channel.setblocking(False)
+            self._process = _start(theirs, memory_bytes)
+        except OSError:
+            self.channel.close()
+            raise
+        finally:
+            theirs.close()
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    async def ask(self, message: bytes) -> tuple[str, Any]:
+        """Send a job and return what came back, as a word and a value.
+
+        Raises:
+            EOFError, OSError: the process died, or sends what is no answer.
+        """
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(self.channel, LENGTH.pack(len(message)))
+        await loop.sock_sendall(self.channel, message)
+        (length,) = LENGTH.unpack(await self._exactly(LENGTH.size))
+        if length > self._memory_bytes:
+            raise EOFError
+        return _read(await self._exactly(length))
+
+    async def _exactly(self, length: int) -> bytearray:
+        loop = asyncio.get_running_loop()
+        data = bytearray(length)
+        rest = memoryview(data)
+        while rest:
+            count = await loop.sock_recv_into(self.channel, rest)
+            if count == 0:
+                raise EOFError
+            rest = rest[count:]
+        return data
+
+    async def end(self, *, at_once: bool = False) -> int:
+        """End the process and return its exit code, negative for a signal."""
+        if self.rest is not None:
+            self.rest.cancel()
+        self.channel.close()  # which a process that has nothing to do takes as its end
+        if at_once:
+            self._process.kill()
+        try:
+            return await asyncio.to_thread(self._process.wait, _FAREWELL_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return await asyncio.to_thread(self._process.wait)
+
+
+def _start(channel: socket.socket, memory_bytes: int) -> subprocess.Popen[bytes]:
+    arguments = (channel.fileno(), os.getpid(), memory_bytes)
+    return subprocess.Popen(  # noqa: S603  # ourselves
+        [sys.executable, "-m", "app.archive.worker_main", *map(str, arguments)],
+        pass_fds=(channel.fileno(),),
+        env=_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def _environment() -> dict[str, str]:
+    """Return what a worker needs of our environment; secrets it does not."""
+    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    paths = os.pathsep.join(path for path in sys.path if path)
+    return kept | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+
+class Workers:
+    """Up to `size` processes, each with `memory_bytes` at most and `seconds` for a job."""
+
+    def __init__(
+        self, size: int, memory_bytes: int, seconds: float, *, rest_seconds: float = 30.0
+    ) -> None:
+        self._memory_bytes = memory_bytes
+        self._seconds = seconds
+        self._rest_seconds = rest_seconds
+        self._slots = asyncio.Semaphore(size)
+        self._resting: list[_Process] = []
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    async def run(self, job: str, *arguments: object) -> Any:
+        """Do a job, named `module:function`, in a process, and return what it returns.
+
+        Jobs wait for their turn in order. The function's result is bytes, plain values, or a
+        `DecodedFrame`. If the caller is cancelled while the job runs, the job goes on.
+
+        Raises:
+            InvalidDataset: the job says so, or it crashed its process, or needed more memory or
+                time than it may have.
+            Unavailable: the pool is closed, or the process was killed from outside.
+            RuntimeError: another error in the job, which is a bug.
+        """
+        message = pickle.dumps((job, arguments), pickle.HIGHEST_PROTOCOL)
+        await self._slots.acquire()
+        if self._closed:
+            self._slots.release()
+            raise Unavailable("the server is stopping")
+        task = self._keep(asyncio.create_task(self._run(message)))
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """End all processes, and with them the jobs that run."""
+        self._closed = True
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(process.end(at_once=True) for process in self._resting))
+        self._resting.clear()
+
+    def _keep(self, task: asyncio.Task[Any]) -> asyncio.Task[Any]:
+        """Hold on to a task until it is done; its error is its caller's, who may be gone."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return task
+
+    async def _run(self, message: bytes) -> Any:
+        try:
+            process = self._take()
+            word, value = await self._ask(process, message)
+            self._rest(process)
+        finally:
+            self._slots.release()
+        return _result(word, value)
+
+    async def _ask(self, process: _Process, message: bytes) -> tuple[str, Any]:
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await process.ask(message)
+        except TimeoutError:
+            await process.end(at_once=True)
+            raise InvalidDataset(f"decoding needed more than {self._seconds:g} seconds") from None
+        except (EOFError, OSError):
+            raise _death(await process.end()) from None
+        except asyncio.CancelledError:
+            await process.end(at_once=True)
+            raise
+
+    def _take(self) -> _Process:
+        """Return a process that rests, the one that worked last, or a new one."""
+        while self._resting:
+            process = self._resting.pop()
+            if process.rest is not None:
+                process.rest.cancel()
+            if process.is_alive():
+                return process
+            self._keep(asyncio.create_task(process.end()))
+        try:
+            return _Process(self._memory_bytes)
+        except OSError:
+            raise Unavailable("no worker process can be started now") from None
+
+    def _rest(self, process: _Process) -> None:
+        self._resting.append(process)
+        loop = asyncio.get_running_loop()
+        process.rest = loop.call_later(self._rest_seconds, self._retire, process)
+
+    def _retire(self, process: _Process) -> None:
+        self._resting.remove(process)
+        self._keep(asyncio.create_task(process.end()))
+
+
+def _death(code: int) -> Exception:
+    """Return the error of a job whose process has died."""
+    if code == -signal.SIGKILL:
+        return Unavailable("a worker process was killed; ask again")
+    return InvalidDataset("the decoder crashed on it")
+
+
+def _result(word: str, value: Any) -> Any:
+    match word:
+        case "done":
+            return value
+        case "invalid":
+            raise InvalidDataset(str(value[0]), int(value[1]))
+        case "memory":
+            raise InvalidDataset("decoding needed more memory than it may have")
+        case _:
+            raise RuntimeError(f"a job failed in its worker: {value}")
+
+
+async def decode_frame(
+    workers: Workers, codestream: bytes, description: PixelDescription, decoded_bytes: int
+) -> DecodedFrame:
+    """Decode one frame in a worker process.
+
+    Raises:
+        InvalidDataset: the description is refused, or the frame cannot be decoded.
+        Unavailable: the pool is closed, or the process was killed from outside.
+
+    Source: PS3.5 §8.2, Annex A.4
+    """
+    description.check(decoded_bytes)  # what no frame is needs no process
+    answer = await workers.run(_DECODE_FRAME, codestream, description, decoded_bytes)
+    if not isinstance(answer, DecodedFrame) or len(answer.data) != description.length:
+        raise InvalidDataset("the decoder returned something else than a frame")
+    return answer

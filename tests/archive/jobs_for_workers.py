@@ -1,0 +1,72 @@
+"""Jobs that behave badly, for the tests of the worker pool."""
+
+import ctypes
+import os
+import signal
+import time
+
+import numpy as np
+
+from app.errors import InvalidDataset
+
+
+def echo(value: object) -> object:
+    return value
+
+
+def process_id() -> int:
+    return os.getpid()
+
+
+def sleep(seconds: float) -> int:
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def crash() -> None:
+    ctypes.string_at(0)
+
+
+def leave(code: int) -> None:
+    os._exit(code)
+
+
+def be_killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def loop_forever() -> None:
+    while True:
+        pass
+
+
+def take_memory(size: int) -> int:
+    return int(np.ones(size, np.uint8).sum())
+
+
+def refuse() -> None:
+    raise InvalidDataset("this one not", 0xA900)
+
+
+def fail() -> None:
+    raise KeyError("a bug")
+
+
+def environment() -> dict[str, str]:
+    return dict(os.environ)
+
+
+class Trojan:
+    """Would run a command in whoever unpickles it."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.system, ("true",)
+
+
+def send_a_trojan() -> Trojan:
+    return Trojan()
+
+
+def write_a_file(path: str) -> None:
+    with open(path, "wb") as file:  # noqa: PTH123
+        file.write(b"something")
