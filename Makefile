@@ -4,7 +4,7 @@ BIN := .venv/bin
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 PYTEST := $(BIN)/coverage run -m pytest -n 2 $(if $(CI),-p tests.ci_plugin)
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all check fix bench openapi lock clean
+.PHONY: help install run test test-all check check-lock fix bench openapi lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -25,9 +25,11 @@ check: .venv/dev.stamp ## lint, format, types, import directions, lock and contr
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(MAKE) -s check-lock
+	$(BIN)/fileroom openapi | diff openapi.yaml -
+check-lock: .venv/install.stamp
 	rm -rf .venv/check && cp -r requirements .venv/check && $(MAKE) -s lock TO=.venv/check
 	diff -r requirements .venv/check
-	$(BIN)/fileroom openapi | diff openapi.yaml -
 fix: .venv/dev.stamp ## mend what can be mended without thought
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
