@@ -23,7 +23,8 @@ def make_new_instance(dataset: Dataset | None = None, **keywords: Any) -> NewIns
     data = make_part10(dataset, **keywords)
     scanned = scan(BytesSource(data))
     made = dcmread(BytesIO(data), stop_before_pixels=True)
-    ref = InstanceRef(made.StudyInstanceUID, made.SeriesInstanceUID, made.SOPInstanceUID)
+    uids = (made.StudyInstanceUID, made.SeriesInstanceUID, made.SOPInstanceUID)
+    ref = InstanceRef(*map(str, uids))
     return NewInstance(
         ref=ref,
         scanned=scanned,
