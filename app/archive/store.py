@@ -120,23 +120,25 @@ class _Request:
         if self._faults and len(self._faults) == len(report.results):
             raise self._faults[0]
 
-    async def _place(self, staged: Staged) -> _Placed | Failed:
+    async def _place(self, received: Staged) -> _Placed | Failed:
         """Scan, check and put one part; what is wrong with it is a `Failed`."""
         identity: Identity | None = None
+        staged = received
         try:
-            scanned, staged = await self._archive.staging.threads.run(self._examine, staged)
+            scanned, staged = await self._archive.staging.threads.run(self._examine, received)
             identity = self._checked(scanned)
             return await self._put(staged, scanned, identity)
         except InvalidDataset as error:
-            return _failed(error, error.reason, identity, staged)
+            return _failed(error, error.reason, identity, received)
         except StorageFull as error:
             self._faults.append(error)
-            return _failed(error, FailureReason.OUT_OF_RESOURCES, identity, staged)
+            return _failed(error, FailureReason.OUT_OF_RESOURCES, identity, received)
         except Unavailable as error:
             self._faults.append(error)
-            return _failed(error, FailureReason.PROCESSING_FAILURE, identity, staged)
+            return _failed(error, FailureReason.PROCESSING_FAILURE, identity, received)
         finally:
             staged.discard()
+            received.discard()
             self._slots.release()
 
     def _examine(self, staged: Staged) -> tuple[ScannedInstance, Staged]:
@@ -146,13 +148,21 @@ class _Request:
         meta = staged.source().read(0, scanned.dataset_offset)
         if meta.startswith(b"DICM", 128) and _TRANSFER_SYNTAX in meta:
             return scanned, staged
+        staged = staged.with_head(*self._missing_head(scanned, meta))
+        try:
+            return scan(staged.source(), limits, memo), staged
+        except BaseException:
+            staged.discard()
+            raise
+
+    @staticmethod
+    def _missing_head(scanned: ScannedInstance, meta: bytes) -> tuple[bytes, int]:
+        """Return what to put before the received bytes, and how many of those to leave out."""
         if _TRANSFER_SYNTAX in meta:
-            staged = staged.with_head(_PREAMBLE, skip=0)
-        else:
-            identity = identify(scanned)
-            uids = identity.sop_class_uid, identity.ref.instance, scanned.transfer_syntax_uid
-            staged = staged.with_head(add_file_meta(*uids), skip=len(meta))
-        return scan(staged.source(), limits, memo), staged
+            return _PREAMBLE, 0
+        identity = identify(scanned)
+        uids = identity.sop_class_uid, identity.ref.instance, scanned.transfer_syntax_uid
+        return add_file_meta(*uids), len(meta)
 
     def _checked(self, scanned: ScannedInstance) -> Identity:
         identity = identify(scanned)

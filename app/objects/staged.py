@@ -68,7 +68,7 @@ class Staged(Protocol):
         ...
 
     def with_head(self, head: bytes, skip: int) -> "Staged":
-        """Return a part of `head` and these bytes without the first `skip`; discard this one."""
+        """Return another part, of `head` and these bytes without the first `skip`."""
         ...
 
     def discard(self) -> None:
@@ -125,9 +125,7 @@ class InMemory:
         return self._path
 
     def with_head(self, head: bytes, skip: int) -> "InMemory":
-        part = InMemory(head + self._bytes[skip:], self._path, self._release)
-        self._data = None
-        return part
+        return InMemory(head + self._bytes[skip:], self._path.with_suffix(".headed"), _nothing)
 
     def discard(self) -> None:
         if self._data is not None:
@@ -188,7 +186,6 @@ class OnDisk:
         except BaseException:
             part.discard()
             raise
-        self.discard()
         return part
 
     def discard(self) -> None:
@@ -196,6 +193,10 @@ class OnDisk:
             os.close(self._fd)
             self._fd = -1
             self._path.unlink(missing_ok=True)
+
+
+def _nothing() -> None:
+    """Release no memory: the part that this one was made of counts it."""
 
 
 def _write_all(fd: int, data: bytes) -> None:
