@@ -27,13 +27,13 @@ CONFLICTS_KEPT = 20
 """Instances whose disagreement with their Study or Series is kept."""
 
 LOCK_STUDIES = """
-SELECT id, study_instance_uid AS uid, document, conflicts FROM study
+SELECT id, study_instance_uid AS uid, document, conflicts::text FROM study
 WHERE tenant_id = $1 AND study_instance_uid = ANY($2)
 ORDER BY study_instance_uid FOR NO KEY UPDATE
 """
 
 FIND_SERIES = """
-SELECT series.id, study_key, series_instance_uid AS uid, document, conflicts, metadata_dictionary
+SELECT series.id, study_key, series_instance_uid AS uid, document, conflicts::text, metadata_dictionary
 FROM unnest($2::bigint[], $3::text[]) AS wanted (study, uid)
 JOIN series ON tenant_id = $1 AND study_key = study AND series_instance_uid = uid
 """
@@ -58,8 +58,8 @@ UPDATE patient SET number_of_studies = number_of_studies + added FROM (
 """
 
 KEEP_CONFLICTS = {
-    "study": "UPDATE study SET conflicts = coalesce(conflicts, '{}') || $2 WHERE id = $1",
-    "series": "UPDATE series SET conflicts = coalesce(conflicts, '{}') || $2 WHERE id = $1",
+    "study": "UPDATE study SET conflicts = coalesce(conflicts, '{}') || $2::text::jsonb WHERE id = $1",
+    "series": "UPDATE series SET conflicts = coalesce(conflicts, '{}') || $2::text::jsonb WHERE id = $1",
 }
 
 REMOVE_EMPTY = {
