@@ -317,8 +317,9 @@ def _refuse_unknown() -> None:
     known = set(known_names())
     for name in _variables():
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f" Did you mean {near[0]}?" if near else ""
+            ends = [other.removeprefix(PREFIX) for other in known]
+            near = difflib.get_close_matches(name.removeprefix(PREFIX), ends, n=1, cutoff=0.4)
+            hint = f" Did you mean {PREFIX}{near[0]}?" if near else ""
             raise SettingsError(f"{name} is not a setting of this version.{hint}")
 
 

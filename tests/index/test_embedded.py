@@ -58,7 +58,7 @@ def hold(directory: Path, *prefix: str) -> tuple[subprocess.Popen[bytes], int]:
 def open_for_all(place: Path) -> None:
     """Let every user walk down to a directory that pytest made for us alone."""
     for directory in (place, *place.parents):
-        if directory.stat().st_mode & 0o022 == 0:
+        if directory.stat().st_mode & 0o011 == 0:
             directory.chmod(directory.stat().st_mode | 0o055)
 
 
