@@ -53,15 +53,41 @@ def build_ohif_list(name: str | None, offset: int = 0) -> str:
     )
 
 
-def _named(fragment: str) -> Callable[[Study], bool]:
-    return lambda study: fragment in study.name
-
-
 def make_questions(studies: Sequence[Study]) -> list[Question]:
     """Return the queries that are measured."""
-    one = studies[len(studies) // 3]
-    dates = f"StudyDate={_FIRST_DAY:%Y%m%d}-{_LAST_DAY:%Y%m%d}"
     deep = len(studies) - 1000
+    dates = f"StudyDate={_FIRST_DAY:%Y%m%d}-{_LAST_DAY:%Y%m%d}"
+    first_page, last_page = build_ohif_list(None), build_ohif_list(None, deep)
+    in_month = Question(
+        "qido-dates",
+        "OHIF's list, dates of one month",
+        first_page.replace("?", f"?{dates}&", 1),
+        lambda study: _FIRST_DAY <= study.day <= _LAST_DAY,
+    )
+    return [
+        *_ask_for_one(studies[len(studies) // 3]),
+        Question("qido-list", "OHIF's list, first page", first_page, _any),
+        _ask_by_name("qido-name", COMMON_NAME, "name", gate=20),
+        _ask_by_name("qido-rare", RARE_NAME, "rare name"),
+        _ask_by_name("qido-absent", ABSENT_NAME, "absent name"),
+        _ask_by_name("qido-letter", "E", "one letter"),
+        _ask_by_name("qido-letters", "AN", "two letters"),
+        in_month,
+        Question("qido-deep", f"OHIF's list, page at offset {deep}", last_page, _any, offset=deep),
+    ]
+
+
+def _any(_study: Study) -> bool:
+    return True
+
+
+def _ask_by_name(name: str, fragment: str, what: str, gate: float | None = None) -> Question:
+    title = f"OHIF's list, {what} `*{fragment}*`"
+    return Question(name, title, build_ohif_list(fragment), lambda s: fragment in s.name, gate=gate)
+
+
+def _ask_for_one(one: Study) -> list[Question]:
+    """Return the queries by identifiers: patient, accession number, study."""
     return [
         Question(
             "qido-patient",
@@ -80,36 +106,6 @@ def make_questions(studies: Sequence[Study]) -> list[Question]:
             "one StudyInstanceUID",
             f"/studies?StudyInstanceUID={one.uid}",
             lambda study: study.uid == one.uid,
-        ),
-        Question("qido-list", "OHIF's list, first page", build_ohif_list(None), lambda _: True),
-        Question(
-            "qido-name",
-            f"OHIF's list, name `*{COMMON_NAME}*`",
-            build_ohif_list(COMMON_NAME),
-            _named(COMMON_NAME),
-            gate=20,
-        ),
-        *(
-            Question(f"qido-{label}", f"OHIF's list, {what} `*{v}*`", build_ohif_list(v), _named(v))
-            for label, what, v in (
-                ("rare", "rare name", RARE_NAME),
-                ("absent", "absent name", ABSENT_NAME),
-                ("letter", "one letter", "E"),
-                ("letters", "two letters", "AN"),
-            )
-        ),
-        Question(
-            "qido-dates",
-            "OHIF's list, dates of one month",
-            build_ohif_list(None).replace("?", f"?{dates}&", 1),
-            lambda study: _FIRST_DAY <= study.day <= _LAST_DAY,
-        ),
-        Question(
-            "qido-deep",
-            f"OHIF's list, page at offset {deep}",
-            build_ohif_list(None, deep),
-            lambda _: True,
-            offset=deep,
         ),
     ]
 
