@@ -1,31 +1,37 @@
 """Every sample file of pydicom, sent over HTTP and held against what pydicom says. # I-01"""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from pydicom import Dataset
 
+from tests import pydicom_oracle
 from tests.conformance.oracle import (
     Uids,
-    comparable,
     frame,
     frame_of_answer,
-    is_big_endian,
-    json_of,
-    read,
+    little_endian,
     uids_of,
     with_new_uids,
 )
 from tests.live_server import LiveServer
+from tests.pydicom_oracle import read
 from tests.samples import SAMPLES, sample_id
 
 pytestmark = pytest.mark.xdist_group("samples")
 
 OCTETS = 'multipart/related; type="application/octet-stream"'
-NO_HIERARCHY = {sample_id(path) for path in SAMPLES if uids_of(read(path.read_bytes())) is None}
-KEPT = [path for path in SAMPLES if sample_id(path) not in NO_HIERARCHY]
+CUT_SHORT = {"MR_truncated.dcm", "rtplan_truncated.dcm"}
+BEYOND_PYDICOM = {"emri_small_jpeg_2k_lossless_too_short.dcm"}
+"""Stored; pydicom drops the whole Data Set because its last delimiter is missing."""
+NO_HIERARCHY = {path.name for path in SAMPLES if uids_of(read(path)) is None} - BEYOND_PYDICOM
+"""They lack one of the UIDs that say where an Instance belongs: DICOMDIRs, palettes, fragments."""
+REFUSED = CUT_SHORT | NO_HIERARCHY
+KEPT = [path for path in SAMPLES if path.name not in REFUSED | BEYOND_PYDICOM]
 each_kept = pytest.mark.parametrize("path", KEPT, ids=sample_id)
 
 
@@ -84,19 +90,19 @@ def stored(live_server: LiveServer) -> Stored:
     return Stored(httpx.Client(base_url=live_server.url, timeout=120))
 
 
-def test_what_has_no_place_in_the_hierarchy_is_refused_with_a_reason(stored: Stored) -> None:
-    refused = {sample_id(path) for path, answer in stored.answers.items() if answer.is_error}
-    assert refused == NO_HIERARCHY
-    for path, answer in stored.answers.items():
-        if answer.is_error:  # S-26
-            assert answer.status_code == 409, sample_id(path)
-            (failed,) = answer.json()["00081198"]["Value"]
-            assert failed["00081197"]["Value"][0] >= 0xA700
-    assert len(refused) == len(NO_HIERARCHY)
+def test_what_cannot_be_kept_is_refused_with_a_reason(stored: Stored) -> None:
+    refused = {path.name: answer for path, answer in stored.answers.items() if answer.is_error}
+    assert set(refused) == REFUSED
+    for name, answer in refused.items():  # S-22 S-26
+        assert answer.status_code == 409, name
+        (failed,) = answer.json()["00081198"]["Value"]
+        assert failed["00081197"]["Value"][0] >= 0xA700
 
 
 def test_every_other_sample_is_stored(stored: Stored) -> None:
-    assert [stored.answers[path].status_code for path in KEPT] == [200] * len(KEPT)
+    assert {path.name for path, answer in stored.answers.items() if answer.status_code == 200} == {
+        path.name for path in KEPT
+    } | BEYOND_PYDICOM
     assert len(KEPT) > 220
 
 
@@ -117,12 +123,20 @@ def test_the_object_is_byte_for_byte_what_was_sent(
 def test_the_metadata_is_what_pydicom_reads(stored: Stored, path: Path) -> None:
     dataset = stored.dataset(path)
     (document,) = stored.get(f"{stored.uids(path).path}/metadata", "application/dicom+json").json()
-    assert list(document) == sorted(document)  # J-02
-    ours = comparable(document, stored.only_part)
-    theirs = comparable(json_of(dataset), lambda _: b"", big_endian=is_big_endian(dataset))
-    assert {tag: ours.get(tag) for tag in theirs} == theirs  # J-26
-    invalid = {f"{element.tag:08X}" for element in dataset} - set(theirs)
-    assert set(ours) - set(theirs) <= invalid
+    assert pydicom_oracle.differences(pydicom_oracle.metadata(dataset), document) == []  # J-26
+    for place, uri in _bulk_values(document):
+        element = pydicom_oracle.element_at(dataset, place)
+        if place != "7FE00010":  # held against pydicom frame by frame
+            assert stored.only_part(uri) == little_endian(element.value, element.VR, dataset)
+
+
+def _bulk_values(document: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    for tag, element in document.items():
+        if "BulkDataURI" in element:
+            yield f"{above}{tag}", element["BulkDataURI"]
+        if element["vr"] == "SQ":
+            for number, item in enumerate(element.get("Value", []), start=1):
+                yield from _bulk_values(item, f"{above}{tag}/{number}/")
 
 
 @each_kept
