@@ -2,12 +2,15 @@
 
 import itertools
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
+from app.archive.context import Archive, Place, open_archive
 from app.index.embedded import EmbeddedPostgres
 from app.index.engine import Index, Session, open_index
 from app.index.migrations import migrate
+from app.rights import Principal
 
 _numbers = itertools.count(1)
 
@@ -77,3 +80,17 @@ def _database(server: EmbeddedPostgres, model: str) -> Iterator[str]:
 
 
 # --- archive, client, principal: below, by those who build them ---------------------------------
+
+
+@pytest.fixture
+async def archive(database_url: str, tmp_path: Path) -> AsyncIterator[Archive]:
+    """An empty archive on this test's database and directory."""
+    place = Place(database_url, tmp_path / "objects", tmp_path / "cache")
+    async with open_archive(place) as opened:
+        yield opened
+
+
+@pytest.fixture
+def principal() -> Principal:
+    """Somebody who may do everything."""
+    return Principal("test")

@@ -36,6 +36,7 @@ from app.errors import (
     StorageFull,
     Unavailable,
 )
+from app.index.events import append_event
 from app.index.instances import NewInstance, Present
 from app.objects.base import new_attempt, object_key
 from app.objects.staged import Staged
@@ -180,7 +181,11 @@ class _Request:
         ref = identity.ref
         tenant = self._principal.scope.tenant_id
         key = object_key(tenant, ref.study, ref.series, ref.instance, new_attempt())
-        await self._archive.objects.put(key, staged)
+        try:
+            await self._archive.objects.put(key, staged)
+        except asyncio.CancelledError:  # the put itself may have come to its end
+            await discard_object(self._archive.objects, key)
+            raise
         new = NewInstance(ref, scanned, key, staged.size, staged.sha256, staged.dataset_sha256)
         return _Placed(new, identity.sop_class_uid)
 
@@ -198,12 +203,12 @@ async def _add(
     good = [one for one in placed if isinstance(one, _Placed)]
     tenant = principal.scope.tenant_id
     results = await archive.writer.add(tenant, principal.name, [one.new for one in good])
+    pairs = list(zip(good, results, strict=True))
     try:
-        concluded = [
-            await _conclude(archive, one, result) for one, result in zip(good, results, strict=True)
-        ]
+        concluded = [await _conclude(archive, one, result) for one, result in pairs]
+        await _log_refusals(archive, principal, pairs, concluded)
     finally:
-        for one, result in zip(good, results, strict=True):
+        for one, result in pairs:
             if isinstance(result, Present):
                 await discard_object(archive.objects, one.new.object_key)
     remaining = iter(concluded)
@@ -221,3 +226,27 @@ async def _conclude(archive: Archive, one: _Placed, result: Result) -> Stored | 
         return Stored(result.ref, one.sop_class_uid, known=True, warnings=warnings)
     comment = "another Instance has this SOP Instance UID; it stays"
     return Failed(FailureReason.DUPLICATE_INSTANCE, comment, one.sop_class_uid, uid)
+
+
+async def _log_refusals(
+    archive: Archive,
+    principal: Principal,
+    pairs: Sequence[tuple[_Placed, Result]],
+    concluded: Sequence[Stored | Failed],
+) -> None:
+    """Log that other content came under a UID that is taken: both digests, no patient data."""
+    refused = [
+        {
+            "study": one.new.ref.study,
+            "series": one.new.ref.series,
+            "instance": one.new.ref.instance,
+            "sha256": one.new.sha256.hex(),
+            "present": {"study": result.ref.study, "sha256": result.sha256.hex()},
+        }
+        for (one, result), conclusion in zip(pairs, concluded, strict=True)
+        if isinstance(result, Present) and isinstance(conclusion, Failed)
+    ]
+    if refused:
+        tenant, name = principal.scope.tenant_id, principal.name
+        async with archive.transaction() as session:
+            await append_event(session, tenant, name, "refused", {"instances": refused})
