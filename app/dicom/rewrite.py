@@ -1,29 +1,40 @@
 """Rewrite a Data Set in Explicit VR Little Endian while it streams by.
 
-How it works: one walk over the elements, in their order, with a reader that never holds more than
-a block. Sequences and items are written with undefined length, so nothing has to be known ahead;
-the few VRs that depend on another attribute look for it with a second reader. What is rewritten
-reads as the source does in pydicom, which is the judge of what a VR is. Retired group lengths are
-left out, since they would be wrong.
+How it works: one walk over the elements, in their order, that never holds more than a block.
+Sequences and items are written with undefined length, so nothing has to be known ahead; the few
+VRs that depend on another attribute look for it with a second cursor. What comes out reads in
+pydicom, the judge of what a VR is, as the source does. What the scan has forgiven is forgiven here
+in the same way. Retired group lengths are left out, since they would be wrong.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from struct import pack
 
-from app.dicom.element_reader import (
+from app.dicom.cursor import Cursor
+from app.dicom.fragments import walk_fragments
+from app.dicom.headers import (
+    EXPLICIT_BIG,
+    EXPLICIT_LITTLE,
+    IMPLICIT_LITTLE,
     ITEM,
     ITEM_END,
     LONG_VRS,
     SEQUENCE_END,
     UNDEFINED,
-    ElementReader,
+    Encoding,
     Header,
-    Readable,
-    looks_implicit,
+    as_implicit,
 )
-from app.dicom.element_search import Level, first_number, nearest_number, skip_undefined
 from app.dicom.limits import Limits
 from app.dicom.native_frames import pixel_word, swap_words
+from app.dicom.open_dataset import (
+    MAX_DEPTH,
+    OpenDataset,
+    first_number,
+    nearest_number,
+    skip_undefined,
+)
+from app.dicom.source import Source
 from app.dicom.transfer_syntaxes import TransferSyntax
 from app.dicom.value_representations import (
     PIXEL_REPRESENTATION,
@@ -32,6 +43,7 @@ from app.dicom.value_representations import (
     is_private,
     is_private_creator,
 )
+from app.dicom.walk import PIXEL_TAGS
 from app.errors import InvalidDataset
 
 ICON_IMAGE_SEQUENCE = 0x00880200
@@ -45,11 +57,12 @@ _WORDS = {
 }
 """Bytes of one number; other VRs have no byte order (PS3.5 §7.3)."""
 
+_MARKERS = frozenset({ITEM, ITEM_END, SEQUENCE_END})
 _ITEM_START = pack("<HHL", ITEM >> 16, ITEM & 0xFFFF, UNDEFINED)
 _ITEM_STOP = pack("<HHL", ITEM_END >> 16, ITEM_END & 0xFFFF, 0)
 _SEQUENCE_STOP = pack("<HHL", SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF, 0)
 
-IconChanges = Callable[[Level], Mapping[int, bytes]]
+IconChanges = Callable[[OpenDataset], Mapping[int, bytes]]
 """What to change in an item of an icon's Sequence."""
 
 
@@ -86,7 +99,7 @@ class Rewriter:
 
     def __init__(
         self,
-        source: Readable,
+        source: Source,
         offset: int,
         syntax: TransferSyntax,
         limits: Limits,
@@ -96,16 +109,12 @@ class Rewriter:
     ) -> None:
         self._source = source
         self._syntax = syntax
-        self._depth = limits.nesting_depth
+        self._limits = limits
         self._icon_changes = icon_changes
-        self._reader = ElementReader(source, offset, big_endian=syntax.big_endian)
-        self._outermost = Level(
-            start=offset,
-            stop=source.size,
-            end=source.size,
-            implicit=looks_implicit(self._reader),
-            big_endian=syntax.big_endian,
-            changes=changes or {},
+        self._cursor = Cursor(source, offset)
+        encoding = encoding_of(syntax, implicit=self._cursor.stands_implicit())
+        self._outermost = OpenDataset(
+            offset, source.size, source.size, encoding, changes=changes or {}
         )
         self.at_pixels = False
         """The walk has stopped at the outermost Pixel Data, encapsulated in such a syntax."""
@@ -129,133 +138,186 @@ class Rewriter:
         Source: PS3.5 §A.4
         """
         self.at_pixels = False
-        skip_undefined(self._reader, implicit=True, depth=0)
-        return self._elements(self._outermost)
+        skip_undefined(self._cursor, IMPLICIT_LITTLE, self._source.size, 0)
+        yield from self._elements(self._outermost)
 
-    def _elements(self, level: Level) -> Iterator[bytes]:
-        reader = self._reader
-        while reader.position < level.stop and reader.remaining(level.end) >= 8:
-            header = reader.header(implicit=level.implicit)
-            if header.tag == ITEM_END:
-                return
-            yield from self._element(header, level)
-            if self.at_pixels:
-                return
+    def _elements(self, dataset: OpenDataset) -> Iterator[bytes]:
+        cursor = self._cursor
+        while cursor.position < dataset.stop and not self.at_pixels:
+            header = cursor.header(dataset.encoding, dataset.limit)
+            if header is None:
+                cursor.position = dataset.limit  # padding, or what the scan let pass
+            elif header.tag in _MARKERS:
+                if self._ends(header, dataset):
+                    return
+            elif header.tag == 0 and header.length == 0 and dataset.outer is None:
+                return  # zeros after the last element
+            else:
+                yield from self._element(header, dataset)
 
-    def _element(self, header: Header, level: Level) -> Iterator[bytes]:
+    def _ends(self, header: Header, dataset: OpenDataset) -> bool:
+        """Say whether a delimiter ends this Data Set; one that belongs further out is left."""
+        if dataset.outer is None:
+            return False
+        if header.tag != ITEM_END:
+            self._cursor.position -= header.size
+        return True
+
+    def _element(self, header: Header, dataset: OpenDataset) -> Iterator[bytes]:
         tag = header.tag
-        if tag in level.changes:
-            return self._change(header, level)
-        vr = self._vr(header, level)
+        if tag in dataset.changes:
+            return self._change(header, dataset)
+        vr = self._vr(header, dataset)
         if header.length == UNDEFINED:
-            return self._undefined(header, vr, level)
-        length = min(header.length, self._reader.remaining(level.end))
+            return self._undefined(header, vr, dataset)
+        length = min(header.length, max(dataset.limit - self._cursor.position, 0))
         if tag & 0xFFFF == 0:
             return self._skip(length)
         if vr == "SQ":
-            return self._sequence(tag, length, level)
+            return self._sequence(tag, length, dataset, dataset.encoding)
         if is_private_creator(tag):
-            self._note_creator(tag, length, level)
-        return self._value(tag, vr, length, level)
+            self._note_creator(tag, length, dataset)
+        return self._value(tag, vr, length, dataset)
 
-    def _vr(self, header: Header, level: Level) -> str:
-        """Return the VR to write; that of the source, unless it has none or needs byte order."""
-        if header.vr is not None and not (header.vr == "UN" and level.big_endian):
+    def _vr(self, header: Header, dataset: OpenDataset) -> str:
+        """Return the VR to write: that of the source, unless it has none or needs a byte order."""
+        little_endian = dataset.encoding.little_endian
+        if header.vr is not None and (header.vr != "UN" or little_endian):
             return header.vr
         if header.vr == "UN" and header.length >= 0xFFFF:
             return "UN"
 
         def number(tag: int) -> int | None:
             look = nearest_number if tag == PIXEL_REPRESENTATION else first_number
-            return look(self._source, level, tag)
+            return look(self._source, dataset, tag)
 
-        return find_vr(header.tag, level.creators, number)
+        return find_vr(header.tag, dataset.creators, number)
 
-    def _note_creator(self, tag: int, length: int, level: Level) -> None:
-        name = creator_of(self._reader.peek(min(length, 64)))
+    def _note_creator(self, tag: int, length: int, dataset: OpenDataset) -> None:
+        name = creator_of(self._cursor.window.read(self._cursor.position, min(length, 64)))
         if name is not None:
-            level.creators[tag] = name
+            dataset.creators[tag] = name
 
     def _skip(self, length: int) -> Iterator[bytes]:
-        self._reader.position += length
+        self._cursor.position += length
         return iter(())
 
-    def _change(self, header: Header, level: Level) -> Iterator[bytes]:
+    def _change(self, header: Header, dataset: OpenDataset) -> Iterator[bytes]:
         if header.length == UNDEFINED:
-            skip_undefined(self._reader, implicit=level.implicit, depth=level.depth)
+            skip_undefined(self._cursor, dataset.encoding, dataset.limit, dataset.depth)
         else:
-            self._reader.position += header.length
-        return iter((level.changes[header.tag],))
+            self._cursor.position += header.length
+        return iter((dataset.changes[header.tag],))
 
-    def _value(self, tag: int, vr: str, length: int, level: Level) -> Iterator[bytes]:
+    def _value(self, tag: int, vr: str, length: int, dataset: OpenDataset) -> Iterator[bytes]:
         yield element_header(tag, vr, length)
-        word = self._word(tag, vr, level)
-        for block in self._reader.blocks(length):
-            yield block if word == 1 else swap(block, word)
+        word = self._word(tag, vr, dataset)
+        for block in self._cursor.blocks(length):
+            yield block if word == 1 else _swap(block, word)
 
-    def _word(self, tag: int, vr: str, level: Level) -> int:
-        """Return how many bytes are swapped together; 1 if the source is little endian."""
-        if tag == PIXEL_DATA and (level.big_endian or self._syntax.big_endian_pixels):
-            return pixel_word(vr, first_number(self._source, level, BITS_ALLOCATED) or 8)
-        return _WORDS.get(vr, 1) if level.big_endian else 1
+    def _word(self, tag: int, vr: str, dataset: OpenDataset) -> int:
+        """Return how many bytes are swapped together; 1 if the value is little endian."""
+        little_endian = dataset.encoding.little_endian
+        if tag == PIXEL_DATA and (not little_endian or self._syntax.big_endian_pixels):
+            return pixel_word(vr, first_number(self._source, dataset, BITS_ALLOCATED) or 8)
+        return 1 if little_endian else _WORDS.get(vr, 1)
 
-    def _undefined(self, header: Header, vr: str, level: Level) -> Iterator[bytes]:
+    def _undefined(self, header: Header, vr: str, dataset: OpenDataset) -> Iterator[bytes]:
         tag = header.tag
-        if vr in {"SQ", "UN"} or (header.vr is None and is_private(tag)):
-            return self._sequence(tag, None, level)
-        if tag == PIXEL_DATA and level.outer is None and self._syntax.encapsulated:
+        if tag == PIXEL_DATA and dataset.outer is None and self._syntax.encapsulated:
             self.at_pixels = True
             return iter(())
-        return self._items_as_they_are(tag)
+        if tag in PIXEL_TAGS:
+            return self._fragments(tag, "OB", dataset)
+        is_items = header.vr is None and is_private(tag) and self._at_item(dataset.encoding)
+        if vr not in {"SQ", "UN"} and not is_items:
+            return self._fragments(tag, vr, dataset)
+        encoding = dataset.encoding
+        if header.vr == "UN" and self._at_item(IMPLICIT_LITTLE):
+            encoding = IMPLICIT_LITTLE  # whatever is around it (PS3.5 §6.2.2)
+        return self._sequence(tag, None, dataset, encoding)
 
-    def _items_as_they_are(self, tag: int) -> Iterator[bytes]:
-        """Copy an encapsulated value that nobody decodes."""
-        yield element_header(tag, "OB", UNDEFINED)
-        while (item := self._reader.item()).tag != SEQUENCE_END:
-            length = min(item.length, self._reader.remaining(self._source.size))
-            yield pack("<HHL", ITEM >> 16, ITEM & 0xFFFF, length)
-            yield from self._reader.blocks(length)
-        yield _SEQUENCE_STOP
+    def _at_item(self, encoding: Encoding) -> bool:
+        mark = encoding.implicit_header.pack(ITEM >> 16, ITEM & 0xFFFF, 0)[:4]
+        return self._cursor.window.peek(self._cursor.position, 4) == mark
 
-    def _sequence(self, tag: int, length: int | None, level: Level) -> Iterator[bytes]:
+    def _fragments(self, tag: int, vr: str, dataset: OpenDataset) -> Iterator[bytes]:
+        """Copy a value of undefined length that is no Sequence, encapsulated or plain."""
+        cursor = self._cursor
+        value = walk_fragments(
+            cursor.window, cursor.position, dataset.limit, dataset.encoding, self._limits
+        )
+        if value.offsets is None or value.lengths is None:
+            yield element_header(tag, vr, value.length)
+            yield from cursor.blocks(value.length)
+        else:
+            yield element_header(tag, "OB", UNDEFINED)
+            for offset, length in zip(value.offsets, value.lengths, strict=True):
+                yield pack("<HHL", ITEM >> 16, ITEM & 0xFFFF, length)
+                cursor.position = offset
+                yield from cursor.blocks(length)
+            yield _SEQUENCE_STOP
+        cursor.position = value.end
+
+    def _sequence(
+        self, tag: int, length: int | None, dataset: OpenDataset, encoding: Encoding
+    ) -> Iterator[bytes]:
+        """Write a Sequence; a `length` of None is an undefined one."""
         if length == 0:
             yield element_header(tag, "SQ", 0)
             return
-        if level.depth >= self._depth:
-            raise InvalidDataset(f"Sequences are nested deeper than {self._depth} levels")
+        if dataset.depth >= min(self._limits.nesting_depth, MAX_DEPTH):
+            raise InvalidDataset("Sequences are nested too deeply")
+        cursor = self._cursor
+        limit = dataset.limit if length is None else cursor.position + length
         yield element_header(tag, "SQ", UNDEFINED)
-        end = level.end if length is None else self._reader.position + length
-        while length is None or self._reader.position < end:
-            item = self._reader.item()
-            if item.tag == SEQUENCE_END:
-                break
-            inner = self._inner(item.length, end, level)
+        while (item := self._next_item(encoding, limit)) is not None:
+            inner = self._inner(item, limit, dataset, encoding)
             if self._icon_changes is not None and (tag == ICON_IMAGE_SEQUENCE or is_private(tag)):
                 inner.changes = self._icon_changes(inner)
             yield _ITEM_START
             yield from self._elements(inner)
             yield _ITEM_STOP
         if length is not None:
-            self._reader.position = end
+            cursor.position = limit
         yield _SEQUENCE_STOP
 
-    def _inner(self, length: int, end: int, outer: Level) -> Level:
-        start = self._reader.position
-        return Level(
+    def _next_item(self, encoding: Encoding, limit: int) -> int | None:
+        """Move into the next item and return its length; None at the Sequence's end."""
+        item = self._cursor.item(encoding, limit)
+        if item is None or item[0] == SEQUENCE_END:
+            return None
+        if item[0] != ITEM:
+            self._cursor.position -= 8  # a delimiter is missing
+            return None
+        return item[1]
+
+    def _inner(
+        self, length: int, limit: int, outer: OpenDataset, encoding: Encoding
+    ) -> OpenDataset:
+        start = self._cursor.position
+        implicit = encoding.implicit or self._cursor.stands_implicit()
+        return OpenDataset(
             start=start,
-            stop=end if length == UNDEFINED else start + length,
-            end=end,
-            implicit=outer.implicit or looks_implicit(self._reader),
-            big_endian=outer.big_endian,
+            stop=limit if length == UNDEFINED else min(start + length, limit),
+            limit=limit,
+            encoding=as_implicit(encoding) if implicit else encoding,
             outer=outer,
             depth=outer.depth + 1,
         )
 
 
-def swap(block: bytes, word: int) -> bytes:
-    """Swap the bytes of each whole word; what is left over stays.
+def encoding_of(syntax: TransferSyntax, *, implicit: bool) -> Encoding:
+    """Return how a Data Set is encoded: as its Transfer Syntax says, unless its start differs.
 
-    Source: PS3.5 §7.3
+    Source: PS3.5 §10
     """
+    if syntax.big_endian:
+        return as_implicit(EXPLICIT_BIG) if implicit else EXPLICIT_BIG
+    return IMPLICIT_LITTLE if implicit else EXPLICIT_LITTLE
+
+
+def _swap(block: bytes, word: int) -> bytes:
+    """Swap the bytes of each whole word; what is left over stays."""
     whole = len(block) - len(block) % word
     return swap_words(block[:whole], word) + block[whole:]
