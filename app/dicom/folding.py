@@ -6,6 +6,7 @@ agree. What they return is for the index alone; answers carry the text as it was
 
 import unicodedata
 from collections.abc import Mapping
+from datetime import date
 
 LONGEST = 256
 """Characters of a value that are compared; a longer one is cut on both sides."""
@@ -74,14 +75,18 @@ def fold_person_name(value: Mapping[str, str]) -> str:
 
 
 def clean_date(text: str) -> str:
-    """Return a DA value as YYYYMMDD, '' if it is none; the old form 2001.02.03 is understood.
+    """Return a DA value as YYYYMMDD, '' if it is no day; the old form 2001.02.03 is understood.
 
     Source: PS3.5 §6.2, DA (and its note on ACR-NEMA 300)
     """
-    digits = text.strip(" \0").replace(".", "").replace("-", "")
+    digits = text.strip(" \0").replace(".", "")
     if len(digits) != 8 or not (digits.isascii() and digits.isdigit()):
         return ""
-    return digits if "01" <= digits[4:6] <= "12" and "01" <= digits[6:] <= "31" else ""
+    try:
+        date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+    except ValueError:
+        return ""
+    return digits
 
 
 def clean_time(text: str) -> str:
@@ -94,6 +99,8 @@ def clean_time(text: str) -> str:
     whole, _, fraction = text.strip(" \0").replace(":", "").partition(".")
     digits = whole + fraction
     if not (digits.isascii() and digits.isdigit()) or len(whole) not in (2, 4, 6):
+        return ""
+    if fraction and len(whole) < 6:
         return ""
     whole = whole.ljust(6, "0")
     if whole[:2] > "23" or whole[2:4] > "59" or whole[4:] > "60":

@@ -61,10 +61,14 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Between:
-    """Text from `low` to `high`, both included; '' leaves that end open. No value never matches."""
+    """Text from `low` to `high`, both included; '' leaves that end open. No value never matches.
+
+    `ranged` says that the request gave a range, not one date, or a time that begins many.
+    """
 
     low: str
     high: str
+    ranged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +142,8 @@ class Query:
 
     def wants_extra(self, level: Level) -> bool:
         """Say whether an answer has attributes of a level that are returned only when asked for."""
-        asked = self.include_all or bool(self.include & _EXTRA[level])
-        return asked and self.wants(level)
+        asked = _EXTRA[level] if self.include_all else self.include & _EXTRA[level]
+        return bool(asked) and self.wants(level)
 
     def wants_metadata(self) -> bool:
         """Say whether an answer has attributes that only the Metadata of an Instance holds."""
@@ -162,7 +166,7 @@ def parse_path(key: str) -> Path | None:
 
 
 def _parse_tag(part: str) -> int | None:
-    return int(part, 16) if _HEX.fullmatch(part) else tag_for_keyword(part)
+    return int(part, 16) if _HEX.fullmatch(part) else tag_for_keyword(part) if part else None
 
 
 def is_private_creator(path: Path) -> bool:
@@ -272,21 +276,21 @@ def _range(attribute: Attribute, value: str) -> Rule:
     if not dash:
         high = low
     bounds = _dates if attribute.vr == "DA" else _times
-    rule = bounds(low, high)
+    rule = bounds(low, high, bool(dash))
     if (low and not rule.low) or (high and not rule.high) or not (low or high):
         form = "YYYYMMDD" if attribute.vr == "DA" else "HH, HHMM, HHMMSS or HHMMSS.FFFFFF"
         raise InvalidQuery(f"{attribute.keyword} takes {form}, or a range of two with - between")
     return rule
 
 
-def _dates(low: str, high: str) -> Between:
-    return Between(clean_date(low), clean_date(high))
+def _dates(low: str, high: str, ranged: bool) -> Between:
+    return Between(clean_date(low), clean_date(high), ranged)
 
 
-def _times(low: str, high: str) -> Between:
+def _times(low: str, high: str, ranged: bool) -> Between:
     """Return a range of times; a time without seconds or fraction stands for all that it begins."""
     last = clean_time(high)
     whole = high.replace(":", "")
     if last and "." not in whole:
         last = f"{whole}{'5959'[len(whole) - 2 :]}.999999"
-    return Between(clean_time(low), last)
+    return Between(clean_time(low), last, ranged)

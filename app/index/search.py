@@ -217,13 +217,45 @@ def _by_level(query: Query) -> tuple[list[Match], list[Match]]:
     return own, [match for match in query.matches if match.attribute.level > query.level]
 
 
-def _conditions(matches: Iterable[Match], arguments: _Arguments) -> list[str]:
-    return [_condition(match, arguments) for match in matches]
+_TIMES = {
+    "s.study_date": "s.study_time",
+    "e.series_date": "e.series_time",
+    "e.performed_procedure_step_start_date": "e.performed_procedure_step_start_time",
+}
+
+
+def _conditions(matches: Sequence[Match], arguments: _Arguments) -> Iterable[str]:
+    """Return one condition for each match, but one for both of a date and a time in ranges."""
+    ranges = {
+        _column(match): (match, match.rule)
+        for match in matches
+        if isinstance(match.rule, Between) and match.rule.ranged
+    }
+    joint: list[Match] = []
+    for date, time in _TIMES.items():
+        if date in ranges and time in ranges:
+            joint += [ranges[date][0], ranges[time][0]]
+            yield _moments((date, time), ranges[date][1], ranges[time][1], arguments)
+    yield from (_condition(match, arguments) for match in matches if match not in joint)
+
+
+def _moments(columns: tuple[str, str], days: Between, times: Between, arguments: _Arguments) -> str:
+    """Match from a time of the first day to a time of the last (PS3.4 §C.2.2.2.5.4)."""
+    day, time = columns
+    met = [_between(day, days.low, days.high, arguments)]
+    for sign, first, edge in ((">", days.low, times.low), ("<", days.high, times.high)):
+        if first and edge:
+            on, at = arguments.add(first), arguments.add(edge)
+            met.append(f"({day} {sign} {on} OR {time} {sign}= {at})")
+    return " AND ".join(met)
+
+
+def _column(match: Match) -> str:
+    return f"{_ALIASES[match.attribute.level]}.{match.attribute.column}"
 
 
 def _condition(match: Match, arguments: _Arguments) -> str:
-    attribute = match.attribute
-    column = f"{_ALIASES[attribute.level]}.{attribute.column}"
+    attribute, column = match.attribute, _column(match)
     if attribute.many:
         return _array_condition(column, match.rule, arguments)
     number = attribute.vr in {"IS", "US"}
