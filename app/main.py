@@ -12,7 +12,7 @@ from app import __version__
 from app.admin import health, pages
 from app.admin.metrics import Measured
 from app.archive.context import open_archive
-from app.dicomweb import bulk_data, qido, stow, wado_rs, wado_uri
+from app.dicomweb import qido, stow, wado_rs, wado_uri
 from app.dicomweb.frames import FRAMES_CONTRACT, FramesRoute
 from app.settings import Settings
 from app.web.auth import Identity
@@ -46,7 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.base_url = settings.base_url + DICOMWEB
     app.state.identity = _identity(settings)
-    for routes in (qido, stow, wado_rs, bulk_data):
+    for routes in (qido, stow, wado_rs):
         app.include_router(routes.router, prefix=DICOMWEB)
     for routes in (wado_uri, health, pages):
         app.include_router(routes.router)
@@ -73,9 +73,7 @@ def _contract(app: FastAPI) -> dict[str, Any]:
             description=app.description,
             routes=app.routes,
         )
-        document["paths"].update(
-            {DICOMWEB + path: item for path, item in FRAMES_CONTRACT.items()}
-        )
+        document["paths"].update({DICOMWEB + path: item for path, item in FRAMES_CONTRACT.items()})
         document["paths"] = dict(sorted(document["paths"].items()))
         app.openapi_schema = document
     return app.openapi_schema

@@ -1,40 +1,45 @@
-"""What a retrieve gives back: bodies that stream, whose number and sizes are known beforehand."""
+"""What a retrieve gives back: bodies that stream, all looked up before the first byte."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """One Instance, bulk value or frame: its header fields and its bytes."""
+    """One Instance, bulk value or frame; `length` is None where re-encoding decides on it."""
 
     headers: Mapping[str, str]
+    length: int | None
     chunks: AsyncIterator[bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
-    """So many bodies with these header fields have so many bytes together."""
-
-    headers: Mapping[str, str]
-    count: int
-    length: int
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer of one or more bodies, all looked up; nothing has been sent yet.
+    """One or more bodies: a sequence where they are few, else an iterator.
 
-    `media_type` is that of each part where `multipart`. `sizes` is None where decoding or
-    re-encoding decides on them. `complete` is False if something asked for could not be made in a
-    form that the caller accepts and was left out.
+    `media_type` is that of each part where `multipart`. `complete` is False if something asked for
+    could not be made in a form that the caller accepts and was left out.
     """
 
     media_type: str
     multipart: bool
-    bodies: AsyncIterator[Body]
-    sizes: Sequence[Sizes] | None = None
+    bodies: Sequence[Body] | AsyncIterator[Body]
     complete: bool = True
+
+
+async def begun(iterator: AsyncIterator[_Value]) -> AsyncIterator[_Value]:
+    """Take the first value of one or more, so that what fails does so now; return all of them."""
+    first = await anext(iterator)
+
+    async def resumed() -> AsyncIterator[_Value]:
+        yield first
+        async for value in iterator:
+            yield value
+
+    return resumed()
 
 
 async def once(data: bytes) -> AsyncIterator[bytes]:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.archive.cache import FileCache
@@ -29,7 +29,7 @@ class Place:
     codec_workers: int = 2
     codec_memory_bytes: int = 2 * 2**30
     codec_seconds: float = 60.0
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,10 @@ class ObjectStore(Protocol):
         """Return exactly `length` bytes from `offset`; a short object is `Unavailable`."""
         ...
 
+    def read_now(self, key: str, offset: int, length: int) -> bytes | None:
+        """Return `length` bytes from `offset` if that needs no waiting, else None."""
+        ...
+
     async def stream(
         self, key: str, offset: int = 0, length: int | None = None
     ) -> AsyncIterator[bytes]:

@@ -5,6 +5,7 @@ is only the choice that depends on nothing stored.
 """
 
 import re
+from collections.abc import Sequence
 
 from fastapi import Request
 
@@ -21,10 +22,15 @@ def wanted_forms(request: Request) -> tuple[Form, ...]:
     Those of the query parameter come first, and the header's follow: a parameter that nothing here
     can satisfy falls back to the header (G-06, G-07). Several Accept headers count as one.
     """
-    header = accepted_forms(", ".join(request.headers.getlist("accept")))
+    header = ", ".join(request.headers.getlist("accept"))
+    return forms_of(header, request.query_params.getlist("accept"))
+
+
+def forms_of(header: str, parameters: Sequence[str] = ()) -> tuple[Form, ...]:
+    """Return the forms of an Accept header, those of `accept` query parameters before them."""
     # an unescaped + of application/dicom+json arrives as a space
-    asked = re.sub(r"(?<=\w) (?=\w)", "+", ", ".join(request.query_params.getlist("accept")))
-    return (*accepted_forms(asked), *header) if asked else header
+    asked = re.sub(r"(?<=\w) (?=\w)", "+", ", ".join(parameters))
+    return (*accepted_forms(asked), *accepted_forms(header)) if asked else accepted_forms(header)
 
 
 def json_accepted(request: Request) -> str:

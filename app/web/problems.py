@@ -34,6 +34,17 @@ STATUS: dict[type[ArchiveError], HTTPStatus] = {
     errors.InvalidDataset: HTTPStatus.CONFLICT,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
+_DOCUMENT: dict[str, Any] = {"content": {"application/problem+json": {}}}
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "The request is malformed", **_DOCUMENT},
+    401: {"description": "A key is asked for", **_DOCUMENT},
+    403: {"description": "Not allowed to this caller", **_DOCUMENT},
+    404: {"description": "No such resource", **_DOCUMENT},
+    406: {"description": "Nothing that is accepted is offered", **_DOCUMENT},
+    409: {"description": "What is stored cannot be decoded", **_DOCUMENT},
+    503: {"description": "Busy or not ready; ask again", **_DOCUMENT},
+}
+"""For the contract: how a route that reads may fail."""
 _RETRY_AFTER = {HTTPStatus.SERVICE_UNAVAILABLE: "5", HTTPStatus.TOO_MANY_REQUESTS: "5"}
 
 log = structlog.get_logger()

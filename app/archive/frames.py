@@ -1,0 +1,181 @@
+"""Frames (PS3.18 §10.4.1.1.6): one look-up, then one ranged read for each frame.
+
+Nothing is parsed. What is not a plain range of little-endian bytes is put right after the read:
+one-bit frames off byte bounds, big-endian words, several fragments; a codestream is decoded in a
+worker process where the caller does not accept it as it is.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from app.archive.answers import Answer, Body
+from app.archive.context import Archive
+from app.archive.originals import Original, open_original
+from app.archive.pixels import load_pixels
+from app.archive.workers import decode_frame
+from app.dicom.delivery import Delivery, How, deliver_frames
+from app.dicom.native_frames import frame_of_bits, join_fragments, pixel_word, swap_words
+from app.dicom.pixel_description import DecodedFrame, PixelDescription
+from app.dicom.scanned import FrameKind
+from app.dicom.transfer_syntaxes import find
+from app.dicom.uids import InstanceRef
+from app.errors import Forbidden, NotAcceptable
+from app.index.frames import FramePlace, locate_frames
+from app.index.places import InstancePlace
+from app.mime.media_types import Form
+from app.rights import Principal, Verb
+
+_ITEM_HEADER = 8
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFrames:
+    """Frames that were looked up, and how they are delivered."""
+
+    instance: InstancePlace
+    frames: Sequence[FramePlace]
+    delivery: Delivery
+    multipart: bool
+
+    @property
+    def content_type(self) -> str:
+        """The Content-Type of a frame; viewers read the Transfer Syntax from it."""
+        return f"{self.delivery.media_type}; transfer-syntax={self.delivery.transfer_syntax_uid}"
+
+    @property
+    def is_plain(self) -> bool:
+        """Say whether each frame is sent exactly as it is stored, in one piece."""
+        syntax = find(self.instance.transfer_syntax_uid)
+        return (
+            self.delivery.how is How.STORED
+            and self.instance.frame_kind is not FrameKind.BITS
+            and syntax is not None
+            and not (syntax.big_endian or syntax.big_endian_pixels or syntax.deflated)
+            and not any(frame.fragmented for frame in self.frames)
+        )
+
+
+async def find_frames(
+    archive: Archive,
+    principal: Principal,
+    ref: InstanceRef,
+    numbers: Sequence[int],
+    forms: Sequence[Form],
+) -> FoundFrames:
+    """Look up frames (1-based) of an Instance, and choose the first of the forms that can be made.
+
+    Raises:
+        NotFound: there is no such Instance or frame, or `principal` may not see its Study.
+        NotAcceptable: none of the forms can be made.
+    """
+    if Verb.VIEW not in principal.verbs:
+        raise Forbidden("Viewing is not allowed to you")
+    places = await locate_frames(archive.index, principal.scope, ref, numbers)
+    for form in forms:
+        if not form.multipart and len(numbers) > 1 and form.media_type != "*/*":
+            continue  # one body holds one frame (M-12)
+        delivery = deliver_frames(form, places.instance.transfer_syntax_uid)
+        if delivery is not None:
+            multipart = form.multipart or form.media_type == "*/*"
+            return FoundFrames(places.instance, places.frames, delivery, multipart)
+    raise _not_acceptable(places.instance.transfer_syntax_uid)
+
+
+def _not_acceptable(stored_uid: str) -> NotAcceptable:
+    stored = find(stored_uid)
+    offered = ['multipart/related; type="application/octet-stream"; transfer-syntax=*']
+    if stored is not None and stored.encapsulated:
+        offered.append(
+            f'multipart/related; type="{stored.media_type}"; transfer-syntax={stored.uid}'
+        )
+    return NotAcceptable("The frames are not offered in any form that was asked for", offered)
+
+
+async def open_frames(archive: Archive, principal: Principal, found: FoundFrames) -> Answer:
+    """Return the bodies of frames that were found, each read when its turn comes.
+
+    The first is read, and decoded if need be, before this returns: what fails is a clean error.
+
+    Raises:
+        Unavailable: the object store or a worker does not answer.
+        InvalidDataset: a frame cannot be decoded.
+    """
+    read = await _reader(archive, principal, found)
+    first = await read(found.frames[0])
+    headers = {"Content-Type": found.content_type}
+    lengths = _lengths(found, first)
+
+    async def chunks(place: FramePlace, data: bytes | None) -> AsyncIterator[bytes]:
+        yield await read(place) if data is None else data
+
+    bodies = [
+        Body(headers, length, chunks(place, None if index else first))
+        for index, (place, length) in enumerate(zip(found.frames, lengths, strict=True))
+    ]
+    return Answer(found.delivery.media_type, found.multipart, bodies)
+
+
+def _lengths(found: FoundFrames, first: bytes) -> list[int | None]:
+    """Return what is known of each frame's length: of decoded ones that all are alike."""
+    if found.delivery.how is How.DECODED:
+        return [len(first)] * len(found.frames)
+    if found.is_plain:
+        return [place.length for place in found.frames]
+    fragmented = any(place.fragmented for place in found.frames)
+    return [None if fragmented else len(first)] * len(found.frames)
+
+
+async def _reader(
+    archive: Archive, principal: Principal, found: FoundFrames
+) -> Callable[[FramePlace], Awaitable[bytes]]:
+    """Return the function that reads one frame and puts it right."""
+    original = await open_original(archive, found.instance)
+    syntax = find(found.instance.transfer_syntax_uid)
+    big_endian = syntax is not None and (syntax.big_endian or syntax.big_endian_pixels)
+    if found.delivery.how is How.DECODED:
+        pixels = await load_pixels(archive, principal, found.instance)
+
+        async def decoded(place: FramePlace) -> bytes:
+            return (await decode(archive, original, pixels.description, place)).data
+
+        return decoded
+    if big_endian:
+        pixels = await load_pixels(archive, principal, found.instance)
+        word = pixel_word(pixels.vr, pixels.description.bits_allocated)
+        return lambda place: _native(original, place, word)
+    if found.instance.frame_kind is FrameKind.TABLE:
+        return lambda place: _codestream(original, place)
+    return lambda place: _native(original, place, word=1)
+
+
+async def decode(
+    archive: Archive, original: Original, description: PixelDescription, place: FramePlace
+) -> DecodedFrame:
+    """Read and decode one frame.
+
+    Raises:
+        InvalidDataset: it cannot be decoded.
+        Unavailable: the object store or a worker does not answer.
+    """
+    codestream = await _codestream(original, place)
+    return await decode_frame(
+        archive.workers, codestream, description, archive.limits.decoded_bytes
+    )
+
+
+async def _codestream(original: Original, place: FramePlace) -> bytes:
+    if not place.fragmented:
+        return await original.read(place.offset, place.length)
+    items = await original.read(place.offset - _ITEM_HEADER, place.length + _ITEM_HEADER)
+    return join_fragments(items)
+
+
+async def _native(original: Original, place: FramePlace, word: int) -> bytes:
+    """Read whole words around a frame, turn them to little endian, and cut the frame out."""
+    before = (place.number - 1) * (place.bits or 8 * place.length) // 8 % word
+    wanted = before + place.length
+    data = await original.read(place.offset - before, wanted + -wanted % word)
+    if word > 1:
+        data = swap_words(data, word)
+    data = data[before : before + place.length]
+    return frame_of_bits(data, place.skip, place.bits) if place.bits else data

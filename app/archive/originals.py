@@ -1,0 +1,127 @@
+"""Stored bytes as reads want them: from the start of an Instance, a deflated one inflated.
+
+A deflated Data Set has no offsets to read by, so an inflated rendition of the object is made once
+and kept in the cache; the offsets that the scan recorded are into it.
+"""
+
+import asyncio
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from app.archive.context import Archive
+from app.dicom.deflated import DEFLATED, inflate_dataset
+from app.dicom.limits import Limits
+from app.dicom.source import FileSource, Source
+from app.errors import Unavailable
+from app.index.places import InstancePlace
+from app.objects.base import ObjectStore
+
+BLOCK = 2**20
+
+
+class Original(Protocol):
+    """The bytes of one Instance, a deflated one inflated; offsets count from its beginning."""
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """Return exactly `length` bytes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    objects: ObjectStore
+    place: InstancePlace
+
+    async def read(self, offset: int, length: int) -> bytes:
+        return await self.objects.read(
+            self.place.object_key, self.place.base_offset + offset, length
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Inflated:
+    path: Path
+
+    async def read(self, offset: int, length: int) -> bytes:
+        return await asyncio.to_thread(self._read, offset, length)
+
+    def _read(self, offset: int, length: int) -> bytes:
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY)
+        except OSError:
+            raise Unavailable("the inflated rendition was thrown away; ask again") from None
+        try:
+            return FileSource(descriptor, offset + length).read(offset, length)
+        finally:
+            os.close(descriptor)
+
+
+async def open_original(archive: Archive, place: InstancePlace) -> Original:
+    """Return what reads an Instance's bytes; makes the rendition of a deflated one if need be.
+
+    Raises:
+        NotFound, Unavailable: the object cannot be read.
+        InvalidDataset: a deflated Data Set is damaged.
+    """
+    if place.transfer_syntax_uid not in DEFLATED:
+        return _Stored(archive.objects, place)
+    name = f"inflated-{place.sha256.hex()}"
+    path = archive.cache.find(name)
+    if path is None:
+        async with archive.cache.making(name):
+            path = archive.cache.find(name) or await _inflate(archive, place, name)
+    return _Inflated(path)
+
+
+async def _inflate(archive: Archive, place: InstancePlace, name: str) -> Path:
+    temporary = archive.cache.temporary()
+    source = source_of(archive, place)
+    try:
+        await asyncio.to_thread(
+            _write_rendition, source, place.dataset_offset, archive.limits, temporary
+        )
+        return await asyncio.to_thread(archive.cache.add, name, temporary)
+    except OSError as error:
+        raise Unavailable("the inflated rendition cannot be kept") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_rendition(source: Source, dataset_offset: int, limits: Limits, path: Path) -> None:
+    with path.open("wb") as file:
+        file.write(source.read(0, dataset_offset))
+        for chunk in inflate_dataset(source, dataset_offset, limits):
+            file.write(chunk)
+
+
+def source_of(archive: Archive, place: InstancePlace) -> Source:
+    """Return an Instance's stored bytes as a Source for threads, whatever the store is.
+
+    Its reads wait for the event loop, so they must never run on it.
+    """
+    return _Waiting(asyncio.get_running_loop(), archive.objects, place)
+
+
+class _Waiting:
+    """Reads an object from a thread by asking the event loop and waiting for it."""
+
+    __slots__ = ("_loop", "_objects", "_place", "size")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, objects: ObjectStore, place: InstancePlace
+    ) -> None:
+        self._loop = loop
+        self._objects = objects
+        self._place = place
+        self.size = place.size
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`, fewer where the end is nearer."""
+        length = min(length, self.size - offset)
+        if length <= 0:
+            return b""
+        place = self._place
+        reading = self._objects.read(place.object_key, place.base_offset + offset, length)
+        return asyncio.run_coroutine_threadsafe(reading, self._loop).result()

@@ -1,0 +1,128 @@
+"""Retrieve transaction (PS3.18 §10.4): the Instances of a Study, a Series, or one.
+
+Bytes go out as they are stored where the caller accepts that; else the Data Set is written anew in
+Explicit VR Little Endian as it streams, its pixels copied, or decoded in worker processes. What is
+delivered how depends on the stored Transfer Syntaxes alone, so that is settled first, by one query.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from app.archive.answers import Answer, Body, begun
+from app.archive.context import Archive
+from app.archive.decoded import decoded_instance, from_thread
+from app.archive.originals import source_of
+from app.dicom.delivery import APPLICATION_DICOM, Delivery, How, deliver_instance
+from app.dicom.recode import to_explicit_little_endian
+from app.dicom.uids import InstanceRef, Ref
+from app.errors import Forbidden, NotAcceptable, NotFound, Unavailable
+from app.index.names import name_instance
+from app.index.places import InstancePlace, locate_instances
+from app.index.syntaxes import list_syntaxes
+from app.mime.media_types import Form
+from app.rights import Principal, Verb
+
+AHEAD = 4
+"""Instances that are read while the ones before them are sent."""
+
+Deliveries = Mapping[str, Delivery | None]
+
+
+async def retrieve_instances(
+    archive: Archive, principal: Principal, ref: Ref, forms: Sequence[Form]
+) -> Answer:
+    """Return the Instances in the first of the forms that any of them can be made in.
+
+    Those that cannot be made in it are left out, and the answer is then not complete (W-11).
+
+    Raises:
+        NotFound: there is no such resource, or `principal` may not see its Study.
+        NotAcceptable: no Instance can be made in any of the forms.
+        Unavailable: the first Instance cannot be read.
+    """
+    if Verb.VIEW not in principal.verbs:
+        raise Forbidden("Viewing is not allowed to you")
+    syntaxes = await list_syntaxes(archive.index, principal.scope, ref)
+    form, deliveries = _choose(forms, syntaxes, single=isinstance(ref, InstanceRef))
+    places = await locate_instances(archive.index, principal.scope, ref)
+    wanted = (place async for place in places if deliveries.get(place.transfer_syntax_uid))
+    multipart = form.multipart or form.media_type == "*/*"
+    if isinstance(ref, InstanceRef):
+        bodies: Sequence[Body] | AsyncIterator[Body] = [
+            await _open(archive, principal, await anext(wanted), deliveries)
+        ]
+    else:
+        bodies = await begun(_opened_ahead(archive, principal, wanted, deliveries))
+    return Answer(APPLICATION_DICOM, multipart, bodies, complete=None not in deliveries.values())
+
+
+async def find_instance(
+    archive: Archive, principal: Principal, sop_instance_uid: str
+) -> InstanceRef:
+    """Return the whole reference of an Instance of which only its own UID is known.
+
+    Raises:
+        NotFound: there is no such Instance, or `principal` may not see its Study.
+    """
+    return await name_instance(archive.index, principal.scope, sop_instance_uid)
+
+
+def _choose(
+    forms: Sequence[Form], syntaxes: frozenset[str], *, single: bool
+) -> tuple[Form, Deliveries]:
+    for form in forms:
+        if not (form.multipart or single or form.media_type == "*/*"):
+            continue  # one body holds one Instance (M-12)
+        deliveries = {uid: deliver_instance(form, uid) for uid in syntaxes}
+        if any(deliveries.values()):
+            return form, deliveries
+    offered = [f'multipart/related; type="{APPLICATION_DICOM}"; transfer-syntax=*']
+    offered += [APPLICATION_DICOM] if single else []
+    raise NotAcceptable("The Instances are not offered in any form that was asked for", offered)
+
+
+async def _open(
+    archive: Archive, principal: Principal, place: InstancePlace, deliveries: Deliveries
+) -> Body:
+    """Return the body of one Instance, its first block read."""
+    delivery = deliveries[place.transfer_syntax_uid]
+    assert delivery is not None  # noqa: S101 - others were left out
+    headers = {
+        "Content-Type": f"{APPLICATION_DICOM}; transfer-syntax={delivery.transfer_syntax_uid}"
+    }
+    try:
+        if delivery.how is How.STORED:
+            return Body(headers, place.size, await _stored(archive, place))
+        if delivery.how is How.REWRITTEN:
+            uid, limits = place.transfer_syntax_uid, archive.limits
+            pieces = to_explicit_little_endian(source_of(archive, place), uid, limits)
+            return Body(headers, None, await begun(from_thread(pieces)))
+        return Body(headers, None, await begun(decoded_instance(archive, principal, place)))
+    except NotFound as error:
+        raise Unavailable(f"the object of Instance {place.ref.instance} is missing") from error
+
+
+async def _stored(archive: Archive, place: InstancePlace) -> AsyncIterator[bytes]:
+    return await archive.objects.stream(place.object_key, place.base_offset, place.size)
+
+
+async def _opened_ahead(
+    archive: Archive,
+    principal: Principal,
+    places: AsyncIterator[InstancePlace],
+    deliveries: Deliveries,
+) -> AsyncIterator[Body]:
+    """Open the next Instances while the present one is sent."""
+    waiting: deque[asyncio.Task[Body]] = deque()
+    try:
+        async for place in places:
+            opening = _open(archive, principal, place, deliveries)
+            waiting.append(asyncio.create_task(opening))
+            if len(waiting) > AHEAD:
+                yield await waiting.popleft()
+        while waiting:
+            yield await waiting.popleft()
+    finally:
+        for task in waiting:
+            task.cancel()

@@ -1,0 +1,163 @@
+"""Frames (PS3.18 §10.4.1.1.6): the one hot route, a plain ASGI endpoint before the router.
+
+Viewers ask for each frame by itself, thousands of times a minute, so nothing is spent here on
+routing, dependencies or joining: path to reference, one look-up, one read, three messages.
+"""
+
+import re
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qs
+
+from starlette.datastructures import State
+
+from app.archive.context import Archive
+from app.archive.frames import FoundFrames, find_frames, open_frames
+from app.dicom.uids import InstanceRef, check_uid
+from app.errors import ArchiveError, InvalidRequest
+from app.mime.multipart import closing, part_header
+from app.web.accept import forms_of
+from app.web.faults import ASGIApp, Receive, Scope, Send
+from app.web.problems import PROBLEMS, problem, problem_of
+from app.web.responses import PRIVATE
+from app.web.streams import answer_response, multipart_type, new_boundary
+
+FRAMES = "/studies/{study}/series/{series}/instances/{instance}/frames/{frames}"
+_PATH = re.compile(r"/studies/([^/]+)/series/([^/]+)/instances/([^/]+)/frames/([^/]*)")
+_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
+MOST_FRAMES = 100_000
+"""Frames of one request."""
+_PLAIN_HEADERS = [(name.lower().encode(), value.encode()) for name, value in PRIVATE.items()]
+
+
+@lru_cache(maxsize=4096)
+def frame_numbers(text: str) -> tuple[int, ...]:
+    """Return the 1-based frame numbers of a path's comma-separated list, in its order.
+
+    Raises:
+        InvalidRequest: something else than numbers from 1, or too many of them.
+    """
+    numbers = text.split(",", MOST_FRAMES)
+    if len(numbers) > MOST_FRAMES:
+        raise InvalidRequest(f"Ask for at most {MOST_FRAMES} frames at once")
+    if not all(_NUMBER.fullmatch(number) and int(number) for number in numbers):
+        raise InvalidRequest("Frame numbers from 1, separated by commas, were expected")
+    return tuple(map(int, numbers))
+
+
+class FramesRoute:
+    """Answers requests for frames; all others go on to the application."""
+
+    def __init__(self, app: ASGIApp, prefix: str, state: State) -> None:
+        self.app = app
+        self.prefix = prefix
+        self.state = state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        match = None
+        if scope["type"] == "http" and "/frames/" in scope["path"]:
+            path = scope["path"].removeprefix(scope.get("root_path", ""))
+            if path.startswith(self.prefix):
+                match = _PATH.fullmatch(path, len(self.prefix))
+        if match is None:
+            await self.app(scope, receive, send)
+            return
+        scope["fileroom.route"] = self.prefix + FRAMES
+        if scope["method"] not in {"GET", "HEAD"}:
+            allow = {"Allow": "GET, HEAD"}
+            response = problem(HTTPStatus.METHOD_NOT_ALLOWED, "Frames can be read alone", allow)
+            await response(scope, receive, send)
+            return
+        try:
+            await self._serve(match.groups(), scope, receive, send)
+        except ArchiveError as error:
+            if scope.get("fileroom.begun"):
+                raise
+            await problem_of(error)(scope, receive, send)
+
+    async def _serve(
+        self, names: tuple[str, ...], scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        study, series, instance, frames = names
+        archive: Archive = self.state.archive
+        principal = self.state.identity.principal(scope)
+        ref = InstanceRef(check_uid(study), check_uid(series), check_uid(instance))
+        header = b", ".join(value for name, value in scope["headers"] if name == b"accept")
+        query = scope["query_string"]
+        asked = parse_qs(query.decode("latin-1")).get("accept", ()) if query else ()
+        forms = forms_of(header.decode("latin-1"), tuple(asked))
+        found = await find_frames(archive, principal, ref, frame_numbers(frames), forms)
+        if len(found.frames) == 1 and found.is_plain:
+            await _send_plain(archive, found, scope, send)
+            return
+        answer = await open_frames(archive, principal, found)
+        await answer_response(answer)(scope, receive, send)
+
+
+async def _send_plain(archive: Archive, found: FoundFrames, scope: Scope, send: Send) -> None:
+    """Send one frame that is a plain range of the object: header, pixels, trailer."""
+    instance, place = found.instance, found.frames[0]
+    offset = instance.base_offset + place.offset
+    data = archive.objects.read_now(instance.object_key, offset, place.length)
+    if data is None:
+        data = await archive.objects.read(instance.object_key, offset, place.length)
+    before, after, content_type = b"", b"", found.content_type
+    if found.multipart:
+        boundary = new_boundary()
+        before = part_header(boundary, {"Content-Type": content_type}, first=True)
+        after = closing(boundary)
+        content_type = multipart_type(found.delivery.media_type, boundary)
+    headers = [
+        *_PLAIN_HEADERS,
+        (b"content-type", content_type.encode()),
+        (b"content-length", b"%d" % (len(before) + len(data) + len(after))),
+        (b"vary", b"Accept"),
+    ]
+    scope["fileroom.begun"] = True
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    if before:
+        await send({"type": "http.response.body", "body": before, "more_body": True})
+    await send({"type": "http.response.body", "body": data, "more_body": bool(after)})
+    if after:
+        await send({"type": "http.response.body", "body": after})
+
+
+def _parameter(name: str, description: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string"},
+        "description": description,
+    }
+
+
+_CONTRACT: dict[str, Any] = {
+    "tags": ["Retrieve (WADO-RS)"],
+    "summary": "Get Frames",
+    "description": "Retrieve frames of an Instance (PS3.18 §10.4.1.1.6).",
+    "parameters": [
+        _parameter("study", "Study Instance UID"),
+        _parameter("series", "Series Instance UID"),
+        _parameter("instance", "SOP Instance UID"),
+        _parameter("frames", "Frame numbers from 1, separated by commas"),
+    ],
+    "responses": {
+        "200": {
+            "description": "The frames in the order of the list, one a part",
+            "content": {
+                'multipart/related; type="application/octet-stream"': {},
+                "application/octet-stream": {},
+            },
+        },
+        **{str(status): response for status, response in PROBLEMS.items()},
+    },
+}
+FRAMES_CONTRACT: dict[str, Any] = {
+    FRAMES: {
+        "get": {**_CONTRACT, "operationId": "get_frames"},
+        "head": {**_CONTRACT, "operationId": "head_frames"},
+    }
+}

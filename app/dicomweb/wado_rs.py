@@ -1,0 +1,144 @@
+"""WADO-RS: Instances, Metadata and Bulk Data (PS3.18 §10.4). Frames are in `frames`."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from app.archive.bulk_data import retrieve_bulk_data
+from app.archive.metadata import metadata_etag, retrieve_metadata
+from app.archive.retrieve import retrieve_instances
+from app.dicom.uids import InstanceRef, Ref
+from app.web.accept import DICOM_JSON, gzip_accepted, json_accepted
+from app.web.deps import (
+    ArchiveDep,
+    BaseUrlDep,
+    InstancePath,
+    PrincipalDep,
+    SeriesPath,
+    StudyPath,
+    WantedDep,
+)
+from app.web.problems import PROBLEMS
+from app.web.responses import matches, not_modified
+from app.web.streams import answer_response, metadata_response
+
+router = APIRouter(tags=["Retrieve (WADO-RS)"], default_response_class=Response)
+
+STUDY = "/studies/{study}"
+SERIES = STUDY + "/series/{series}"
+INSTANCE = SERIES + "/instances/{instance}"
+_READ = ["GET", "HEAD"]
+_INSTANCES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The Instances, one a part",
+        "content": {'multipart/related; type="application/dicom"': {}},
+    },
+    206: {"description": "Those that can be made in the accepted form; others were left out"},
+    **PROBLEMS,
+}
+_METADATA: dict[int | str, dict[str, Any]] = {
+    200: {"description": "A JSON array, one object an Instance", "content": {DICOM_JSON: {}}},
+    304: {"description": "The caller has it already"},
+    **PROBLEMS,
+}
+_BULK_DATA: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The value's bytes, little endian",
+        "content": {
+            "application/octet-stream": {},
+            'multipart/related; type="application/octet-stream"': {},
+        },
+    },
+    **PROBLEMS,
+}
+
+
+@router.api_route(STUDY, methods=_READ, responses=_INSTANCES)
+async def get_study(
+    ref: StudyPath, archive: ArchiveDep, principal: PrincipalDep, wanted: WantedDep
+) -> Response:
+    """Retrieve the Instances of a Study (PS3.18 §10.4.1.1.1)."""
+    return answer_response(await retrieve_instances(archive, principal, ref, wanted))
+
+
+@router.api_route(SERIES, methods=_READ, responses=_INSTANCES)
+async def get_series(
+    ref: SeriesPath, archive: ArchiveDep, principal: PrincipalDep, wanted: WantedDep
+) -> Response:
+    """Retrieve the Instances of a Series (PS3.18 §10.4.1.1.1)."""
+    return answer_response(await retrieve_instances(archive, principal, ref, wanted))
+
+
+@router.api_route(INSTANCE, methods=_READ, responses=_INSTANCES)
+async def get_instance(
+    ref: InstancePath, archive: ArchiveDep, principal: PrincipalDep, wanted: WantedDep
+) -> Response:
+    """Retrieve an Instance, as a multipart or alone (PS3.18 §10.4.1.1.1)."""
+    return answer_response(await retrieve_instances(archive, principal, ref, wanted))
+
+
+@router.api_route(STUDY + "/metadata", methods=_READ, responses=_METADATA)
+async def get_study_metadata(
+    request: Request,
+    ref: StudyPath,
+    archive: ArchiveDep,
+    principal: PrincipalDep,
+    base_url: BaseUrlDep,
+) -> Response:
+    """Retrieve the Metadata of a Study (PS3.18 §10.4.1.1.2)."""
+    return await _metadata(request, archive, principal, ref, base_url)
+
+
+@router.api_route(SERIES + "/metadata", methods=_READ, responses=_METADATA)
+async def get_series_metadata(
+    request: Request,
+    ref: SeriesPath,
+    archive: ArchiveDep,
+    principal: PrincipalDep,
+    base_url: BaseUrlDep,
+) -> Response:
+    """Retrieve the Metadata of a Series (PS3.18 §10.4.1.1.2)."""
+    return await _metadata(request, archive, principal, ref, base_url)
+
+
+@router.api_route(INSTANCE + "/metadata", methods=_READ, responses=_METADATA)
+async def get_instance_metadata(
+    request: Request,
+    ref: InstancePath,
+    archive: ArchiveDep,
+    principal: PrincipalDep,
+    base_url: BaseUrlDep,
+) -> Response:
+    """Retrieve the Metadata of an Instance (PS3.18 §10.4.1.1.2)."""
+    return await _metadata(request, archive, principal, ref, base_url)
+
+
+async def _metadata(
+    request: Request, archive: ArchiveDep, principal: PrincipalDep, ref: Ref, base_url: str
+) -> Response:
+    media_type = json_accepted(request)
+    etag = await metadata_etag(archive, principal, ref, base_url)
+    if matches(request, etag):
+        return not_modified(etag)
+    metadata = await retrieve_metadata(archive, principal, ref, base_url, etag)
+    zipped = gzip_accepted(request.headers.get("accept-encoding", ""))
+    return metadata_response(metadata, media_type, etag, zipped=zipped)
+
+
+@router.api_route(INSTANCE + "/bulkdata/{path:path}", methods=_READ, responses=_BULK_DATA)
+async def get_bulk_data(
+    ref: InstancePath,
+    path: str,
+    archive: ArchiveDep,
+    principal: PrincipalDep,
+    wanted: WantedDep,
+    base_url: BaseUrlDep,
+) -> Response:
+    """Retrieve a bulk value by the BulkDataURI of the Metadata (PS3.18 §10.4.1.1.5)."""
+    url = _bulk_data_url(base_url, ref, path)
+    return answer_response(await retrieve_bulk_data(archive, principal, ref, path, wanted, url))
+
+
+def _bulk_data_url(base_url: str, ref: InstanceRef, path: str) -> str:
+    uids = {"study": ref.study, "series": ref.series, "instance": ref.instance}
+    return f"{base_url}{INSTANCE.format(**uids)}/bulkdata/{path}"

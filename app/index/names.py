@@ -1,0 +1,26 @@
+"""The whole name of an Instance of which only the SOP Instance UID is known."""
+
+from app.dicom.uids import InstanceRef
+from app.errors import NotFound
+from app.index.access import VISIBLE, visible_arguments
+from app.index.engine import Index
+from app.rights import Scope
+
+NAME = f"""
+SELECT study_instance_uid, series_instance_uid, sop_instance_uid
+FROM instance JOIN series ON series.id = series_key JOIN study ON study.id = series.study_key
+WHERE {VISIBLE} AND instance.tenant_id = $1 AND sop_instance_uid = $3
+"""
+
+
+async def name_instance(index: Index, scope: Scope, sop_instance_uid: str) -> InstanceRef:
+    """Return the reference of an Instance.
+
+    Raises:
+        NotFound: there is no such Instance, or none that the scope covers.
+        Unavailable: the index does not answer.
+    """
+    row = await index.fetchrow(NAME, *visible_arguments(scope), sop_instance_uid)
+    if row is None:
+        raise NotFound("Instance", sop_instance_uid)
+    return InstanceRef(*row)
