@@ -11,7 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from time import monotonic
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 import asyncpg
 import orjson
@@ -22,10 +22,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from app.errors import StorageFull, Unavailable
 
 if TYPE_CHECKING:
-    _Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
 else:  # generic for the type checker alone
-    _Connection = asyncpg.Connection
+    Connection = asyncpg.Connection
 
 Session: TypeAlias = AsyncConnection
 
@@ -60,7 +60,7 @@ class TryAgain(Exception):
 _TRY_AGAIN = (TryAgain, asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 
 
-class _PoolConnection(_Connection):
+class _PoolConnection(Connection):
     """A connection for single SELECTs: it leaves no session state, so nothing is reset after it."""
 
     def get_reset_query(self) -> str:
@@ -90,6 +90,19 @@ class Index:
                 yield session
 
     @asynccontextmanager
+    async def writing(self) -> AsyncIterator[Connection]:
+        """Give a connection of asyncpg's own in a transaction, for what must cost little.
+
+        Nothing but the transaction may be left on it: no SET, no LISTEN, no session's lock.
+
+        Raises:
+            Unavailable: the database does not answer, or no connection came free in time.
+        """
+        with index_errors():
+            async with self._acquired() as connection, connection.transaction():
+                yield connection
+
+    @asynccontextmanager
     async def reading(self) -> AsyncIterator[Session]:
         """Give a Session for SELECTs that need not see the same moment: no BEGIN, no COMMIT.
 
@@ -107,26 +120,26 @@ class Index:
         Raises:
             Unavailable: the database does not answer, or no connection came free in time.
         """
-        with index_errors(connecting=True):
-            async with self.pool.acquire(timeout=CONNECT_SECONDS) as connection:
+        with index_errors():
+            async with self._acquired() as connection:
                 return await connection.fetch(sql, *arguments)
 
     async def fetchrow(self, sql: str, *arguments: object) -> asyncpg.Record | None:
         """Return the first row of one SELECT, as `fetch` does."""
-        with index_errors(connecting=True):
-            async with self.pool.acquire(timeout=CONNECT_SECONDS) as connection:
+        with index_errors():
+            async with self._acquired() as connection:
                 return await connection.fetchrow(sql, *arguments)
 
-    async def retrying(self, work: Callable[[Session], Awaitable[_Result]]) -> _Result:
-        """Run `work` in a transaction of its own, again after a deadlock or serialisation fault.
+    async def retrying(self, work: Callable[[Connection], Awaitable[_Result]]) -> _Result:
+        """Run `work` in a `writing` of its own, again after a deadlock or serialisation fault.
 
         Raises:
             Unavailable: the database does not answer, or the fault returned each time.
         """
         for attempt in range(ATTEMPTS):
             try:
-                async with self.transaction() as session:
-                    return await work(session)
+                async with self.writing() as connection:
+                    return await work(connection)
             except Exception as error:
                 if not isinstance(cause_of(error), _TRY_AGAIN):
                     raise
@@ -144,6 +157,15 @@ class Index:
             await asyncio.wait_for(self.pool.close(), CONNECT_SECONDS)
         except TimeoutError:
             self.pool.terminate()
+
+    @asynccontextmanager
+    async def _acquired(self) -> AsyncIterator[Connection]:
+        with index_errors(connecting=True):
+            connection = await self.pool.acquire(timeout=CONNECT_SECONDS)
+        try:
+            yield cast("Connection", connection)
+        finally:
+            await self.pool.release(connection)
 
     async def _close_idle(self) -> None:
         while True:
@@ -175,7 +197,7 @@ def make_engine(
 ) -> AsyncEngine:
     """Return a SQLAlchemy engine over `connect`; 0 seconds means no limit for a statement."""
 
-    async def creator() -> _Connection:
+    async def creator() -> Connection:
         return await connect(url, statement_seconds=statement_seconds)
 
     return create_async_engine(
@@ -190,7 +212,7 @@ def make_engine(
     )
 
 
-async def connect(url: str, *, statement_seconds: int = STATEMENT_SECONDS) -> _Connection:
+async def connect(url: str, *, statement_seconds: int = STATEMENT_SECONDS) -> Connection:
     """Open one connection; the caller closes it."""
     return await asyncpg.connect(
         _plain(url),

@@ -2,11 +2,11 @@
 
 How a batch is added, in statements:
 
-1. the Studies' rows are locked (`parents.lock_studies`), those that are missing are made;
-2. the Series are looked up or made (`parents.find_series`);
-3. one statement inserts all Instances, ON CONFLICT DO NOTHING, raises counters and versions by the
+1. the Studies' rows are locked and the Series' looked up by one statement; what is missing is
+   made (`parents.find_parents`);
+2. one statement inserts all Instances, ON CONFLICT DO NOTHING, raises counters and versions by the
    rows that really were inserted, and logs them in `event` and `tally`;
-4. Instances that did not come back are there already: they are read and returned as `Present`.
+3. Instances that did not come back are there already: they are read and returned as `Present`.
 
 Rules that hold: counters change only with rows; nothing is counted twice; locks are taken in the
 order studies, instances, tally, patients, each sorted, so that deadlocks are rare (and tried again
@@ -22,17 +22,10 @@ from app.dicom.attributes import instance_values, series_document, study_documen
 from app.dicom.scanned import DERIVED_VERSION, BulkPlace, FrameKind, Frames, ScannedInstance
 from app.dicom.uids import InstanceRef
 from app.errors import ArchiveError, InvalidDataset
-from app.index.engine import Index, Session, TryAgain
+from app.index.engine import Connection, Index, TryAgain
 from app.index.frames import pack_bulk_values, unpack_bulk_values
 from app.index.packing import metadata_packer, unpack_metadata
-from app.index.parents import (
-    Parent,
-    SeriesName,
-    driver,
-    find_series,
-    lock_studies,
-    settle_parents,
-)
+from app.index.parents import Parent, Parents, SeriesName, find_parents, settle_parents
 
 _log = logging.getLogger(__name__)
 
@@ -187,7 +180,9 @@ async def add_each_instance(
         return []
     try:
         return [
-            *await index.retrying(lambda session: add_instances(session, tenant_id, actor, new))
+            *await index.retrying(
+                lambda connection: add_instances(connection, tenant_id, actor, new)
+            )
         ]
     except ArchiveError:
         raise
@@ -205,7 +200,7 @@ async def add_each_instance(
 
 
 async def add_instances(
-    session: Session, tenant_id: int, actor: str, new: Sequence[NewInstance]
+    connection: Connection, tenant_id: int, actor: str, new: Sequence[NewInstance]
 ) -> list[Present | None]:
     """Add all Instances; for each return None, or what is there already under its UID.
 
@@ -215,24 +210,17 @@ async def add_instances(
     if not new:
         return []
     first = _first(new, lambda one: one.ref.instance)
-    parents = await _find_parents(session, tenant_id, first.values())
-    added = await _insert(session, tenant_id, actor, first, parents)
+    heads = _first(first.values(), lambda one: (one.ref.study, one.ref.series))
+    scanned = {name: one.scanned for name, one in heads.items()}
+    parents = await find_parents(connection, tenant_id, scanned)
+    added = await _insert(connection, tenant_id, actor, first, parents)
     for uid in added:
-        _note_conflicts(first[uid], parents)
-    await settle_parents(session, parents.studies.values(), parents.series.values())
+        _note_gain(first[uid], parents)
+    await settle_parents(connection, parents)
     fresh = {id(first[uid]) for uid in added}
     others = {one.ref.instance for one in new if id(one) not in fresh}
-    present = await _find_present(session, tenant_id, others) if others else {}
+    present = await _find_present(connection, tenant_id, others) if others else {}
     return [None if id(one) in fresh else present[one.ref.instance] for one in new]
-
-
-@dataclass(frozen=True, slots=True)
-class _Parents:
-    studies: Mapping[str, Parent]
-    series: Mapping[SeriesName, Parent]
-
-    def of(self, one: NewInstance) -> tuple[Parent, Parent]:
-        return self.studies[one.ref.study], self.series[one.ref.study, one.ref.series]
 
 
 def _first(
@@ -245,29 +233,16 @@ def _first(
     return dict(sorted(first.items()))
 
 
-async def _find_parents(session: Session, tenant_id: int, new: Collection[NewInstance]) -> _Parents:
-    of_study = _first(new, lambda one: one.ref.study)
-    of_series = _first(new, lambda one: (one.ref.study, one.ref.series))
-    studies = await lock_studies(
-        session, tenant_id, {uid: one.scanned for uid, one in of_study.items()}
-    )
-    series = await find_series(
-        session, tenant_id, {name: one.scanned for name, one in of_series.items()}, studies
-    )
-    return _Parents(studies, series)
-
-
 async def _insert(
-    session: Session,
+    connection: Connection,
     tenant_id: int,
     actor: str,
     new: Mapping[str, NewInstance],
-    parents: _Parents,
+    parents: Parents,
 ) -> set[str]:
     """Insert Instances, count and log them; return the UIDs of those that were not there."""
-    rows = [_row(one, *parents.of(one)) for _, one in sorted(new.items())]
+    rows = [_row(one, *_of(one, parents)) for _, one in sorted(new.items())]
     columns = [list(column) for column in zip(*rows, strict=True)]
-    connection = await driver(session)
     back = await connection.fetch(ADD_INSTANCES, tenant_id, DERIVED_VERSION, actor, *columns)
     return {row["sop_instance_uid"] for row in back}
 
@@ -297,16 +272,19 @@ def _row(one: NewInstance, study: Parent, series: Parent) -> tuple[object, ...]:
     )
 
 
-def _note_conflicts(one: NewInstance, parents: _Parents) -> None:
-    study, series = parents.of(one)
-    study.compare(one.ref.instance, study_document(one.scanned.fragments))
-    series.compare(one.ref.instance, series_document(one.scanned.fragments))
+def _of(one: NewInstance, parents: Parents) -> tuple[Parent, Parent]:
+    return parents.studies[one.ref.study], parents.series[one.ref.study, one.ref.series]
+
+
+def _note_gain(one: NewInstance, parents: Parents) -> None:
+    study, series = _of(one, parents)
+    study.gain(one.ref.instance, study_document(one.scanned.fragments))
+    series.gain(one.ref.instance, series_document(one.scanned.fragments))
 
 
 async def _find_present(
-    session: Session, tenant_id: int, uids: Collection[str]
+    connection: Connection, tenant_id: int, uids: Collection[str]
 ) -> dict[str, Present]:
-    connection = await driver(session)
     rows = await connection.fetch(FIND_PRESENT, tenant_id, list(uids))
     if len(rows) < len(uids):
         raise TryAgain("an Instance was removed while it was stored again")

@@ -3,39 +3,37 @@
 The rows of Studies are locked first, in the order of their UIDs, and stay locked until the
 transaction ends. So whoever changes a Study waits for its turn here, and what a Series has (its
 dictionary above all) is the same for every process that adds to it. A row made here that gets no
-Instance is removed again by `remove_empty`.
+Instance is removed again by `settle_parents`.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import orjson
 
 from app.dicom.attributes import series_values, split_members, study_values
 from app.dicom.scanned import ScannedInstance
-from app.index.engine import Session, TryAgain
+from app.index.engine import Connection, TryAgain
 from app.index.packing import make_dictionary
-
-if TYPE_CHECKING:
-    import asyncpg
-
-    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
 
 CONFLICTS_KEPT = 20
 """Instances whose disagreement with their Study or Series is kept."""
 
 LOCK_STUDIES = """
-SELECT id, study_instance_uid AS uid, document, conflicts::text FROM study
-WHERE tenant_id = $1 AND study_instance_uid = ANY($2)
-ORDER BY study_instance_uid FOR NO KEY UPDATE
+SELECT study.id, study_instance_uid, study.document, study.conflicts::text,
+    series.id AS series_key, series_instance_uid, series.document AS series_document,
+    series.conflicts::text AS series_conflicts, metadata_dictionary
+FROM study LEFT JOIN series
+    ON series.tenant_id = $1 AND study_key = study.id AND series_instance_uid = ANY($3)
+WHERE study.tenant_id = $1 AND study_instance_uid = ANY($2)
+ORDER BY study_instance_uid FOR NO KEY UPDATE OF study
 """
 
 FIND_SERIES = """
-SELECT series.id, study_key, series_instance_uid AS uid, document, conflicts::text, metadata_dictionary
-FROM unnest($2::bigint[], $3::text[]) AS wanted (study, uid)
-JOIN series ON tenant_id = $1 AND study_key = study AND series_instance_uid = uid
+SELECT id, document, conflicts::text, metadata_dictionary FROM series
+WHERE tenant_id = $1 AND study_key = $2 AND series_instance_uid = $3
 """
 
 ADD_PATIENTS = """
@@ -58,13 +56,15 @@ UPDATE patient SET number_of_studies = number_of_studies + added FROM (
 """
 
 KEEP_CONFLICTS = {
-    "study": "UPDATE study SET conflicts = coalesce(conflicts, '{}') || $2::text::jsonb WHERE id = $1",
-    "series": "UPDATE series SET conflicts = coalesce(conflicts, '{}') || $2::text::jsonb WHERE id = $1",
+    "study": "UPDATE study SET conflicts = coalesce(conflicts, '{}') || $2::text::jsonb"
+    " WHERE id = $1",
+    "series": "UPDATE series SET conflicts = coalesce(conflicts, '{}') || $2::text::jsonb"
+    " WHERE id = $1",
 }
 
 REMOVE_EMPTY = {
-    "study": "DELETE FROM study WHERE id = ANY($1) AND number_of_instances = 0 RETURNING id",
-    "series": "DELETE FROM series WHERE id = ANY($1) AND number_of_instances = 0 RETURNING id",
+    "study": "DELETE FROM study WHERE id = ANY($1) AND number_of_instances = 0",
+    "series": "DELETE FROM series WHERE id = ANY($1) AND number_of_instances = 0",
 }
 
 SeriesName: TypeAlias = tuple[str, str]
@@ -81,127 +81,157 @@ class Parent:
     dictionary: bytes = b""
     patient_key: int = 0
     created: bool = False
+    gained: bool = False
+    """Whether Instances were added to it now."""
     found: dict[str, list[str]] = field(default_factory=dict)
 
-    def compare(self, sop_instance_uid: str, document: str) -> None:
-        """Note which tags of an Instance's document differ from those of the first one stored."""
+    def gain(self, sop_instance_uid: str, document: str) -> None:
+        """Note that an Instance was added, and which tags it has otherwise than the first one."""
+        self.gained = True
         if document == self.document or self.conflicts + len(self.found) >= CONFLICTS_KEPT:
             return
         differing = set(split_members(document)) ^ set(split_members(self.document))
         self.found[sop_instance_uid] = sorted({member[1:9] for member in differing})
 
 
-async def lock_studies(
-    session: Session, tenant_id: int, first: Mapping[str, ScannedInstance]
-) -> dict[str, Parent]:
-    """Return the locked Studies by UID; `first` has the Instance that a new one is made from."""
-    uids = sorted(first)
-    # The one statement that goes through SQLAlchemy: it opens the transaction.
-    rows = (await session.exec_driver_sql(LOCK_STUDIES, (tenant_id, uids))).mappings().all()
-    found = {row["uid"]: _parent(row) for row in rows}
-    if len(found) < len(uids):
-        connection = await driver(session)
-        missing = {uid: first[uid] for uid in uids if uid not in found}
-        found |= await _create_studies(connection, tenant_id, missing)
-    return found
+@dataclass(frozen=True, slots=True)
+class Parents:
+    """The Studies of a batch by UID, and its Series."""
+
+    studies: dict[str, Parent]
+    series: dict[SeriesName, Parent]
 
 
-async def find_series(
-    session: Session,
-    tenant_id: int,
-    first: Mapping[SeriesName, ScannedInstance],
-    studies: Mapping[str, Parent],
-) -> dict[SeriesName, Parent]:
-    """Return the Series of locked Studies; those that are missing are made from `first`."""
-    connection = await driver(session)
-    uids = {study.key: uid for uid, study in studies.items()}
-    keys = [studies[study].key for study, _ in first]
-    rows = await connection.fetch(FIND_SERIES, tenant_id, keys, [uid for _, uid in first])
-    found = {(uids[row["study_key"]], row["uid"]): _parent(row) for row in rows}
-    for name in sorted(first.keys() - found.keys()):
-        parents = {
-            "tenant_id": tenant_id,
-            "study_key": studies[name[0]].key,
-            "series_instance_uid": name[1],
-        }
-        found[name] = await _create_series(connection, parents, first[name])
-    return found
+async def find_parents(
+    connection: Connection, tenant_id: int, first: Mapping[SeriesName, ScannedInstance]
+) -> Parents:
+    """Lock the Studies of a batch and return them with its Series.
+
+    What is missing is made from the Instance that `first` has for each Series; a Study's is that
+    of the first Series in it.
+    """
+    parents = await _lock(connection, tenant_id, first)
+    missing = {
+        study: scanned
+        for (study, _), scanned in reversed(list(first.items()))
+        if study not in parents.studies
+    }
+    if missing:
+        parents.studies.update(await _create_studies(connection, tenant_id, missing))
+    for name in sorted(first.keys() - parents.series.keys()):
+        keys = (tenant_id, parents.studies[name[0]].key, name[1])
+        parents.series[name] = await _create_series(connection, keys, first[name])
+    return parents
 
 
-async def settle_parents(
-    session: Session, studies: Iterable[Parent], series: Iterable[Parent]
-) -> None:
-    """Keep the conflicts that were found, count new Studies, remove what stayed empty."""
-    connection = await driver(session)
-    for table, parents in (("series", list(series)), ("study", list(studies))):
-        for parent in parents:
-            if parent.found:
-                kept = orjson.dumps(parent.found).decode()
-                await connection.execute(KEEP_CONFLICTS[table], parent.key, kept)
-        created = {parent.key: parent for parent in parents if parent.created}
-        if created:
-            for row in await connection.fetch(REMOVE_EMPTY[table], list(created)):
-                del created[row["id"]]
-        studied = Counter(parent.patient_key for parent in created.values() if parent.patient_key)
-        if studied:
-            await connection.execute(COUNT_STUDIES, list(studied), list(studied.values()))
+async def settle_parents(connection: Connection, parents: Parents) -> None:
+    """Keep the conflicts that were found, remove what was made in vain, count new Studies."""
+    await _settle(connection, "series", parents.series.values())
+    created = await _settle(connection, "study", parents.studies.values())
+    if created:
+        studied = Counter(parent.patient_key for parent in created)
+        await connection.execute(COUNT_STUDIES, list(studied), list(studied.values()))
 
 
-async def driver(session: Session) -> "Connection":
-    """Return the asyncpg connection that carries the Session's transaction."""
-    adapted = await session.get_raw_connection()
-    return cast("Connection", adapted.driver_connection)
+async def _settle(connection: Connection, table: str, parents: Iterable[Parent]) -> list[Parent]:
+    """Return those that are new."""
+    created, in_vain = [], []
+    for parent in parents:
+        if parent.found:
+            found = orjson.dumps(parent.found).decode()
+            await connection.execute(KEEP_CONFLICTS[table], parent.key, found)
+        if parent.created and parent.gained:
+            created.append(parent)
+        elif parent.created:
+            in_vain.append(parent.key)
+    if in_vain:
+        await connection.execute(REMOVE_EMPTY[table], in_vain)
+    return created
+
+
+async def _lock(connection: Connection, tenant_id: int, names: Iterable[SeriesName]) -> Parents:
+    wanted = list(names)
+    studies, series = ({name[level] for name in wanted} for level in (0, 1))
+    rows = await connection.fetch(LOCK_STUDIES, tenant_id, list(studies), list(series))
+    parents = Parents({}, {})
+    for row in rows:
+        uid = row["study_instance_uid"]
+        parents.studies[uid] = _parent(row["id"], row["document"], row["conflicts"])
+        if row["series_key"] is not None:
+            parents.series[uid, row["series_instance_uid"]] = _parent(
+                row["series_key"],
+                row["series_document"],
+                row["series_conflicts"],
+                row["metadata_dictionary"],
+            )
+    return parents
 
 
 async def _create_studies(
-    connection: "Connection", tenant_id: int, first: Mapping[str, ScannedInstance]
+    connection: Connection, tenant_id: int, first: Mapping[str, ScannedInstance]
 ) -> dict[str, Parent]:
-    values = {uid: study_values(scanned.fragments) for uid, scanned in first.items()}
+    values = {uid: study_values(scanned.fragments) for uid, scanned in sorted(first.items())}
     patients = await _find_patients(connection, tenant_id, map(_patient, values.values()))
     made: dict[str, Parent] = {}
     for uid, columns in values.items():
         patient_key = patients[_patient(columns)]
-        parents = {"tenant_id": tenant_id, "patient_key": patient_key, "study_instance_uid": uid}
-        key = await _insert(connection, "study", {**parents, **columns})
+        keys = {"tenant_id": tenant_id, "patient_key": patient_key, "study_instance_uid": uid}
+        searched = _searched(first[uid])
+        key = await _insert(connection, "study", {**keys, **columns, **searched})
         if key is not None:
             document = str(columns["document"])
             made[uid] = Parent(key, document, patient_key=patient_key, created=True)
-    if len(made) < len(first):  # another process was faster
-        others = [uid for uid in first if uid not in made]
-        rows = await connection.fetch(LOCK_STUDIES, tenant_id, others)
-        made |= {row["uid"]: _parent(row) for row in rows}
+    others = first.keys() - made.keys()
+    if others:  # another process was faster
+        made |= (await _lock(connection, tenant_id, ((uid, "") for uid in others))).studies
     if len(made) < len(first):
         raise TryAgain("a Study was removed while Instances were added to it")
     return made
 
 
+def _searched(scanned: ScannedInstance) -> dict[str, list[str]]:
+    """Return the first values of columns that grow later.
+
+    They are in indexes: a new Study that had none would be indexed twice.
+    """
+    modality = str(series_values(scanned.fragments)["modality"])
+    return {"modalities": [modality] if modality else []}
+
+
 async def _find_patients(
-    connection: "Connection", tenant_id: int, wanted: Iterable[tuple[str, str]]
+    connection: Connection, tenant_id: int, wanted: Iterable[tuple[str, str]]
 ) -> dict[tuple[str, str], int]:
     names = sorted(set(wanted))
     columns = [list(column) for column in zip(*names, strict=True)]
-    await connection.execute(ADD_PATIENTS, tenant_id, *columns)
     rows = await connection.fetch(FIND_PATIENTS, tenant_id, *columns)
+    if len(rows) < len(names):
+        await connection.execute(ADD_PATIENTS, tenant_id, *columns)
+        rows = await connection.fetch(FIND_PATIENTS, tenant_id, *columns)
     if len(rows) < len(names):
         raise TryAgain("a Patient was removed while a Study was added to it")
     return {(row["patient_id"], row["issuer_of_patient_id"]): row["id"] for row in rows}
 
 
 async def _create_series(
-    connection: "Connection",
-    parents: Mapping[str, object],
-    scanned: ScannedInstance,
+    connection: Connection, keys: tuple[int, int, str], scanned: ScannedInstance
 ) -> Parent:
-    columns = series_values(scanned.fragments)
-    dictionary = make_dictionary(scanned.metadata)
-    values = {**parents, **columns, "metadata_dictionary": dictionary}
+    columns, dictionary = series_values(scanned.fragments), make_dictionary(scanned.metadata)
+    values = {
+        **dict(zip(("tenant_id", "study_key", "series_instance_uid"), keys, strict=True)),
+        **columns,
+        "metadata_dictionary": dictionary,
+    }
     key = await _insert(connection, "series", values)
-    if key is None:
-        raise TryAgain("a Series was made by a process that did not lock its Study")
-    return Parent(key, str(columns["document"]), dictionary=dictionary, created=True)
+    if key is not None:
+        return Parent(key, str(columns["document"]), dictionary=dictionary, created=True)
+    # made by a process that held the lock on the Study before us
+    row = await connection.fetchrow(FIND_SERIES, *keys)
+    if row is None:
+        raise TryAgain("a Series was removed while Instances were added to it")
+    return _parent(*row.values())
 
 
-async def _insert(connection: "Connection", table: str, values: Mapping[str, object]) -> int | None:
+async def _insert(connection: Connection, table: str, values: Mapping[str, object]) -> int | None:
     """Return the new row's key, None if its unique key is taken."""
     names = ", ".join(values)
     places = ", ".join(f"${number}" for number in range(1, len(values) + 1))
@@ -217,7 +247,5 @@ def _patient(columns: Mapping[str, Any]) -> tuple[str, str]:
     return columns["patient_id"], columns["issuer_of_patient_id"]
 
 
-def _parent(row: Any) -> Parent:
-    conflicts = orjson.loads(row["conflicts"] or "{}")
-    dictionary = row.get("metadata_dictionary", b"")
-    return Parent(row["id"], row["document"], len(conflicts), dictionary)
+def _parent(key: int, document: str, conflicts: str | None, dictionary: bytes = b"") -> Parent:
+    return Parent(key, document, len(orjson.loads(conflicts or "{}")), dictionary)

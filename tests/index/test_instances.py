@@ -254,5 +254,5 @@ async def test_values_that_an_index_cannot_hold_do_not_keep_an_instance_out(
 
 async def test_nothing_to_add_is_nothing(index: Index) -> None:
     assert await add(index) == []
-    async with index.transaction() as session:
-        assert await add_instances(session, 1, "tester", []) == []
+    async with index.writing() as connection:
+        assert await add_instances(connection, 1, "tester", []) == []
