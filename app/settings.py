@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 PREFIX = "FILEROOM_"
 BETWEEN = "__"
+METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""Not ours: `prometheus_client` reads it, and `serve` sets it for the workers."""
 DOTENV = Path(".env")
 SHORTEST_KEY = 16
 FILES = frozenset({f"{PREFIX}AUTH{BETWEEN}KEY_FILE"})

@@ -14,10 +14,12 @@ from app.cli.refusal import Refusal
 from app.index.account import EmbeddedError
 from app.index.embedded import AlreadyRunning, EmbeddedPostgres
 from app.index.locks import FileLock
+from app.index.revisions import revisions
 from app.settings import Settings
 
 JOIN_SECONDS = 120.0
 LOCK_NAME = "serve.lock"
+DATABASE = "fileroom"
 
 
 @contextlib.contextmanager
@@ -53,6 +55,14 @@ def own_postgres(settings: Settings) -> EmbeddedPostgres:
         "max_connections": str(settings.database.max_connections),
     }
     return EmbeddedPostgres(settings.postgres_directory, settings=sizes)
+
+
+def is_current(postgres: EmbeddedPostgres) -> bool:
+    """Say whether the index is surely of this version; asks without a database driver."""
+    if postgres.run_script("SELECT to_regclass('alembic_version')", DATABASE) == "\n":
+        return False
+    found = postgres.run_script("SELECT version_num FROM alembic_version", DATABASE)
+    return found.strip() == revisions()[-1]
 
 
 @dataclass(frozen=True, slots=True)

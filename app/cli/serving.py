@@ -10,11 +10,13 @@ from app import __version__
 from app.cli.supervise import Supervisor
 from app.settings import Settings, load_settings
 
+APPLICATION = "app.main:create_app"
+
 
 def serve_archive(flags: Mapping[str, Any]) -> None:
     """Serve until told to stop."""
     settings = load_settings(flags)
-    Supervisor(settings, _tell).run(_announce)
+    Supervisor(settings, _tell, APPLICATION).run(_announce)
 
 
 def _tell(message: str) -> None:

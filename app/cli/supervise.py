@@ -26,16 +26,15 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, cast
 
-from app.cli.joining import own_postgres, served_directory
+from app.cli.joining import is_current, own_postgres, served_directory
 from app.cli.listening import bound_socket
 from app.cli.order import Order
 from app.cli.refusal import Refusal
 from app.index.account import EmbeddedError
 from app.index.embedded import AlreadyRunning
 from app.index.parent import ends_with_parent
-from app.settings import Settings
+from app.settings import METRICS_VARIABLE, Settings
 
-METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 STEADY_SECONDS = 30.0
 KILL_AFTER = 5.0
@@ -77,7 +76,7 @@ class Supervisor:
         self,
         settings: Settings,
         tell: Callable[[str], None],
-        application: str = "app.main:create_app",
+        application: str,
     ) -> None:
         self._settings = settings
         self._application = application
@@ -138,7 +137,10 @@ class Supervisor:
         if self._postgres is not None:
             self._start_postgres()
             self._settings = self._settings.with_database(self._postgres.url())
-        self._prepare_index("check" if self._postgres is None else "migrate")
+        if self._postgres is None:
+            self._prepare_index("check")
+        elif not is_current(self._postgres):
+            self._prepare_index("migrate")
         for worker in self._workers:
             self._order(worker)
         for worker in self._workers:

@@ -9,13 +9,12 @@ migrate at once and a killed one leaves nothing behind.
 """
 
 import asyncio
-from pathlib import Path
 
 import asyncpg
 
-import app
 from app.errors import Conflict
 from app.index.engine import connect, index_errors
+from app.index.revisions import migrations_directory, revisions
 
 LOCK = 0x46494C45524F4F4D
 """The advisory lock's key: FILEROOM in ASCII."""
@@ -46,18 +45,6 @@ def pending(url: str) -> list[str]:
         Unavailable: the database does not answer.
     """
     return asyncio.run(_pending(url))
-
-
-def migrations_directory() -> Path:
-    """Return where the migrations are: beside `app` in a checkout, inside it in a wheel."""
-    package = Path(app.__file__).parent
-    shipped = package / "_migrations"
-    return shipped if shipped.is_dir() else package.parent / "alembic"
-
-
-def revisions() -> list[str]:
-    """Return all revisions that this version of the program knows, oldest first."""
-    return sorted(path.name.split("_")[0] for path in migrations_directory().glob("versions/*.py"))
 
 
 async def _pending(url: str) -> list[str]:

@@ -19,6 +19,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        assert "STANDIN_FAILS" not in os.environ
         app.state.pool = await asyncpg.create_pool(url.get_secret_value(), min_size=0, max_size=2)
         yield
         await app.state.pool.close()

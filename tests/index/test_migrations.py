@@ -15,7 +15,8 @@ from sqlalchemy.dialects.postgresql.base import ischema_names
 
 from app.errors import Conflict, Unavailable
 from app.index.engine import Index, connect
-from app.index.migrations import migrate, migrations_directory, pending, revisions
+from app.index.migrations import migrate, pending
+from app.index.revisions import migrations_directory, revisions
 from app.index.tables import Xid8, metadata
 
 
