@@ -6,6 +6,8 @@ Where pydicom and the standard part, the standard's form is expected; each case 
 * a group of a person's name that is empty is left out (J-10);
 * Specific Character Set names the encoding delivered (J-31);
 * NaN and infinities are strings (J-13);
+* Pixel Representation counts for items of Sequences of undefined length as for others (pydicom
+  hands it on only to those of defined length);
 * group lengths, group 2 and Command Set elements are left out (J-05, J-06).
 
 A value that pydicom cannot give at all (it raises) is expected to be `UNKNOWN`: the tests that
@@ -22,6 +24,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from pydicom import Dataset, dcmread
+from pydicom.config import logger
 from pydicom.dataelem import DataElement
 from pydicom.encaps import generate_frames
 from pydicom.pixels.utils import get_expected_length
@@ -35,13 +38,17 @@ _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
 
 def quiet(function: Callable[P, T]) -> Callable[P, T]:
-    """Keep pydicom's warnings out of a test whose warnings are errors."""
+    """Keep pydicom's warnings out of a test whose warnings are errors, and out of its log."""
 
     @wraps(function)
     def quietly(*args: P.args, **kwargs: P.kwargs) -> T:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return function(*args, **kwargs)
+        logger.disabled = True
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return function(*args, **kwargs)
+        finally:
+            logger.disabled = False
 
     return quietly
 
@@ -53,8 +60,10 @@ def read(data: bytes | Path) -> Dataset:
 
 
 @quiet
-def metadata(dataset: Dataset) -> dict[str, Any]:
-    """Return the DICOM JSON object that is expected."""
+def metadata(dataset: Dataset, representation: int | None = None) -> dict[str, Any]:
+    """Return the DICOM JSON object that is expected; `representation` is that of outer levels."""
+    if dataset.get("PixelRepresentation") is None and representation is not None:
+        dataset._pixel_rep = representation
     return {
         f"{tag:08X}": _element(dataset, tag)
         for tag in sorted(dataset.keys())
@@ -66,7 +75,10 @@ def _element(dataset: Dataset, tag: Any) -> Any:
     try:
         element = dataset[tag]
         if element.VR == "SQ":
-            items = [metadata(item) for item in element.value]
+            representation = dataset.get("PixelRepresentation")
+            if representation is None:
+                representation = getattr(dataset, "_pixel_rep", None)
+            items = [metadata(item, representation) for item in element.value]
             return {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
         if element.VR == "PN":
             return _person_name(element)

@@ -62,6 +62,16 @@ def walk_level(walk: Walk, level: Level, position: int, stop: int, limit: int) -
     Source: PS3.5 §7.1, §7.5
     """
     level.start = position
+    position = _walk_once(walk, level, position, stop, limit)
+    if level.misled_items():
+        position = _walk_once(walk, level, level.restart(), stop, limit)
+    level.complete = True
+    for late in level.deferred:
+        _value(walk, level, late.header, late.position, late.length)
+    return position
+
+
+def _walk_once(walk: Walk, level: Level, position: int, stop: int, limit: int) -> int:
     gear = _plain_implicit if level.encoding.implicit else _plain_explicit
     while position < stop:
         position = gear(walk, level, position, stop, limit)
@@ -70,9 +80,6 @@ def walk_level(walk: Walk, level: Level, position: int, stop: int, limit: int) -
         position, ended = _element(walk, level, position, limit)
         if ended:
             break
-    level.complete = True
-    for late in level.deferred:
-        _value(walk, level, late.header, late.position, late.length)
     return position
 
 
@@ -169,10 +176,11 @@ def _element(walk: Walk, level: Level, position: int, limit: int) -> Ending:
 def _character_set(walk: Walk, level: Level, start: int, length: int) -> bool:
     """Take over a Specific Character Set; True if text was read before and must be again."""
     encodings = encodings_of(walk.window.read(start, min(length, MEMO_ELEMENT_BYTES)))
-    if level.restarted or encodings == level.encodings:
+    if level.charset_is_final or encodings == level.encodings:
         return False
     level.use_encodings(encodings, walk.memo)
-    return any(tag > SPECIFIC_CHARACTER_SET for tag in level.members)
+    level.charset_is_final = any(tag > SPECIFIC_CHARACTER_SET for tag in level.members)
+    return level.charset_is_final
 
 
 def _undefined(walk: Walk, level: Level, header: Header, position: int, limit: int) -> int:

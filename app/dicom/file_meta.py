@@ -21,6 +21,8 @@ HEAD_BYTES = 2**16
 
 IMPLEMENTATION_CLASS_UID = "2.25.202373115094331917276217418530182046641"
 _TRANSFER_SYNTAX_UID = 0x00020010
+_COMMAND_SET = b"\0\0\0\0\4\0\0\0"
+"""How a Command Set begins: its group length (PS3.7 §6.3.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +99,10 @@ def _group_0(head: bytes, position: int) -> int:
 def _looks_like_dicom(head: bytes, offset: int) -> bool:
     """Say whether bytes without a preamble begin as a Data Set does: a low group, a fitting VR."""
     first = head[offset : offset + 8]
-    if len(first) < 8:
-        return False
-    group_little, group_big = unpack_from("<H", first)[0], unpack_from(">H", first)[0]
     if first[4:6] in SHORT_VRS | LONG_VRS:
-        return min(group_little, group_big) <= 0x00FF
-    return group_little in {0x0000, 0x0008} and unpack_from("<L", first, 4)[0] < HEAD_BYTES
+        return 0 in first[:2]
+    in_group_8 = first[:2] == b"\x08\0" and first[6:] == b"\0\0"
+    return in_group_8 or first == _COMMAND_SET
 
 
 def _guess(first: bytes) -> str:

@@ -44,11 +44,14 @@ class Level:
     creators: dict[int, str] = field(default_factory=dict)
     deferred: list[Deferred] = field(default_factory=list)
     complete: bool = False
-    restarted: bool = False
+    charset_is_final: bool = False
+    """Text was read by another character set before; a third one is not looked for."""
     pixel_representation: int | None = None
-    """What was found in an earlier pass, for the outermost level."""
+    """What was found in an earlier pass."""
+    assumed: int | None = None
+    """The Pixel Representation that items took before one was seen here."""
     inherited: bool = False
-    """A VR here was decided by what stands outside."""
+    """A VR here, or in an item, was decided by what stands outside."""
 
     def use_encodings(self, encodings: tuple[str, ...], memo: Memo) -> None:
         """Read text by these codecs from here on."""
@@ -60,7 +63,6 @@ class Level:
         self.members.clear()
         self.creators.clear()
         self.deferred.clear()
-        self.restarted = True
         return self.start
 
     def find_vr(self, tag: int) -> str:
@@ -92,17 +94,36 @@ class Level:
             raise NotYetKnown
         return self._around() if tag == PIXEL_REPRESENTATION else None
 
-    def _around(self) -> int | None:
+    def _around(self) -> int:
+        """Return the Pixel Representation of the nearest level around that has one, or 0."""
         self.inherited = True
-        level: Level | None = self
-        while level is not None:
-            number = number_of(level.members.get(PIXEL_REPRESENTATION))
+        passed = []
+        level, number = self.outer, None
+        while level is not None and number is None:
+            number = level.known_representation
             if number is None:
-                number = level.pixel_representation
-            if number is not None:
-                return number
+                passed.append(level)
             level = level.outer
-        return None
+        for each in passed:
+            each.assumed = number or 0
+        return number or 0
+
+    @property
+    def known_representation(self) -> int | None:
+        """The Pixel Representation of this level as far as it was seen."""
+        number = number_of(self.members.get(PIXEL_REPRESENTATION))
+        return self.pixel_representation if number is None else number
+
+    def misled_items(self) -> bool:
+        """Say whether items took another Pixel Representation than this level has; note it.
+
+        Once a level: the second pass knows it from the start.
+        """
+        known = self.known_representation
+        if self.assumed in {None, known} or known is None or self.pixel_representation is not None:
+            return False
+        self.pixel_representation = known
+        return True
 
 
 def table_for(memo: Memo, encoding: Encoding, encodings: tuple[str, ...]) -> Table:

@@ -32,13 +32,12 @@ from app.dicom.headers import (
     as_implicit,
 )
 from app.dicom.json_model import ascending
-from app.dicom.level import Level, number_of, table_for
+from app.dicom.level import Level, table_for
 from app.dicom.limits import Limits
 from app.dicom.memo import Memo
 from app.dicom.scanned import FrameKind, Frames, ScannedInstance
 from app.dicom.source import Source, Window
 from app.dicom.transfer_syntaxes import TransferSyntax, find
-from app.dicom.value_representations import PIXEL_REPRESENTATION
 from app.dicom.walk import PixelValue, Walk
 from app.errors import InvalidDataset
 
@@ -70,21 +69,9 @@ def scan(source: Source, limits: Limits | None = None, memo: Memo | None = None)
 
 
 def _walk(source: Source, meta: FileMeta, limits: Limits, memo: Memo) -> tuple[Walk, Level]:
-    """Walk over the Data Set; again if an item needed the Pixel Representation that came later."""
-    walk, level = _walk_once(source, meta, limits, memo, None)
-    representation = number_of(level.members.get(PIXEL_REPRESENTATION))
-    if level.inherited and representation:
-        walk, level = _walk_once(source, meta, limits, memo, representation)
-    return walk, level
-
-
-def _walk_once(
-    source: Source, meta: FileMeta, limits: Limits, memo: Memo, representation: int | None
-) -> tuple[Walk, Level]:
     walk = Walk(Window(source), limits, memo)
     encoding = _encoding(walk, meta)
     level = Level(encoding, DEFAULT, table_for(memo, encoding, DEFAULT))
-    level.pixel_representation = representation
     walk_level(walk, level, meta.elements_offset, source.size, source.size)
     return walk, level
 
