@@ -89,6 +89,73 @@ def migrate(data_dir: DataDir = None) -> None:
     typer.echo("\n".join(f"applied {revision}" for revision in applied) or "nothing to do")
 
 
+@application.command(name="import")
+def import_(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH…",
+            help="Files, folders, zips, DICOMDIRs; `-` reads names from standard input, "
+            "`@FILE` from a file.",
+            show_default=False,
+        ),
+    ],
+    report: Annotated[
+        Path | None, typer.Option(help="Write what became of the files to this file (JSON).")
+    ] = None,
+    side_by_side: Annotated[
+        int, typer.Option("--parallel", min=1, max=64, help="Files to store at the same time.")
+    ] = 16,
+    data_dir: DataDir = None,
+) -> None:
+    """Bring files into the archive: folders, zips, media with a DICOMDIR.
+
+    Works beside a running server, or alone. Broken off and run again, it goes on where it stopped:
+    files that it stored before are skipped. Nothing is changed or deleted at the source. Exits with
+    3 if something was refused.
+
+    Examples:
+
+        fileroom import /media/cdrom ~/studies.zip
+
+        fileroom import /mnt/old-pacs --report import.json
+
+        find /mnt -newer last-import -type f | fileroom import -
+    """
+    from app.cli.importing import run_import  # noqa: PLC0415
+    from app.settings import load_settings  # noqa: PLC0415
+
+    raise typer.Exit(run_import(load_settings(_flags(data_dir)), paths, report, side_by_side))
+
+
+@application.command()
+def export(
+    studies: Annotated[
+        list[str],
+        typer.Argument(metavar="STUDY…", help="Study Instance UIDs.", show_default=False),
+    ],
+    to: Annotated[
+        Path, typer.Option(help="A folder, or a zip if its name ends in .zip.", show_default=False)
+    ],
+    data_dir: DataDir = None,
+) -> None:
+    """Write Studies to a folder or a zip, under readable names.
+
+    The bytes are those that were stored, checked against their digests. Nothing is overwritten:
+    files that are there already are left alone, and others of the same name end the export.
+
+    Examples:
+
+        fileroom export 1.2.840.113619.2.1 --to ~/exported
+
+        fileroom export 1.2.840.113619.2.1 --to study.zip
+    """
+    from app.cli.exporting import run_export  # noqa: PLC0415
+    from app.settings import load_settings  # noqa: PLC0415
+
+    raise typer.Exit(run_export(load_settings(_flags(data_dir)), studies, to))
+
+
 @application.command()
 def doctor(
     data_dir: DataDir = None,

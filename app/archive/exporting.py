@@ -1,0 +1,114 @@
+"""Export: a Study's stored bytes as files with readable names, checked against their digests."""
+
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from itertools import groupby
+
+import orjson
+
+from app.archive.context import Archive
+from app.archive.export_names import (
+    Dataset,
+    Wish,
+    clean,
+    distinct,
+    instance_name,
+    series_folder,
+    study_folder,
+)
+from app.archive.export_targets import Target
+from app.dicom.uids import SeriesRef, StudyRef
+from app.errors import Forbidden, NotFound, Unavailable
+from app.index.packing import metadata_unpacker
+from app.index.places import InstancePlace, load_metadata, locate_instances
+from app.rights import Principal, Verb
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A file of the export; `fault` says what is wrong with its bytes, '' if nothing is."""
+
+    name: str
+    size: int
+    was_there: bool = False
+    fault: str = ""
+
+
+async def export_study(
+    archive: Archive,
+    principal: Principal,
+    ref: StudyRef | SeriesRef,
+    target: Target,
+    tell: Callable[[Exported], None],
+) -> None:
+    """Write all Instances of a Study or Series to `target`; `tell` is called for each.
+
+    An Instance whose object is missing or damaged is told of, and the others are written.
+
+    Raises:
+        Forbidden: `principal` may not view.
+        NotFound: there is nothing by that name, or nothing that `principal` may see.
+        Conflict: a file of that name is there, with other content.
+        StorageFull, Unavailable: `target` cannot be written, or the index does not answer.
+    """
+    if Verb.VIEW not in principal.verbs:
+        raise Forbidden("Viewing is not allowed to you")
+    names = await _names(archive, principal, ref)
+    async for place in await locate_instances(archive.index, principal.scope, ref):
+        name = names.get(place.ref.instance)
+        if name is not None:  # else it was added this moment
+            tell(await _export(archive, place, f"{name}.dcm", target))
+
+
+async def _export(archive: Archive, place: InstancePlace, name: str, target: Target) -> Exported:
+    run = archive.staging.threads.run
+    if await run(target.has, name, place.size, place.sha256):
+        return Exported(name, place.size, was_there=True)
+    try:
+        stream = await archive.objects.stream(place.object_key, place.base_offset, place.size)
+    except (NotFound, Unavailable):
+        return Exported(name, 0, fault="its object is missing or cut short")
+    digest = hashlib.sha256()
+    await run(target.begin, name, place.size)
+    whole = False
+    try:
+        async for chunk in stream:
+            await run(_write, target, digest, chunk)
+        whole = digest.digest() == place.sha256
+    finally:
+        await run(lambda: target.end(keep=whole))
+    return Exported(name, place.size, fault="" if whole else "its object is damaged")
+
+
+def _write(target: Target, digest: "hashlib._Hash", chunk: bytes) -> None:
+    target.write(chunk)
+    digest.update(chunk)
+
+
+async def _names(
+    archive: Archive, principal: Principal, ref: StudyRef | SeriesRef
+) -> dict[str, str]:
+    """Return the path, without extension, of each Instance by its UID."""
+    firsts: dict[str, Dataset] = {}
+    instances: list[tuple[str, Wish]] = []
+    async for series, dataset in _datasets(archive, principal, ref):
+        firsts.setdefault(series, dataset[1])
+        instances.append((series, Wish(clean(instance_name(dataset[1]), "instance"), dataset[0])))
+    folders = distinct(Wish(series_folder(first), series) for series, first in firsts.items())
+    root = study_folder(next(iter(firsts.values()), {}))
+    paths: dict[str, str] = {}
+    for series, group in groupby(instances, lambda pair: pair[0]):
+        files = distinct(wish for _, wish in group)
+        paths |= {uid: f"{root}/{folders[series]}/{file}" for uid, file in files.items()}
+    return paths
+
+
+async def _datasets(
+    archive: Archive, principal: Principal, ref: StudyRef | SeriesRef
+) -> AsyncIterator[tuple[str, tuple[str, Dataset]]]:
+    """Yield Series Instance UID, SOP Instance UID and Metadata of all Instances, by Series."""
+    async for page in await load_metadata(archive.index, principal.scope, ref):
+        unpack = metadata_unpacker(page.dictionary)
+        for uid, packed in page.instances:
+            yield page.ref.series, (uid, orjson.loads(unpack(packed)))
