@@ -131,7 +131,6 @@ TABLES = (
         stored_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
         CONSTRAINT instance_pkey PRIMARY KEY (id),
         CONSTRAINT instance_tenant_id_sop_instance_uid_key UNIQUE (tenant_id, sop_instance_uid),
-        CONSTRAINT instance_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant (id),
         CONSTRAINT instance_study_key_fkey FOREIGN KEY (study_key) REFERENCES study (id),
         CONSTRAINT instance_series_key_fkey FOREIGN KEY (series_key) REFERENCES series (id)
     )""",
@@ -207,7 +206,10 @@ INDEXES = (
         patient_name gin_trgm_ops,
         referring_physician_name gin_trgm_ops
     )""",
-    "CREATE INDEX study_newest ON study (tenant_id, study_date DESC, study_instance_uid)",
+    "CREATE INDEX series_uid ON series (tenant_id, series_instance_uid)",
+    """CREATE INDEX study_newest ON study
+        (tenant_id, study_date DESC, study_time DESC, study_instance_uid)
+        INCLUDE (id, patient_name)""",
     "CREATE INDEX study_patient_id ON study (tenant_id, patient_id)",
     "CREATE INDEX study_patient_key_idx ON study (patient_key)",
     """CREATE INDEX study_texts ON study USING gin (

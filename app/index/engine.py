@@ -48,9 +48,12 @@ _NOT_ANSWERING = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.InternalClientError,
     asyncpg.InterfaceError,  # the connection is closed
-    ConnectionError,
     PoolTimeout,
 )
+
+
+class TransactionFailed(Exception):
+    """The database gave up a transaction that its user took for whole: a fault of ours."""
 
 
 class TryAgain(Exception):
@@ -67,12 +70,24 @@ class _PoolConnection(Connection):
         return ""
 
 
+BEGIN_WRITING = """
+BEGIN ISOLATION LEVEL READ COMMITTED;
+SET LOCAL plan_cache_mode = force_generic_plan;
+SET LOCAL enable_seqscan = off;
+SET LOCAL enable_hashjoin = off;
+"""
+"""The statements that write look rows up by key alone. Planned once per connection, and planned so
+that they are right for a table that was empty then: planning them anew takes longer than running
+them, and a plan for an empty table would read all of a grown one until its statistics are made."""
+
+
 class Index:
     """The archive's index. Made by `open_index`, closed by `close`."""
 
-    def __init__(self, engine: AsyncEngine, pool: "Pool") -> None:
+    def __init__(self, engine: AsyncEngine, pool: "Pool", searches: "Pool") -> None:
         self.engine = engine
         self.pool = pool
+        self.searches = searches
         self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._used = monotonic()
         self._keeper = asyncio.create_task(self._close_idle())
@@ -99,8 +114,15 @@ class Index:
             Unavailable: the database does not answer, or no connection came free in time.
         """
         with index_errors():
-            async with self._acquired() as connection, connection.transaction():
-                yield connection
+            async with self._acquired(self.pool) as connection:
+                await connection.execute(BEGIN_WRITING)
+                try:
+                    yield connection
+                except BaseException:
+                    await _roll_back(connection)
+                    raise
+                if await connection.execute("COMMIT") != "COMMIT":
+                    raise TransactionFailed("an error inside the transaction was passed over")
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Session]:
@@ -121,14 +143,27 @@ class Index:
             Unavailable: the database does not answer, or no connection came free in time.
         """
         with index_errors():
-            async with self._acquired() as connection:
+            async with self._acquired(self.pool) as connection:
                 return await connection.fetch(sql, *arguments)
 
     async def fetchrow(self, sql: str, *arguments: object) -> asyncpg.Record | None:
         """Return the first row of one SELECT, as `fetch` does."""
         with index_errors():
-            async with self._acquired() as connection:
+            async with self._acquired(self.pool) as connection:
                 return await connection.fetchrow(sql, *arguments)
+
+    async def search(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        """Return the rows of one SELECT that is planned for its values, each time anew.
+
+        A pattern that fits half of all rows and one that fits none need different plans. These
+        SELECTs have connections of their own, so that slow ones do not keep frames waiting.
+
+        Raises:
+            Unavailable: the database does not answer in time.
+        """
+        with index_errors():
+            async with self._acquired(self.searches) as connection:
+                return await connection.fetch(sql, *arguments)
 
     async def retrying(self, work: Callable[[Connection], Awaitable[_Result]]) -> _Result:
         """Run `work` in a `writing` of its own, again after a deadlock or serialisation fault.
@@ -153,19 +188,20 @@ class Index:
         with suppress(asyncio.CancelledError):
             await self._keeper
         await self.engine.dispose()
-        try:
-            await asyncio.wait_for(self.pool.close(), CONNECT_SECONDS)
-        except TimeoutError:
-            self.pool.terminate()
+        for pool in (self.pool, self.searches):
+            try:
+                await asyncio.wait_for(pool.close(), CONNECT_SECONDS)
+            except TimeoutError:
+                pool.terminate()
 
     @asynccontextmanager
-    async def _acquired(self) -> AsyncIterator[Connection]:
+    async def _acquired(self, pool: "Pool") -> AsyncIterator[Connection]:
         with index_errors(connecting=True):
-            connection = await self.pool.acquire(timeout=CONNECT_SECONDS)
+            connection = await pool.acquire(timeout=CONNECT_SECONDS)
         try:
             yield cast("Connection", connection)
         finally:
-            await self.pool.release(connection)
+            await pool.release(connection)
 
     async def _close_idle(self) -> None:
         while True:
@@ -177,19 +213,25 @@ class Index:
 async def open_index(url: str, *, pool_size: int = 4) -> Index:
     """Return the index behind a `postgresql://` URL; connections are opened when needed.
 
-    `pool_size` is the most connections that each of the two pools holds.
+    `pool_size` is the most connections that each of the pools holds.
     """
     engine = make_engine(url, pool_size=pool_size)
-    pool: Pool = await asyncpg.create_pool(
+    settings = _session_settings(STATEMENT_SECONDS)
+    pool = await _make_pool(url, pool_size, settings)
+    planned = {**settings, "plan_cache_mode": "force_custom_plan"}
+    return Index(engine, pool, await _make_pool(url, pool_size, planned))
+
+
+async def _make_pool(url: str, size: int, settings: dict[str, str]) -> "Pool":
+    return await asyncpg.create_pool(
         _plain(url),
         min_size=0,
-        max_size=pool_size,
+        max_size=size,
         max_inactive_connection_lifetime=IDLE_SECONDS,
         connection_class=_PoolConnection,
         timeout=CONNECT_SECONDS,
-        server_settings=_session_settings(STATEMENT_SECONDS),
+        server_settings=settings,
     )
-    return Index(engine, pool)
 
 
 def make_engine(
@@ -253,6 +295,11 @@ def cause_of(error: BaseException) -> BaseException:
     if isinstance(error, DBAPIError) and error.orig is not None:
         return error.orig.__cause__ or error.orig
     return error
+
+
+async def _roll_back(connection: Connection) -> None:
+    with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        await asyncio.shield(connection.execute("ROLLBACK"))
 
 
 @asynccontextmanager

@@ -212,7 +212,7 @@ instance = Table(
     "instance",
     metadata,
     _key(),
-    _tenant(),
+    Column("tenant_id", Integer, nullable=False),  # no foreign key: that of its Study is enough
     Column("study_key", BigInteger, ForeignKey("study.id"), nullable=False),
     Column("series_key", BigInteger, ForeignKey("series.id"), nullable=False),
     *_instance_columns(),
@@ -266,7 +266,16 @@ Index("instance_series", instance.c.series_key, instance.c.instance_number)
 Index("instance_study", instance.c.study_key)
 Index("removed_instance_uid", removed_instance.c.tenant_id, removed_instance.c.sop_instance_uid)
 Index("event_order", event.c.xid, event.c.id)
-Index("study_newest", study.c.tenant_id, study.c.study_date.desc(), study.c.study_instance_uid)
+Index("series_uid", series.c.tenant_id, series.c.series_instance_uid)
+# the order of search answers; with the names in it, the table itself is read for a page's rows only
+Index(
+    "study_newest",
+    study.c.tenant_id,
+    study.c.study_date.desc(),
+    study.c.study_time.desc(),
+    study.c.study_instance_uid,
+    postgresql_include=["id", "patient_name"],
+)
 Index("study_patient_id", study.c.tenant_id, study.c.patient_id)
 Index("study_accession_number", study.c.tenant_id, study.c.accession_number)
 Index("study_modalities", study.c.modalities, postgresql_using="gin")
