@@ -10,6 +10,8 @@ from datetime import date
 
 LONGEST = 256
 """Characters of a value that are compared; a longer one is cut on both sides."""
+LONGEST_GROUP = 128
+"""The same for each component group of a name: three of them have to fit an index's entry."""
 
 _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
@@ -46,7 +48,7 @@ def fold_text(text: str) -> str:
 def _fold_group(group: str) -> str:
     components = group.replace("\0", "").split("^")
     folded = [fold_text(component).replace("=", " ") for component in components]
-    return "^".join(folded)[:LONGEST].rstrip("^ ")
+    return "^".join(folded)[:LONGEST_GROUP].rstrip("^ ")
 
 
 def fold_name_groups(name: str) -> list[str]:

@@ -102,8 +102,6 @@ _PATIENT = """
 _PATIENT_COUNTS = frozenset(
     row.tag for row in ATTRIBUTES if row.returned is Returned.COMPUTED_ASKED
 )
-_FAR = 200
-"""From this offset on, pages are found by keys first, so that skipped rows are not read."""
 
 
 class _Arguments(list[object]):
@@ -118,7 +116,7 @@ async def find_matches(index: Index, scope: Scope, query: Query, most: int) -> l
     """Return up to `most` matches from the query's offset on, in a stable order."""
     arguments = _Arguments()
     statement = _select(scope, query, most, arguments)
-    rows = await index.fetch(statement, *arguments)
+    rows = await index.search(statement, *arguments)
     return [_found(tuple(row), query.level) for row in rows]
 
 
@@ -128,8 +126,8 @@ async def count_matches(index: Index, scope: Scope, query: Query, skip: int, mos
     matching = _matching(scope, query, arguments)
     counted = f"{matching} OFFSET {arguments.add(skip)} LIMIT {arguments.add(most)}"
     statement = f"SELECT count(*) FROM (SELECT FROM {counted}) AS found"  # noqa: S608
-    row = await index.fetchrow(statement, *arguments)
-    return int(row[0]) if row else 0
+    rows = await index.search(statement, *arguments)
+    return int(rows[0][0])
 
 
 def _found(row: tuple[Any, ...], level: Level) -> Found:
@@ -147,8 +145,9 @@ def _select(scope: Scope, query: Query, most: int, arguments: _Arguments) -> str
     named = 0 if query.study is None else 1 if query.series is None else 2
     order = ", ".join(_ORDERS[named : query.level + 1])
     page = f"ORDER BY {order} OFFSET {arguments.add(query.offset)} LIMIT {arguments.add(most)}"
-    if query.offset < _FAR:
+    if query.study is not None:
         return f"SELECT {columns} FROM {matching} {page}"  # noqa: S608
+    # keys first: what is skipped or does not match is seen in the narrow index alone
     tables, key = _TABLES[query.level], f"{_ALIASES[query.level]}.id"
     keys = f"SELECT {key} FROM {matching} {page}"  # noqa: S608
     return f"SELECT {columns} FROM {tables} WHERE {key} IN ({keys}) ORDER BY {order}"  # noqa: S608

@@ -48,7 +48,7 @@ def make_fragments(**keywords: Any) -> dict[int, bytes]:
 
 
 def make_member(tag: int, element: dict[str, Any]) -> dict[int, bytes]:
-    return {tag: member_key(tag).encode() + json.dumps(element).encode()}
+    return {tag: member_key(tag).encode() + json.dumps(element, separators=(",", ":")).encode()}
 
 
 def parse(document: str) -> dict[str, Any]:

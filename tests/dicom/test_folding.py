@@ -4,6 +4,7 @@ import pytest
 
 from app.dicom.folding import (
     LONGEST,
+    LONGEST_GROUP,
     clean_date,
     clean_integer,
     clean_text,
@@ -77,7 +78,7 @@ def test_a_name_without_components_is_no_name(value: dict[str, str]) -> None:
 
 
 def test_an_endless_name_is_cut() -> None:
-    assert len(fold_person_name({"Alphabetic": "x" * 10_000})) == LONGEST + 4
+    assert len(fold_person_name({"Alphabetic": "x" * 10_000})) == LONGEST_GROUP + 4
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Searches against a real index: what matches, in which order, and how many there are."""
 
+import warnings
+from random import Random
 from typing import Any
 
 import pytest
@@ -370,6 +372,23 @@ async def test_pages_are_disjoint_and_complete_near_and_far(index: Index, level:
     assert len(set(whole)) == 260
     assert await search(index, ask(level, offset=260)) == []  # Q-34
     assert await search(index, ask(level, offset=2**63 - 1)) == []  # Z-04
+
+
+async def test_the_longest_values_fit_the_index_and_are_found(index: Index) -> None:
+    random = Random(3)
+
+    def long(count: int) -> str:  # of four bytes each, so that nothing packs them well
+        return "".join(chr(random.randrange(0x20000, 0x2A6D6)) for _ in range(count))
+
+    name = "=".join(long(600) for _ in range(3))
+    keys = {"PatientID": long(600), "AccessionNumber": long(600), "StudyDescription": long(600)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's: these values are too long
+        new = make_new_instance(PatientName=name, IssuerOfPatientID=long(600), **keys)
+    async with index.writing() as connection:
+        await add_instances(connection, 1, "test", [new])
+    assert len(await search(index, ask(PatientName=name))) == 1
+    assert len(await search(index, ask(**keys))) == 1
 
 
 @pytest.mark.parametrize(
