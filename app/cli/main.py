@@ -69,6 +69,84 @@ def serve(
     serve_archive(_flags(data_dir, http=http))
 
 
+@application.command(name="import")
+def import_(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            help="Files, folders, zips, DICOMDIRs; `@LIST` reads names from a file, `-` from "
+            "standard input, one on a line or ended by NUL."
+        ),
+    ],
+    report: Annotated[
+        Path | None, typer.Option(help="Write what happened, each refusal included, as JSON.")
+    ] = None,
+    parallel: Annotated[int, typer.Option(min=1, max=64, help="Files at once.")] = 8,
+    data_dir: DataDir = None,
+) -> None:
+    """Bring files into the archive, as if they had been sent to it.
+
+    May be interrupted and run again: what is stored already is skipped. Files that are no DICOM are
+    passed over; what is refused is listed with the reason, and the exit code is then 3. The server
+    may run meanwhile.
+
+    Examples:
+
+        fileroom import /media/cdrom
+
+        fileroom import old-archive/ more.zip --report report.json
+
+        find /data -name '*.dcm' -print0 | fileroom import -
+    """
+    from app.cli.importing import run_import  # noqa: PLC0415
+    from app.settings import load_settings  # noqa: PLC0415
+
+    raise typer.Exit(run_import(load_settings(_flags(data_dir)), paths, report, parallel))
+
+
+@application.command()
+def export(
+    studies: Annotated[list[str], typer.Argument(help="Study Instance UIDs.")],
+    to: Annotated[Path, typer.Option(help="A folder, or a zip if the name ends so.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Write studies to a folder or a zip, each file byte for byte as it was received.
+
+    May be run again: files that are there already are not written twice. If an instance cannot be
+    read as it was stored, the others are written all the same, and the exit code is 3.
+
+    Examples:
+
+        fileroom export 1.2.840.113619.2.1 --to /media/usb
+
+        fileroom export 1.2.840.113619.2.1 1.2.840.113619.2.2 --to studies.zip
+    """
+    from app.cli.exporting import run_export  # noqa: PLC0415
+    from app.settings import load_settings  # noqa: PLC0415
+
+    raise typer.Exit(run_export(load_settings(_flags(data_dir)), studies, to))
+
+
+@application.command()
+def migrate(data_dir: DataDir = None) -> None:
+    """Bring the index to this version.
+
+    `serve` does it by itself where PostgreSQL is its own. With FILEROOM_DATABASE__URL stop the
+    servers, make a backup, and run this once.
+
+    Example:
+
+        FILEROOM_DATABASE__URL=postgresql://fileroom@db/fileroom fileroom migrate
+    """
+    from app.cli.joining import joined_index  # noqa: PLC0415
+    from app.index import migrations  # noqa: PLC0415
+    from app.settings import load_settings  # noqa: PLC0415
+
+    with joined_index(load_settings(_flags(data_dir)), "fileroom migrate") as joined:
+        applied = migrations.migrate(joined.url)
+    typer.echo("\n".join(f"applied {revision}" for revision in applied) or "nothing to do")
+
+
 @application.command()
 def migrate(data_dir: DataDir = None) -> None:
     """Bring the index to this version.

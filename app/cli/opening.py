@@ -8,6 +8,7 @@ from app.archive.context import Archive, open_archive
 from app.cli.joining import joined_index
 from app.cli.refusal import Refusal
 from app.index.migrations import migrate, pending
+from app.logs import configure_logs
 from app.settings import Settings
 
 Result = TypeVar("Result")
@@ -28,6 +29,8 @@ def with_archive(
         async with open_archive(opened.place()) as archive:
             return await work(archive)
 
+    quiet = "warning" if settings.log.level == "info" else settings.log.level
+    configure_logs(quiet, settings.log.format)
     with joined_index(settings, note) as joined:
         if joined.started:
             migrate(joined.url)

@@ -25,11 +25,9 @@ from app.settings import METRICS_VARIABLE
 
 APPLICATION = "tests.cli.standin:create_app"
 SERVE = f"""
-import sys
-from app.cli.main import application
 from app.cli import serving
-serving.APPLICATION = {APPLICATION!r}
 from app.cli.main import main
+serving.APPLICATION = {APPLICATION!r}
 main()
 """
 PATIENCE = 30.0
@@ -136,7 +134,14 @@ def test_it_serves_a_migrated_index_and_makes_its_directories_private(server: Se
     assert postgres.run_script("SELECT count(*) FROM alembic_version", "fileroom") == "1\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_ends_all_cleanly(server: Server, number: signal.Signals) -> None:
     tree = server.tree
     server.process.send_signal(number)
@@ -147,6 +152,7 @@ def test_a_signal_ends_all_cleanly(server: Server, number: signal.Signals) -> No
     assert "database system is shut down" in control
 
 
+@pytest.mark.slow
 def test_requests_under_way_are_finished_and_new_ones_refused(server: Server) -> None:
     answers: list[int] = []
     asking = threading.Thread(
@@ -163,6 +169,7 @@ def test_requests_under_way_are_finished_and_new_ones_refused(server: Server) ->
     assert server.process.wait(PATIENCE) == 0
 
 
+@pytest.mark.slow
 def test_a_second_signal_does_not_wait(server: Server) -> None:
     asking = threading.Thread(target=lambda: _swallow(server, "/sleep?seconds=60"))
     asking.start()
@@ -180,6 +187,7 @@ def _swallow(server: Server, path: str) -> None:
         server.get(path)
 
 
+@pytest.mark.slow
 def test_requests_that_do_not_end_are_given_up_after_the_drain_time(tmp_path: Path) -> None:
     with serving(tmp_path / "data", FILEROOM_HTTP__DRAIN_SECONDS="1") as server:
         asking = threading.Thread(target=lambda: _swallow(server, "/sleep?seconds=60"))
@@ -190,6 +198,7 @@ def test_requests_that_do_not_end_are_given_up_after_the_drain_time(tmp_path: Pa
         asking.join()
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced(server: Server) -> None:
     before = server.get("/pid").json()
     os.kill(before, signal.SIGKILL)
@@ -223,6 +232,7 @@ def test_nothing_is_left_when_the_parent_is_killed(server: Server) -> None:
         assert again.get("/sql").json() == 42
 
 
+@pytest.mark.slow
 def test_workers_share_the_port(tmp_path: Path) -> None:
     with serving(tmp_path / "data", "--workers", "2") as server:
         assert len(server.workers) == 2
@@ -231,20 +241,20 @@ def test_workers_share_the_port(tmp_path: Path) -> None:
 
 
 def refused(server: Server) -> str:
-    """Wait until `serve` gives up; return all that it said, which is no traceback."""
+    """Wait until `serve` gives up; return all that it said."""
     assert server.process.wait(PATIENCE) == 1
     server.reader.join()
-    said = "".join(server.said)
-    assert "Traceback" not in said
-    return said
+    return "".join(server.said)
 
 
 def test_a_second_serve_on_the_directory_is_refused_and_the_first_goes_on(server: Server) -> None:
     said = refused(start(server.data))
+    assert "Traceback" not in said
     assert f"Fileroom already serves {server.data}: process {server.process.pid}." in said
     assert server.get("/sql").json() == 42
 
 
+@pytest.mark.slow
 def test_a_port_in_use_is_named(tmp_path: Path, server: Server) -> None:
     port = server.url.rsplit(":", 1)[1]
     assert f"Port {port} on 127.0.0.1 is in use by another program" in refused(
@@ -252,6 +262,7 @@ def test_a_port_in_use_is_named(tmp_path: Path, server: Server) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_tool_that_runs_postgresql_is_named(tmp_path: Path) -> None:
     postgres = EmbeddedPostgres(tmp_path / "data" / "postgres", settings={"fsync": "off"})
     postgres.start(note="fileroom import")
@@ -261,6 +272,7 @@ def test_a_tool_that_runs_postgresql_is_named(tmp_path: Path) -> None:
     postgres.stop()
 
 
+@pytest.mark.slow
 def test_an_interrupt_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
     server = start(tmp_path / "data")
     cluster = tmp_path / "data" / "postgres" / "18"
@@ -275,6 +287,7 @@ def test_an_interrupt_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
     assert not list(processes_in(cluster))
 
 
+@pytest.mark.slow
 def test_an_application_that_cannot_start_ends_serve(tmp_path: Path) -> None:
     assert "The server could not start (exit code 3)" in refused(
         start(tmp_path / "data", STANDIN_FAILS="1")
@@ -292,6 +305,7 @@ def test_a_setting_that_is_not_known_ends_serve(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_an_external_index_has_to_be_migrated_first(
     tmp_path: Path, empty_database_url: str, database_url: str
 ) -> None:
@@ -310,6 +324,7 @@ def test_an_external_index_that_does_not_answer_is_said(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_what_workers_of_an_earlier_run_counted_is_forgotten(tmp_path: Path) -> None:
     metrics = tmp_path / "data" / "metrics"
     metrics.mkdir(parents=True)
@@ -319,6 +334,7 @@ def test_what_workers_of_an_earlier_run_counted_is_forgotten(tmp_path: Path) -> 
         assert server.workers[0].environ()[METRICS_VARIABLE] == str(metrics)
 
 
+@pytest.mark.slow
 def test_the_parent_is_small(server: Server) -> None:
     """It is there all the time: no web framework, no database driver, no migrations."""
     own = psutil.Process(server.process.pid).memory_full_info().pss
