@@ -10,7 +10,7 @@ from struct import pack
 from app.dicom.cursor import BLOCK, Cursor
 from app.dicom.deflated import inflate_dataset
 from app.dicom.file_meta import HEAD_BYTES, read_file_meta
-from app.dicom.headers import EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from app.dicom.headers import EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
 from app.dicom.limits import Limits
 from app.dicom.rewrite import Rewriter, element
 from app.dicom.source import BytesSource, Source
@@ -77,13 +77,13 @@ def explicit_file_meta(head: bytes) -> bytes:
 
 def _file_meta_elements(head: bytes, position: int) -> Iterator[tuple[int, bytes]]:
     cursor = Cursor(BytesSource(head), position)
-    while cursor.position < len(head):
-        encoding = IMPLICIT_LITTLE if cursor.stands_implicit() else EXPLICIT_LITTLE
-        header = cursor.header(encoding, len(head))
-        if header is None:
-            return
+    while (header := cursor.header(_encoding_at(cursor), len(head))) is not None:
         value = b"".join(cursor.blocks(header.length))
         yield header.tag, element(header.tag, header.vr or certain_vr(header.tag) or "UN", value)
+
+
+def _encoding_at(cursor: Cursor) -> Encoding:
+    return IMPLICIT_LITTLE if cursor.stands_implicit() else EXPLICIT_LITTLE
 
 
 def gather(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -99,5 +99,5 @@ def gather(pieces: Iterator[bytes]) -> Iterator[bytes]:
             waiting, size = [], 0
         waiting.append(piece)
         size += len(piece)
-    if waiting:
+    if size:
         yield b"".join(waiting)
