@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.utils import get_openapi
 
 from app import __version__
@@ -16,6 +17,7 @@ from app.dicomweb import qido, stow, wado_rs, wado_uri
 from app.dicomweb.frames import FRAMES_CONTRACT, FramesRoute
 from app.settings import Settings
 from app.web.auth import Identity
+from app.web.cors import cross_origin_rules
 from app.web.faults import Faults
 from app.web.problems import add_problem_handlers
 
@@ -53,6 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
     add_problem_handlers(app)
     app.add_middleware(FramesRoute, prefix=DICOMWEB, state=app.state)
     app.add_middleware(Faults)
+    app.add_middleware(CORSMiddleware, **cross_origin_rules(settings.http.cors_origins))
     app.add_middleware(Measured)
     app.openapi = lambda: _contract(app)  # type: ignore[method-assign]
     return app

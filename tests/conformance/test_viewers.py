@@ -98,7 +98,7 @@ JSON_REQUESTS = [
     f"/dicom-web/studies?00100020=*VIEW-1*&limit=101&offset=0&fuzzymatching=false"
     f"&includefield={OHIF_INCLUDES}",
     "/dicom-web/studies?StudyDate=20240101-20241231&ModalitiesInStudy=CT,MR&AccessionNumber=*A0001*"
-    "&StudyDescription=*thorax*&PatientName=*Viewer*&limit=101&offset=0&fuzzymatching=true"
+    "&StudyDescription=*Thorax*&PatientName=*Viewer*&limit=101&offset=0&fuzzymatching=true"
     f"&includefield={OHIF_INCLUDES}",
     "/dicom-web/studies?StudyInstanceUID={S}%5C1.2.3&limit=101&offset=0&fuzzymatching=false"
     f"&includefield={OHIF_INCLUDES}",

@@ -10,7 +10,7 @@ from pydicom import Dataset
 JSON = "application/dicom+json"
 DICOM_PARTS = 'multipart/related; type="application/dicom"'
 OCTET_PARTS = 'multipart/related; type="application/octet-stream"'
-STORED, FAILED, REASON = "00081199", "00081198", "00081197"
+STORED, FAILED, OTHER_FAILURES, REASON = "00081199", "00081198", "0008119A", "00081197"
 
 
 def path_of(dataset: Dataset) -> str:
