@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from app.archive.context import Archive
 from app.archive.frames import decode, find_frames
-from app.archive.originals import open_original, source_of
+from app.archive.originals import open_original, read_stored, source_of
 from app.archive.pixels import load_pixels
 from app.archive.workers import decode_frame
 from app.dicom.decoded_instance import DecodedInstance, DecodeIcon, NativePixels
@@ -76,9 +76,7 @@ async def _without_pixels(
     try:
         await locate_bulk_value(archive.index, principal.scope, place.ref, "7FE00010")
     except NotFound:
-        head = await archive.objects.read(
-            place.object_key, place.base_offset, min(HEAD_BYTES, place.size)
-        )
+        head = await read_stored(archive.objects, place, 0, min(HEAD_BYTES, place.size))
         yield explicit_file_meta(head)
         offset = place.base_offset + place.dataset_offset
         rest = place.size - place.dataset_offset

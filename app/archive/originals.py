@@ -14,7 +14,7 @@ from app.archive.context import Archive
 from app.dicom.deflated import DEFLATED, inflate_dataset
 from app.dicom.limits import Limits
 from app.dicom.source import FileSource, Source
-from app.errors import Unavailable
+from app.errors import NotFound, Unavailable
 from app.index.places import InstancePlace
 from app.objects.base import ObjectStore
 
@@ -29,15 +29,36 @@ class Original(Protocol):
         ...
 
 
+async def read_stored(
+    objects: ObjectStore, place: InstancePlace, offset: int, length: int
+) -> bytes:
+    """Return exactly `length` of an Instance's stored bytes.
+
+    Raises:
+        Unavailable: the object store does not answer, or has lost the object.
+    """
+    start = place.base_offset + offset
+    data = objects.read_now(place.object_key, start, length)
+    if data is not None:
+        return data
+    try:
+        return await objects.read(place.object_key, start, length)
+    except NotFound as error:
+        raise lost(place) from error
+
+
+def lost(place: InstancePlace) -> Unavailable:
+    """Return the error for an object that the index names and the store does not have."""
+    return Unavailable(f"the bytes of Instance {place.ref.instance} are missing")
+
+
 @dataclass(frozen=True, slots=True)
 class _Stored:
     objects: ObjectStore
     place: InstancePlace
 
     async def read(self, offset: int, length: int) -> bytes:
-        return await self.objects.read(
-            self.place.object_key, self.place.base_offset + offset, length
-        )
+        return await read_stored(self.objects, self.place, offset, length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +143,5 @@ class _Waiting:
         length = min(length, self.size - offset)
         if length <= 0:
             return b""
-        place = self._place
-        reading = self._objects.read(place.object_key, place.base_offset + offset, length)
+        reading = read_stored(self._objects, self._place, offset, length)
         return asyncio.run_coroutine_threadsafe(reading, self._loop).result()

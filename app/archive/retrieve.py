@@ -12,11 +12,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from app.archive.answers import Answer, Body, begun
 from app.archive.context import Archive
 from app.archive.decoded import decoded_instance, from_thread
-from app.archive.originals import source_of
+from app.archive.originals import lost, source_of
 from app.dicom.delivery import APPLICATION_DICOM, Delivery, How, deliver_instance
 from app.dicom.recode import to_explicit_little_endian
 from app.dicom.uids import InstanceRef, Ref
-from app.errors import Forbidden, NotAcceptable, NotFound, Unavailable
+from app.errors import Forbidden, NotAcceptable, NotFound
 from app.index.names import name_instance
 from app.index.places import InstancePlace, locate_instances
 from app.index.syntaxes import list_syntaxes
@@ -100,7 +100,7 @@ async def _open(
             return Body(headers, None, await begun(from_thread(pieces)))
         return Body(headers, None, await begun(decoded_instance(archive, principal, place)))
     except NotFound as error:
-        raise Unavailable(f"the object of Instance {place.ref.instance} is missing") from error
+        raise lost(place) from error
 
 
 async def _stored(archive: Archive, place: InstancePlace) -> AsyncIterator[bytes]:

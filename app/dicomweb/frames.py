@@ -14,6 +14,7 @@ from starlette.datastructures import State
 
 from app.archive.context import Archive
 from app.archive.frames import FoundFrames, find_frames, open_frames
+from app.archive.originals import read_stored
 from app.dicom.uids import InstanceRef, check_uid
 from app.errors import ArchiveError, InvalidRequest
 from app.mime.multipart import closing, part_header
@@ -99,10 +100,7 @@ class FramesRoute:
 async def _send_plain(archive: Archive, found: FoundFrames, scope: Scope, send: Send) -> None:
     """Send one frame that is a plain range of the object: header, pixels, trailer."""
     instance, place = found.instance, found.frames[0]
-    offset = instance.base_offset + place.offset
-    data = archive.objects.read_now(instance.object_key, offset, place.length)
-    if data is None:
-        data = await archive.objects.read(instance.object_key, offset, place.length)
+    data = await read_stored(archive.objects, instance, place.offset, place.length)
     before, after, content_type = b"", b"", found.content_type
     if found.multipart:
         boundary = new_boundary()
