@@ -311,6 +311,9 @@ def _sequence(
         position = _item(walk, inner, length, position + 8, limit)
         level.inherited |= inner.inherited
         items.append(join_members(inner.members))
+    else:
+        if not bounded:
+            walk.warn("a Sequence without its delimiter was ended by what follows")
     level.members[tag] = sequence_member(tag, items)
     return position
 

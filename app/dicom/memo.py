@@ -38,6 +38,11 @@ class Memo:
         """About how much the young generation takes."""
         return self._held
 
+    @property
+    def tables(self) -> int:
+        """How many contexts are remembered."""
+        return len(self._tables)
+
     def table(self, key: tuple[object, ...]) -> Table:
         """Return the table for a context, made when it is new; few contexts exist at a time."""
         table = self._tables.get(key)

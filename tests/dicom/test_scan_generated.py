@@ -1,4 +1,4 @@
-"""Generated Data Sets, written by pydicom in every uncompressed encoding, scanned as it reads them."""
+"""Generated Data Sets that pydicom writes in every uncompressed encoding, scanned as it reads."""
 
 from io import BytesIO
 from typing import Any
@@ -11,6 +11,7 @@ from pydicom import Dataset, dcmwrite
 from pydicom.dataset import FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -73,8 +74,14 @@ def several(values: st.SearchStrategy[Any], most: int = 3) -> st.SearchStrategy[
 
 def value_of(vr: str, charset: str) -> st.SearchStrategy[Any]:
     """Values as pydicom wants them for writing."""
-    ranges = {"US": (0, 2**16 - 1), "SS": (-(2**15), 2**15 - 1), "UL": (0, 2**32 - 1),
-              "SL": (-(2**31), 2**31 - 1), "UV": (0, 2**64 - 1), "SV": (-(2**63), 2**63 - 1)}  # fmt: skip
+    ranges = {
+        "US": (0, 2**16 - 1),
+        "SS": (-(2**15), 2**15 - 1),
+        "UL": (0, 2**32 - 1),
+        "SL": (-(2**31), 2**31 - 1),
+        "UV": (0, 2**64 - 1),
+        "SV": (-(2**63), 2**63 - 1),
+    }
     if vr in ranges:
         return several(st.integers(*ranges[vr]))
     if vr in {"FL", "FD"}:
@@ -135,9 +142,9 @@ def datasets(draw: st.DrawFn, depth: int = 2, charset: str = "", explicit: bool 
 def write(dataset: Dataset, transfer_syntax: str) -> bytes:
     buffer = BytesIO()
     dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
-    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
-    dataset.file_meta.TransferSyntaxUID = transfer_syntax
+    dataset.file_meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.7")
+    dataset.file_meta.MediaStorageSOPInstanceUID = UID("1.2.3")
+    dataset.file_meta.TransferSyntaxUID = UID(transfer_syntax)
     pydicom_oracle.quiet(dcmwrite)(buffer, dataset, enforce_file_format=True)
     return buffer.getvalue()
 

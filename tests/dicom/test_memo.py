@@ -1,0 +1,49 @@
+"""The memo: bounded, and never wrong."""
+
+from app.dicom.memo import OVERHEAD, Memo
+
+
+def test_what_was_learnt_is_recalled() -> None:
+    memo = Memo()
+    table = memo.table(("explicit",))
+    memo.learn(table, b"raw", b"member")
+    memo.learn_sequence(table, b"raw", b"sequence", 3)
+    assert table.young == {b"raw": b"member"}
+    assert memo.recall_sequence(table, b"raw") == (b"sequence", 3)
+    assert memo.recall(table, b"other") is None
+    assert memo.recall_sequence(table, b"other") is None
+
+
+def test_each_context_has_a_table_of_its_own() -> None:
+    memo = Memo()
+    assert memo.table(("a",)) is memo.table(("a",))
+    assert memo.table(("a",)) is not memo.table(("b",))
+
+
+def test_the_memory_is_bounded() -> None:
+    memo = Memo(100_000)
+    table = memo.table(("a",))
+    for i in range(5000):
+        memo.learn(table, b"%08d" % i, b"x" * 100)
+        memo.learn_sequence(table, b"%08d" % i, b"x" * 100, 1)
+    entries = [table.young, table.old, table.sequences, table.old_sequences]
+    assert sum(len(each) for each in entries) * (108 + OVERHEAD) <= 100_000
+    assert memo.held_bytes <= 50_000
+
+
+def test_what_is_still_used_survives() -> None:
+    memo = Memo(100_000)
+    table = memo.table(("a",))
+    memo.learn(table, b"used", b"member")
+    memo.learn_sequence(table, b"used", b"sequence", 1)
+    for i in range(5000):
+        memo.learn(table, b"%08d" % i, b"x" * 100)
+        assert table.young.get(b"used") or memo.recall(table, b"used") == b"member"
+        assert memo.recall_sequence(table, b"used") == (b"sequence", 1)
+
+
+def test_contexts_are_bounded() -> None:
+    memo = Memo()
+    for i in range(1000):
+        memo.learn(memo.table((i,)), b"raw", b"member")
+    assert memo.tables <= 256
