@@ -14,6 +14,7 @@ from typing import Any, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 HEAD_BYTES = 64 * 2**10
+LINGER_SECONDS = 1.0
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -23,11 +24,14 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **named)
         self.heard = time.monotonic()
         self.head_bytes = 0
+        self.refused = False
         self._waiting_for: tuple[str, int] = ("", 0)
         self._since = self.heard
 
     def data_received(self, data: bytes) -> None:
         """Take what came; a head that is too long is refused, however it is cut in pieces."""
+        if self.refused:
+            return
         self.heard = time.monotonic()
         super().data_received(data)
         if self._in_head():
@@ -53,16 +57,25 @@ class GuardedProtocol(HttpToolsProtocol):
                 self.transport.abort()
 
     def refuse(self, status: int, reason: str) -> None:
-        """Answer in one line and close; abort where an answer has begun."""
-        if self.transport.is_closing():
+        """Answer in one line and close; abort where an answer has begun.
+
+        What still comes is read for a while and thrown away: closing at once would make the
+        kernel reset the connection, and the client would not see the answer.
+        """
+        if self.refused or self.transport.is_closing():
             return
         cycle = self._current()
-        if cycle is not None and cycle.response_started and not cycle.response_complete:
-            self.transport.abort()
-            return
+        if cycle is not None and not cycle.response_complete:
+            if cycle.response_started:
+                self.transport.abort()
+                return
+            cycle.disconnected = True  # what the application may still answer goes nowhere
+            cycle.message_event.set()
         head = f"HTTP/1.1 {status} {reason}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+        self.refused = True
         self.transport.write(head.encode())
-        self.transport.close()
+        self.transport.write_eof()
+        self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def _current(self) -> RequestResponseCycle | None:
         """Return the newest request whose head is whole; uvicorn's annotation leaves None out."""

@@ -11,6 +11,7 @@ import pickle
 import resource
 import socket
 import sys
+from collections.abc import Callable
 
 import uvicorn
 from uvicorn._types import ASGIApplication
@@ -24,16 +25,18 @@ from app.settings import Settings
 class Server(uvicorn.Server):
     """uvicorn, which tells the parent when it serves and looks after slow connections."""
 
-    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
+    def __init__(
+        self, config: uvicorn.Config, settings: Settings, tell_ready: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self._settings = settings
+        self._tell_ready = tell_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then say so."""
         await super().startup(sockets)
         if self.started:
-            os.write(1, b"1")
-            os.dup2(2, 1)
+            self._tell_ready()
 
     async def on_tick(self, counter: int) -> bool:
         """Do what uvicorn does ten times a second; once a second look after connections."""
@@ -53,11 +56,12 @@ def main() -> None:
     settings: Settings = order.settings
     configure_logs(settings.log.level, settings.log.format, access=settings.log.access)
     _raise_open_files()
-    server = Server(_configuration(settings, create_app(settings)), settings)
+    server = Server(configuration(settings, create_app(settings)), settings, _tell_parent)
     server.run(sockets=[socket.socket(fileno=order.listening)])
 
 
-def _configuration(settings: Settings, application: ASGIApplication) -> uvicorn.Config:
+def configuration(settings: Settings, application: ASGIApplication) -> uvicorn.Config:
+    """Return how uvicorn serves: guarded, quiet, and bounded as the settings say."""
     http = settings.http
     return uvicorn.Config(
         application,
@@ -76,6 +80,11 @@ def _configuration(settings: Settings, application: ASGIApplication) -> uvicorn.
         limit_concurrency=http.connections,
         backlog=2048,
     )
+
+
+def _tell_parent() -> None:
+    os.write(1, b"1")
+    os.dup2(2, 1)  # what is printed by mistake goes where the log goes
 
 
 def _raise_open_files() -> None:

@@ -1,0 +1,194 @@
+"""Slow, silent and endless clients, against a real server on a real socket."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from app.cli.guard import HEAD_BYTES
+from app.cli.listening import bound_socket
+from app.cli.worker import Server, configuration
+from app.dicom.limits import Limits
+from app.settings import Http, Settings
+
+QUICK = Settings(
+    http=Http(header_seconds=1, keep_alive_seconds=2, drain_seconds=1, connections=20),
+    limits=Limits(body_seconds=1),
+)
+OK = b"HTTP/1.1 200 OK"
+TOO_SLOW = b"HTTP/1.1 408 Request Timeout"
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    """Read the whole body, then send as many bytes as the path says."""
+    if scope["type"] == "lifespan":
+        for kind in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{kind}.complete"})
+        return
+    if scope["path"].startswith("/early/"):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        if not message["more_body"]:
+            break
+    if scope["path"].startswith("/busy/"):
+        await asyncio.sleep(2.5)
+    megabytes = int(scope["path"].rsplit("/", 1)[1])
+    length = str(megabytes * 2**20).encode()
+    headers = [(b"content-length", length)]
+    if not scope["path"].startswith("/early/"):
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+    for _ in range(megabytes):
+        await send({"type": "http.response.body", "body": bytes(2**20), "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    with bound_socket("127.0.0.1", 0) as listening:
+        ready = asyncio.Event()
+        config = configuration(QUICK, application)
+        server = Server(config, QUICK, ready.set)
+        running = asyncio.create_task(server.serve(sockets=[listening]))
+        await asyncio.wait_for(ready.wait(), 20)
+        yield listening.getsockname()[1]
+        server.should_exit = True
+        await running
+
+
+class Client:
+    """A raw connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def send(self, data: bytes) -> None:
+        with contextlib.suppress(ConnectionError):
+            self.writer.write(data)
+            await self.writer.drain()
+
+    async def rest(self) -> bytes:
+        """Return all that comes until the server closes."""
+        with contextlib.suppress(ConnectionError):
+            return await asyncio.wait_for(self.reader.read(), 20)
+        return b""
+
+
+@contextlib.asynccontextmanager
+async def client(port: int) -> AsyncIterator[Client]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    yield Client(reader, writer)
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+async def test_a_client_that_says_nothing_is_sent_away(port: int) -> None:
+    async with client(port) as silent:
+        assert (await silent.rest()).startswith(TOO_SLOW)
+
+
+async def test_a_head_that_trickles_is_sent_away_though_it_never_stops(port: int) -> None:
+    async with client(port) as slow:
+        asked = asyncio.create_task(slow.rest())
+        await slow.send(b"GET /0 HTTP/1.1\r\nHost: a\r\n")
+        while not asked.done():
+            await slow.send(b"X: y\r\n")
+            await asyncio.sleep(0.1)
+        assert asked.result().startswith(TOO_SLOW)
+
+
+async def test_a_body_that_stands_still_is_sent_away(port: int) -> None:
+    async with client(port) as slow:
+        await slow.send(b"POST /0 HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc")
+        assert (await slow.rest()).startswith(TOO_SLOW)
+
+
+async def test_a_body_that_stands_still_aborts_an_answer_that_has_begun(port: int) -> None:
+    async with client(port) as slow:
+        await slow.send(b"POST /early/0 HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc")
+        answer = await slow.rest()
+        assert answer.startswith(OK)
+        assert b"begun" in answer
+        assert not answer.endswith(b"0\r\n\r\n")
+
+
+async def test_a_body_that_goes_on_slowly_is_taken(port: int) -> None:
+    async with client(port) as slow:
+        await slow.send(
+            b"POST /0 HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\nConnection: close\r\n\r\n"
+        )
+        for _ in range(8):
+            await slow.send(b"a")
+            await asyncio.sleep(0.4)
+        assert (await slow.rest()).startswith(OK)
+
+
+async def test_work_that_takes_long_after_a_whole_body_is_waited_for(port: int) -> None:
+    async with client(port) as patient:
+        await patient.send(b"GET /busy/0 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert (await patient.rest()).startswith(OK)
+
+
+async def test_an_answer_that_nobody_takes_is_aborted(port: int) -> None:
+    loop = asyncio.get_running_loop()
+    with socket.create_connection(("127.0.0.1", port)) as deaf:
+        deaf.setblocking(False)
+        await loop.sock_sendall(deaf, b"GET /40 HTTP/1.1\r\nHost: a\r\n\r\n")
+        await asyncio.sleep(4)
+        taken = 0
+        with contextlib.suppress(ConnectionError):
+            while chunk := await asyncio.wait_for(loop.sock_recv(deaf, 2**20), 10):
+                taken += len(chunk)
+        assert taken < 40 * 2**20
+
+
+async def test_an_answer_that_is_taken_slowly_comes_whole(port: int) -> None:
+    async with client(port) as slow:
+        await slow.send(b"GET /12 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        taken = 0
+        while chunk := await slow.reader.read(2**20):
+            taken += len(chunk)
+            await asyncio.sleep(0.02)
+        assert taken > 12 * 2**20
+
+
+@pytest.mark.parametrize("line", [b"X: " + b"y" * 1000 + b"\r\n", b"y" * 1000])
+async def test_a_head_without_end_is_refused(port: int, line: bytes) -> None:
+    async with client(port) as endless:
+        await endless.send(b"GET /0 HTTP/1.1\r\nHost: a\r\nX: ")
+        for _ in range(HEAD_BYTES // 1000 + 2):
+            await endless.send(line)
+            await asyncio.sleep(0)
+        assert (await endless.rest()).startswith(b"HTTP/1.1 431")
+
+
+async def test_many_requests_on_one_connection_do_not_add_up(port: int) -> None:
+    async with client(port) as busy:
+        for _ in range(80):
+            await busy.send(b"GET /0 HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 1000 + b"\r\n\r\n")
+            answer = await asyncio.wait_for(busy.reader.readuntil(b"\r\n\r\n"), 10)
+            assert answer.startswith(OK)
+
+
+async def test_connections_beyond_the_bound_get_503(port: int) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(QUICK.http.connections):
+            await stack.enter_async_context(client(port))
+        late = await stack.enter_async_context(client(port))
+        await late.send(b"GET /0 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert (await late.rest()).startswith(b"HTTP/1.1 503")
+
+
+async def test_nonsense_is_answered_with_400(port: int) -> None:
+    async with client(port) as strange:
+        await strange.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+        assert (await strange.rest()).startswith(b"HTTP/1.1 400")
