@@ -2,17 +2,20 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-from app.dicom.file_meta import find_dataset_offset
-from app.dicom.source import BytesSource, FileSource, Source
+from app.dicom.file_meta import HEAD_BYTES, find_dataset_offset
+from app.dicom.source import FileSource, Source
 from app.errors import InvalidDataset
 from app.objects.faults import os_faults
 
 BLOCK = 2**20
+_SMALL = 2**14
+_IOV_MAX = 1024
 _READ_ONLY = 0o440  # what is stored never changes
 
 
@@ -76,28 +79,94 @@ class Staged(Protocol):
         ...
 
 
+class Pieces:
+    """Bytes as they came, in pieces: a Source that never joins them all.
+
+    Joining half a megabyte costs as much as hashing it, since the memory is new each time. Pieces
+    that are small are joined, so that each takes little more than its bytes.
+    """
+
+    def __init__(self, pieces: Iterable[bytes] = ()) -> None:
+        self.size = 0
+        self._pieces: list[bytes] = []
+        self._starts: list[int] = []
+        self._small: list[bytes] = []
+        self._small_size = 0
+        for piece in pieces:
+            self.append(piece)
+
+    def append(self, piece: bytes) -> None:
+        """Add bytes to the end."""
+        if len(piece) < _SMALL:
+            self._small.append(piece)
+            self._small_size += len(piece)
+            if self._small_size >= _SMALL:
+                self._join_small()
+        else:
+            self._join_small()
+            self._add(piece)
+        # a piece that is still among the small ones counts, too
+        self.size = self._end + self._small_size
+
+    @property
+    def _end(self) -> int:
+        return self._starts[-1] + len(self._pieces[-1]) if self._pieces else 0
+
+    def _add(self, piece: bytes) -> None:
+        self._starts.append(self._end)
+        self._pieces.append(piece)
+
+    def _join_small(self) -> None:
+        if self._small:
+            self._add(b"".join(self._small))
+            self._small, self._small_size = [], 0
+
+    def clear(self) -> None:
+        """Hold nothing."""
+        self.size = self._small_size = 0
+        self._pieces, self._starts, self._small = [], [], []
+
+    @property
+    def pieces(self) -> Sequence[bytes]:
+        """All bytes, in order."""
+        self._join_small()
+        return self._pieces
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`, fewer where the end is nearer."""
+        pieces = self.pieces
+        at = max(bisect_right(self._starts, offset) - 1, 0)
+        found, end = [], min(offset + length, self.size)
+        while at < len(pieces) and (start := self._starts[at]) < end:
+            found.append(pieces[at][max(offset - start, 0) : end - start])
+            at += 1
+        return found[0] if len(found) == 1 else b"".join(found)
+
+
 class InMemory:
     """A part in memory. Hashed when first asked, so in the thread that also writes it out.
 
     `release` is called once, when the memory is given back.
     """
 
-    def __init__(self, data: bytes, path: Path, release: Callable[[], None]) -> None:
-        self.size = len(data)
-        self._data: bytes | None = data
+    def __init__(self, pieces: Pieces, path: Path, release: Callable[[], None]) -> None:
+        self.size = pieces.size
+        self._held: Pieces | None = pieces
         self._path = path
         self._release = release
 
     @cached_property
     def _digests(self) -> tuple[bytes, bytes]:
-        digests = _Digests(self._bytes)
-        digests.update(self._bytes)
+        pieces = self._pieces
+        digests = _Digests(pieces.read(0, HEAD_BYTES))
+        for piece in pieces.pieces:
+            digests.update(piece)
         return digests.both()
 
     @property
-    def _bytes(self) -> bytes:
-        assert self._data is not None, "discarded"  # noqa: S101 - a fault of ours
-        return self._data
+    def _pieces(self) -> Pieces:
+        assert self._held is not None, "discarded"  # noqa: S101 - a fault of ours
+        return self._held
 
     @property
     def sha256(self) -> bytes:
@@ -108,14 +177,15 @@ class InMemory:
         return self._digests[1]
 
     def source(self) -> Source:
-        return BytesSource(self._bytes)
+        return self._pieces
 
     def write_out(self) -> Path:
+        pieces = self._pieces.pieces
         with os_faults():
             try:
                 fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _READ_ONLY)
                 try:
-                    _write_all(fd, self._bytes)
+                    _write_all(fd, pieces)
                     os.fsync(fd)
                 finally:
                     os.close(fd)
@@ -125,11 +195,13 @@ class InMemory:
         return self._path
 
     def with_head(self, head: bytes, skip: int) -> "InMemory":
-        return InMemory(head + self._bytes[skip:], self._path.with_suffix(".headed"), _nothing)
+        pieces = self._pieces
+        joined = Pieces([head, *(pieces.read(at, BLOCK) for at in range(skip, self.size, BLOCK))])
+        return InMemory(joined, self._path.with_suffix(".headed"), _nothing)
 
     def discard(self) -> None:
-        if self._data is not None:
-            self._data = None
+        if self._held is not None:
+            self._held = None
             self._release()
 
 
@@ -144,12 +216,13 @@ class OnDisk:
         with os_faults():
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _READ_ONLY)
 
-    def write(self, data: bytes) -> None:
+    def write(self, pieces: Sequence[bytes]) -> None:
         """Append bytes."""
         with os_faults():
-            _write_all(self._fd, data)
-        self._hashing.update(data)
-        self.size += len(data)
+            _write_all(self._fd, pieces)
+        for piece in pieces:
+            self._hashing.update(piece)
+            self.size += len(piece)
 
     @cached_property
     def _digests(self) -> tuple[bytes, bytes]:
@@ -178,11 +251,11 @@ class OnDisk:
     def with_head(self, head: bytes, skip: int) -> "OnDisk":
         part = OnDisk(self._path.with_suffix(".headed"), head)
         try:
-            part.write(head)
+            part.write([head])
             for offset in range(skip, self.size, BLOCK):
                 with os_faults():
                     block = os.pread(self._fd, BLOCK, offset)
-                part.write(block)
+                part.write([block])
         except BaseException:
             part.discard()
             raise
@@ -199,7 +272,11 @@ def _nothing() -> None:
     """Release no memory: the part that this one was made of counts it."""
 
 
-def _write_all(fd: int, data: bytes) -> None:
-    written = os.write(fd, data)
-    while written < len(data):
-        written += os.write(fd, memoryview(data)[written:])
+def _write_all(fd: int, pieces: Sequence[bytes]) -> None:
+    for first in range(0, len(pieces), _IOV_MAX):
+        some = pieces[first : first + _IOV_MAX]
+        written = os.writev(fd, some)
+        if written < sum(map(len, some)):
+            rest = memoryview(b"".join(some))[written:]
+            while rest:
+                rest = rest[os.write(fd, rest) :]

@@ -16,7 +16,6 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
-from io import BytesIO
 from itertools import count
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from app.dicom.file_meta import HEAD_BYTES
 from app.dicom.limits import Limits
 from app.errors import TooLarge
 from app.objects.faults import os_faults
-from app.objects.staged import BLOCK, InMemory, OnDisk, Staged
+from app.objects.staged import BLOCK, InMemory, OnDisk, Pieces, Staged
 from app.objects.threads import Threads
 
 MEMORY_BYTES = 128 * 2**20
@@ -60,17 +59,17 @@ class Staging:
             TooLarge: the part is longer than the limit.
             StorageFull, Unavailable: it cannot be written.
         """
-        held = BytesIO()
+        held = Pieces()
         try:
             async for chunk in chunks:
-                self._memory_left -= held.write(chunk)
-                if self._is_too_much(held.tell()):
+                self._memory_left -= len(chunk)
+                held.append(chunk)
+                if self._is_too_much(held.size):
                     return await self._stage_on_disk(held, chunks)
         except BaseException:
-            self._release(held.tell())
+            self._release(held.size)
             raise
-        data = held.getvalue()
-        return InMemory(data, self._new_path(), partial(self._release, len(data)))
+        return InMemory(held, self._new_path(), partial(self._release, held.size))
 
     def _is_too_much(self, size: int) -> bool:
         """Say whether a part has to go on in a file; its head is needed whole first."""
@@ -84,13 +83,14 @@ class Staging:
     def _new_path(self) -> Path:
         return self.directory / f"{next(self._numbers)}.part"
 
-    async def _stage_on_disk(self, held: BytesIO, chunks: AsyncIterator[bytes]) -> Staged:
-        part = await self.threads.run(OnDisk, self._new_path(), held.getvalue())
+    async def _stage_on_disk(self, held: Pieces, chunks: AsyncIterator[bytes]) -> Staged:
+        part = await self.threads.run(OnDisk, self._new_path(), held.read(0, HEAD_BYTES))
         try:
             await self._append(part, held)
             async for chunk in chunks:
-                self._memory_left -= held.write(chunk)
-                if held.tell() >= BLOCK:
+                self._memory_left -= len(chunk)
+                held.append(chunk)
+                if held.size >= BLOCK:
                     await self._append(part, held)
             await self._append(part, held)
         except BaseException:
@@ -98,14 +98,13 @@ class Staging:
             raise
         return part
 
-    async def _append(self, part: OnDisk, held: BytesIO) -> None:
+    async def _append(self, part: OnDisk, held: Pieces) -> None:
         """Write to the file what is held, and hold nothing after that."""
-        if part.size + held.tell() > self._limits.part_bytes:
+        if part.size + held.size > self._limits.part_bytes:
             raise TooLarge(f"a part is longer than {self._limits.part_bytes} bytes")
-        await self.threads.run(part.write, held.getvalue())
-        self._release(held.tell())
-        held.seek(0)
-        held.truncate()
+        await self.threads.run(part.write, held.pieces)
+        self._release(held.size)
+        held.clear()
 
 
 def _own_directory(directory: Path) -> tuple[Path, int]:

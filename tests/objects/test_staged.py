@@ -1,0 +1,59 @@
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.objects.staged import InMemory, Pieces
+
+
+@given(
+    sizes=st.lists(st.sampled_from([0, 1, 3, 16_383, 16_384, 40_000]), max_size=8),
+    offset=st.integers(0, 130_000),
+    length=st.integers(0, 130_000),
+)
+def test_pieces_read_like_the_joined_bytes(sizes: list[int], offset: int, length: int) -> None:
+    parts = [bytes([number % 251]) * size for number, size in enumerate(sizes)]
+    whole = b"".join(parts)
+    pieces = Pieces(parts)
+    assert pieces.size == len(whole)
+    assert pieces.read(offset, length) == whole[offset : offset + length]
+    assert b"".join(pieces.pieces) == whole
+
+
+def test_large_pieces_are_not_copied() -> None:
+    large = bytes(100_000)
+    pieces = Pieces([b"head", large, b"tail"])
+    assert pieces.pieces[1] is large
+    assert pieces.read(4, 100_000) is large
+
+
+def test_small_pieces_are_joined() -> None:
+    pieces = Pieces()
+    for _ in range(100_000):
+        pieces.append(b"x")
+    assert pieces.size == 100_000
+    assert len(pieces.pieces) == 7
+    pieces.clear()
+    assert pieces.size == 0
+    assert pieces.read(0, 10) == b""
+
+
+@pytest.mark.parametrize("most", [1, 70_000, 300_000])
+def test_a_write_that_is_cut_short_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    def short(fd: int, pieces: list[bytes]) -> int:
+        return os.write(fd, b"".join(pieces)[:most])
+
+    data = [bytes([n]) * 20_000 for n in range(10)]
+    monkeypatch.setattr(os, "writev", short)
+    path = InMemory(Pieces(data), tmp_path / "part", lambda: None).write_out()
+    assert path.read_bytes() == b"".join(data)
+
+
+def test_more_pieces_than_one_call_takes_are_written(tmp_path: Path) -> None:
+    data = [bytes([n % 256]) * 16_384 for n in range(1500)]
+    path = InMemory(Pieces(data), tmp_path / "part", lambda: None).write_out()
+    assert path.read_bytes() == b"".join(data)
