@@ -153,25 +153,29 @@ def _split(texts: Iterable[str]) -> list[str]:
     return MEMBER_BREAK.join(texts).split(MEMBER_BREAK)
 
 
-def _asked_keys(query: Query, metadata: dict[str, Any]) -> list[str]:
-    return [f"{_located(tag, query, metadata):08X}" for tag in sorted(query.include)]
+def _asked_keys(query: Query, metadata: dict[str, Any]) -> Iterable[str]:
+    creators = dict(query.creators)
+    for tag in sorted(query.include):
+        block = tag if tag in creators else tag & 0xFFFF0000 | tag >> 8 & 0xFF
+        if block not in creators:
+            yield f"{tag:08X}"
+            continue
+        located = _locate_block(block, creators[block], metadata)
+        if located is not None:
+            yield located if tag == block else f"{located[:4]}{located[6:]}{tag & 0xFF:02X}"
 
 
-def _located(tag: int, query: Query, metadata: dict[str, Any]) -> int:
-    """Return where an Instance has a private element whose block was asked for by its creator.
+def _locate_block(block: int, creator: str, metadata: dict[str, Any]) -> str | None:
+    """Return the key of the element by which an Instance gives a private block to `creator`.
 
-    Blocks are given out anew in each Instance, so the number in the request is only a name for
-    the creator in the same request (PS3.5 §7.8.1, PS3.18 §8.3.4.3).
+    Blocks are given out anew in each Instance: the number in a request only ties the elements
+    asked for to the creator in the same request (PS3.5 §7.8.1, PS3.18 §8.3.4.3).
     """
-    block = tag & 0xFFFF0000 | tag >> 8 & 0xFF
-    creator = dict(query.creators).get(block)
-    if creator is None:
-        return tag
-    group = f"{tag >> 16:04X}00"
+    group = f"{block >> 16:04X}00"
     for key, element in metadata.items():
-        if key.startswith(group) and element.get("Value", [""])[0] == creator:
-            return tag & 0xFFFF00FF | (int(key, 16) & 0xFF) << 8
-    return tag
+        if key.startswith(group) and element.get("Value", [None])[0] == creator:
+            return key
+    return None
 
 
 def _member(tag: int, vr: str, value: str | int | None) -> str:

@@ -83,15 +83,15 @@ def _parameters(query_string: bytes) -> Iterable[tuple[str, str]]:
         raise InvalidQuery(f"more than {MOST_PARAMETERS} parameters")
     for pair in pairs:
         name, _, value = pair.partition(b"=")
-        yield _decode(name), _decode(value)
+        yield _decode(name), _decode(value, padding="\0")
 
 
-def _decode(encoded: bytes) -> str:
+def _decode(encoded: bytes, padding: str = "") -> str:
     try:
         text = unquote_to_bytes(encoded.replace(b"+", b" ")).decode()
     except UnicodeDecodeError as error:
         raise InvalidQuery("a parameter is not percent-encoded UTF-8") from error
-    text = text.rstrip("\0")  # padding, as in a data element
+    text = text.rstrip(padding) if padding else text
     if _CONTROL.search(text):
         raise InvalidQuery("a parameter has control characters")
     return text
@@ -165,7 +165,11 @@ _READERS: dict[str, Callable[[_Request, str, str], None]] = {
 def _matches(request: _Request) -> Iterable[Match]:
     every = request.flags.get("multiplevaluematching", False)
     empty = request.flags.get("emptyvaluematching", False)
-    for path, value in request.matches:
+    blocks = {tag & 0xFFFF0000 | tag >> 8 & 0xFF for tag in request.include}
+    keys: list[tuple[Path, str]] = [
+        ((tag,), value) for tag, value in request.creators if tag not in blocks
+    ]
+    for path, value in [*request.matches, *keys]:
         match = parse_match(path, value, every=every, empty=empty)
         if match is not None:
             yield match
