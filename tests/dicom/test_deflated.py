@@ -61,10 +61,12 @@ def test_a_large_rendition_is_read_from_front_to_back() -> None:
 
 def test_steps_far_back_are_counted() -> None:
     found = rendition(BytesSource(deflate(DATA)), 0, Limits())
+    for _ in range(deflated._RESTARTS):
+        found.read(2_000_000, 4)
+        found.read(0, 4)
+    found.read(2_000_000, 4)
     with pytest.raises(InvalidDataset, match="out of order too often"):
-        for _ in range(deflated._RESTARTS + 1):
-            found.read(5_000_000, 4)
-            found.read(0, 4)
+        found.read(0, 4)
 
 
 def test_a_large_deflated_object_scans_as_a_plain_one() -> None:

@@ -61,7 +61,8 @@ def found(data: bytes) -> tuple[list[bytes], ScannedInstance]:
 )  # fmt: skip
 def test_native_frames_are_pydicoms(bits: int, samples: int, photometric: str, frames: int) -> None:
     dataset = make_dataset(
-        Rows=4, Columns=6, BitsAllocated=bits, BitsStored=bits, HighBit=bits - 1, NumberOfFrames=frames,
+        Rows=4, Columns=6, BitsAllocated=bits, BitsStored=bits, HighBit=bits - 1,
+        NumberOfFrames=frames,
         SamplesPerPixel=samples, PhotometricInterpretation=photometric, PixelRepresentation=0,
         PixelData=b"",
     )  # fmt: skip

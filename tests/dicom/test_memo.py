@@ -26,8 +26,9 @@ def test_the_memory_is_bounded() -> None:
     for i in range(5000):
         memo.learn(table, b"%08d" % i, b"x" * 100)
         memo.learn_sequence(table, b"%08d" % i, b"x" * 100, 1)
-    entries = [table.young, table.old, table.sequences, table.old_sequences]
-    assert sum(len(each) for each in entries) * (108 + OVERHEAD) <= 100_000
+    elements = len(table.young) + len(table.old)
+    sequences = len(table.sequences) + len(table.old_sequences)
+    assert (elements + sequences) * (108 + OVERHEAD) <= 100_000
     assert memo.held_bytes <= 50_000
 
 

@@ -1,4 +1,4 @@
-"""Each danger has a limit, and each limit a test (Z-06); large objects are scanned in little memory."""
+"""Each danger has a limit, each limit a test (Z-06); large objects are scanned in little memory."""
 
 import struct
 import tracemalloc
@@ -164,7 +164,7 @@ class SparseSource:
         return bytes(data)
 
 
-def test_native_pixel_data_of_8_gb_is_not_read() -> None:
+def test_native_pixel_data_of_4_gb_is_not_read() -> None:
     head = part10(
         image(2000, 1000, bits=16, frames=1000),
         explicit(0x7FE00010, "OW", length=4 * 10**9 - 2**20),
