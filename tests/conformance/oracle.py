@@ -32,6 +32,7 @@ class Uids:
         return f"/studies/{self.study}/series/{self.series}/instances/{self.instance}"
 
 
+@quiet
 def uids_of(dataset: Dataset) -> Uids | None:
     """Return the UIDs of a Data Set; None if one is missing."""
     found = [str(dataset.get(keyword, "") or "") for keyword in _HIERARCHY]
@@ -48,7 +49,7 @@ def with_new_uids(data: bytes, number: int) -> bytes:
         return data
     for level, old in enumerate((uids.study, uids.series, uids.instance), start=1):
         new = f"1.{level}{number:03d}{'7' * (len(old) - 6)}".encode()
-        data = re.sub(rb"(?<![0-9.])" + re.escape(old.encode()) + rb"(?![0-9.])", new, data)
+        data = re.sub(re.escape(old.encode()) + rb"(?![0-9.])", new, data)
     return data
 
 
@@ -60,6 +61,11 @@ def little_endian(value: bytes, vr: str, dataset: Dataset) -> bytes:
     return np.frombuffer(value, f">u{size}").astype(f"<u{size}").tobytes()
 
 
+def has_pixels(dataset: Dataset) -> bool:
+    """Say whether there are frames."""
+    return any(keyword in dataset for keyword in _PIXEL_KEYWORDS)
+
+
 @quiet
 def frame(dataset: Dataset, index: int) -> NDArray[Any]:
     """Return one frame (0-based) as pydicom decodes it, without a change of colour space."""
@@ -69,7 +75,7 @@ def frame(dataset: Dataset, index: int) -> NDArray[Any]:
 def frame_of_answer(dataset: Dataset, body: bytes, *, decoded: bool) -> NDArray[Any]:
     """Return the array of one frame that we delivered as Explicit VR Little Endian.
 
-    `decoded` says that it was compressed: then its samples lie pixel by pixel.
+    `decoded` says that it was compressed: then its samples lie pixel by pixel, none left out.
     """
     alone = Dataset()
     for element in dataset:
@@ -78,6 +84,7 @@ def frame_of_answer(dataset: Dataset, body: bytes, *, decoded: bool) -> NDArray[
     alone.NumberOfFrames = 1
     if decoded and alone.SamplesPerPixel > 1:
         alone.PlanarConfiguration = 0
+        alone.PhotometricInterpretation = alone.PhotometricInterpretation.removesuffix("_422")
     keyword = next(keyword for keyword in _PIXEL_KEYWORDS if keyword in dataset)
     setattr(alone, keyword, body + b"\0" * (len(body) % 2))
     if keyword == "PixelData":

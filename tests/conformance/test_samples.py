@@ -1,6 +1,8 @@
 """Every sample file of pydicom, sent over HTTP and held against what pydicom says. # I-01"""
 
 import hashlib
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,12 +10,14 @@ from typing import Any
 import httpx
 import pytest
 from pydicom import Dataset
+from pydicom.uid import ExplicitVRLittleEndian
 
 from tests import pydicom_oracle
 from tests.conformance.oracle import (
     Uids,
     frame,
     frame_of_answer,
+    has_pixels,
     little_endian,
     uids_of,
     with_new_uids,
@@ -31,6 +35,13 @@ BEYOND_PYDICOM = {"emri_small_jpeg_2k_lossless_too_short.dcm"}
 """Stored; pydicom drops the whole Data Set because its last delimiter is missing."""
 NO_HIERARCHY = {path.name for path in SAMPLES if uids_of(read(path)) is None} - BEYOND_PYDICOM
 """They lack one of the UIDs that say where an Instance belongs: DICOMDIRs, palettes, fragments."""
+TWELVE_BIT_JPEG = {"JPEG-lossy.dcm", "JPGExtended.dcm"}
+"""No decoder that pydicom may use takes them; DCMTK's does."""
+FRAMES_BEYOND_PYDICOM = {
+    "JPEG2000-embedded-sequence-delimiter.dcm",  # a code that no decoder takes
+    "OT-PAL-8-face.dcm",  # names no Transfer Syntax
+    "badVR.dcm",  # Number of Frames is no number
+}
 REFUSED = CUT_SHORT | NO_HIERARCHY
 KEPT = [path for path in SAMPLES if path.name not in REFUSED | BEYOND_PYDICOM]
 each_kept = pytest.mark.parametrize("path", KEPT, ids=sample_id)
@@ -158,11 +169,52 @@ def _frame_count(dataset: Dataset) -> int:
     return int(dataset.get("NumberOfFrames") or 1)
 
 
-@each_kept
+def _pixels_of(path: Path) -> str:
+    dataset = read(path)
+    if not has_pixels(dataset):
+        return "none"
+    if path.name in TWELVE_BIT_JPEG:
+        return "twelve bits"
+    return "beyond" if path.name in FRAMES_BEYOND_PYDICOM else "frames"
+
+
+def _with(kind: str) -> pytest.MarkDecorator:
+    found = [path for path in KEPT if _pixels_of(path) == kind]
+    return pytest.mark.parametrize("path", found, ids=sample_id)
+
+
+@_with("frames")
 def test_every_frame_equals_the_one_that_pydicom_decodes(stored: Stored, path: Path) -> None:
     dataset = stored.dataset(path)
     for number in range(1, _frame_count(dataset) + 1):
         theirs = frame(dataset, number - 1)
         body = stored.only_part(f"{stored.uids(path).path}/frames/{number}")
-        decoded = dataset.file_meta.TransferSyntaxUID.is_compressed
+        decoded = dataset.file_meta.get("TransferSyntaxUID", ExplicitVRLittleEndian).is_compressed
         assert (frame_of_answer(dataset, body, decoded=decoded) == theirs).all()  # I-04 W-12
+
+
+@_with("twelve bits")
+@pytest.mark.skipif(not shutil.which("dcmdjpeg"), reason="DCMTK is not installed")
+def test_jpeg_of_twelve_bits_equals_what_dcmtk_decodes(
+    stored: Stored, path: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in.dcm").write_bytes(stored.sources[path])
+    decode = ["dcmdjpeg", str(tmp_path / "in.dcm"), str(tmp_path / "out.dcm")]
+    subprocess.run(decode, check=True, capture_output=True)
+    body = stored.only_part(f"{stored.uids(path).path}/frames/1")
+    ours = frame_of_answer(stored.dataset(path), body, decoded=True).astype(int)
+    theirs = frame(read(tmp_path / "out.dcm"), 0).astype(int)
+    assert abs(ours - theirs).max() <= 2  # two inverse transforms of a lossy code
+
+
+@_with("none")
+def test_there_are_no_frames_where_there_are_no_pixels(stored: Stored, path: Path) -> None:
+    url = f"/dicom-web{stored.uids(path).path}/frames/1"
+    assert stored.client.get(url).status_code == 404  # W-15
+
+
+@_with("beyond")
+def test_frames_that_pydicom_cannot_give_come_as_they_are(stored: Stored, path: Path) -> None:
+    url = f"{stored.uids(path).path}/frames/1"
+    answer = stored.get(url, f"{OCTETS}; transfer-syntax=*")
+    assert len(answer.content) > 1000
