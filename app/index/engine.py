@@ -11,11 +11,12 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from time import monotonic
-from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import asyncpg
 import orjson
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -242,7 +243,7 @@ def make_engine(
     async def creator() -> Connection:
         return await connect(url, statement_seconds=statement_seconds)
 
-    return create_async_engine(
+    made = create_async_engine(
         "postgresql+asyncpg://",
         async_creator=creator,
         pool_size=pool_size,
@@ -252,6 +253,14 @@ def make_engine(
         json_serializer=lambda value: orjson.dumps(value).decode(),
         json_deserializer=orjson.loads,
     )
+    event.listen(made.sync_engine, "checkout", _renew_if_closed)
+    return made
+
+
+def _renew_if_closed(connection: Any, *_: object) -> None:
+    """Have the pool replace a connection that the server has closed while nobody used it."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
 
 
 async def connect(url: str, *, statement_seconds: int = STATEMENT_SECONDS) -> Connection:
