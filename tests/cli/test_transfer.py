@@ -1,0 +1,82 @@
+"""`fileroom import` and `fileroom export` as an operator runs them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.factories import make_part10, new_uid
+
+RUN = "from app.cli.main import main; main()"
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("archive") / "data"
+
+
+def fileroom(
+    data_dir: Path, *arguments: str | Path, text: bytes = b""
+) -> subprocess.CompletedProcess[bytes]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("FILEROOM_")}
+    return subprocess.run(
+        [sys.executable, "-c", RUN, *map(str, arguments), "--data-dir", str(data_dir)],
+        input=text,
+        capture_output=True,
+        env=environment,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_import_report_and_export_go_round(data_dir: Path, tmp_path: Path) -> None:
+    study, source = new_uid(), tmp_path / "source"
+    source.mkdir()
+    made = [make_part10(StudyInstanceUID=study, InstanceNumber=n) for n in range(3)]
+    for number, data in enumerate(made):
+        (source / f"IM{number}").write_bytes(data)
+    (source / "cut").write_bytes(make_part10()[:-30])
+    report = tmp_path / "report.json"
+    done = fileroom(data_dir, "import", source, "--report", report)
+    assert done.returncode == 3, done.stderr
+    assert b"3 stored" in done.stdout
+    assert f"refused: {source}/cut:".encode() in done.stdout
+    told = json.loads(report.read_bytes())
+    assert (told["stored"], told["refused"]) == (3, 1)
+    assert told["refusals"][0]["reason"] == "C001"
+
+    (source / "cut").unlink()
+    listed = "\n".join(str(path) for path in source.iterdir()).encode()
+    again = fileroom(data_dir, "import", "-", text=listed)
+    assert again.returncode == 0
+    assert b"3 skipped" in again.stdout
+
+    done = fileroom(data_dir, "export", study, "--to", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    written = [path.read_bytes() for path in (tmp_path / "out").rglob("*.dcm")]
+    assert sorted(written) == sorted(made)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["import", "/no/such/file"], b"There is no /no/such/file."),
+        (["import", "@/no/such/list"], b"The list /no/such/list cannot be read"),
+        (["import", "-"], b"The list of files is empty"),
+        (["import", "/etc", "--report", "/no/such/report"], b"cannot be written"),
+        (["export", "1.2.3.4.5", "--to", "out"], b"Study 1.2.3.4.5 not found"),
+        (["export", "x", "--to", "out"], b"is not a UID"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(
+    data_dir: Path, tmp_path: Path, arguments: list[str], sentence: bytes
+) -> None:
+    if arguments[-1] == "out":
+        arguments = [*arguments[:-1], str(tmp_path / "out")]
+    done = fileroom(data_dir, *arguments)
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert b"Traceback" not in done.stderr
