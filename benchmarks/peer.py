@@ -119,13 +119,18 @@ def enter_root(root: Path) -> None:
     subprocess.run(["mount", "--rbind", "/dev", str(root / "dev")], check=True)
 
 
-def make_server(root: Path, cache: Path, directory: str) -> Server:
-    """Return an Orthanc that keeps what it has in `root`/srv/`directory`."""
+def make_server(root: Path, cache: Path, directory: str, *, works_on: bool = True) -> Server:
+    """Return an Orthanc that keeps what it has in `root`/srv/`directory`.
+
+    Unless it `works_on`, it never takes a series as complete, and so makes no metadata of the
+    20,000 series that are only searched: that would take it a core for half an hour.
+    """
     kept = root / "srv" / directory
     kept.mkdir(parents=True, exist_ok=True)
     places = [Path(folder) / _PLUGIN for folder in _PLUGIN_FOLDERS]
     plugin = next(place for place in places if (root / place).exists())
     settings = SETTINGS | {
+        **({} if works_on else {"StableAge": 7 * 86400}),
         "HttpPort": PORT,
         "StorageDirectory": f"/srv/{directory}",
         "IndexDirectory": f"/srv/{directory}",

@@ -62,12 +62,13 @@ class Bench:
             repetitions=self.size.repetitions,
         )
 
-    def _make_servers(self, ours: str, theirs: str) -> list[Server]:
+    def _make_servers(self, ours: str, theirs: str, *, works_on: bool = True) -> list[Server]:
         servers = []
         if self.options.only != "orthanc":
             servers.append(fileroom.make_server(self.options.cache, ours))
         if self.root:
-            servers.append(peer.make_server(self.root, self.options.cache, theirs))
+            cache = self.options.cache
+            servers.append(peer.make_server(self.root, cache, theirs, works_on=works_on))
         return servers
 
     def _select(self, title: str, tasks: Sequence[Task]) -> list[Task]:
@@ -116,7 +117,8 @@ class Bench:
         if not tasks:
             return
         kept = f"population-{VERSION}-{studies}"
-        servers = self._make_servers(f"{kept}-{fileroom.digest_sources()}", kept)
+        ours = f"{kept}-{fileroom.digest_sources()}"
+        servers = self._make_servers(ours, kept, works_on=False)
         try:
             for server in servers:
                 await _start_loaded(server, studies)
