@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
-PYTEST := $(BIN)/coverage run -m pytest -n 2 $(if $(CI),-p tests.ci_plugin)
+PYTEST := $(BIN)/coverage run -m pytest -n 2 --dist loadgroup $(if $(CI),-p tests.ci_plugin)
 .DEFAULT_GOAL := help
 .PHONY: help install run test test-all check check-lock fix bench openapi lock clean
 

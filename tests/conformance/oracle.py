@@ -72,6 +72,7 @@ def frame(dataset: Dataset, index: int) -> NDArray[Any]:
     return pixel_array(dataset, index=index, raw=True)
 
 
+@quiet
 def frame_of_answer(dataset: Dataset, body: bytes, *, decoded: bool) -> NDArray[Any]:
     """Return the array of one frame that we delivered as Explicit VR Little Endian.
 
