@@ -34,6 +34,7 @@ JPEG_2000_SYNTAXES = tuple(f"{_PREFIX}{arc}" for arc in (90, 91, 92, 93))
 HTJ2K_SYNTAXES = tuple(f"{_PREFIX}{arc}" for arc in (201, 202, 203))
 JPEG_XL_SYNTAXES = tuple(f"{_PREFIX}{arc}" for arc in (110, 111, 112))
 _TRANSFORMED_BY_JPEG_XL = frozenset({"YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "XYB"})
+_JPEG_END = b"\xff\xd9"
 _RLE_SLACK = 1024
 """Bytes that a segment may hold beyond its pixels; some encoders pad."""
 
@@ -127,6 +128,8 @@ def _jpeg(data: bytes, description: PixelDescription) -> DecodedFrame:
 
 
 def _jpeg_ls(data: bytes, description: PixelDescription) -> DecodedFrame:
+    """Decode with an end added: without one CharLS reads on for ever."""
+    data += _JPEG_END
     header = read_jpeg_header(data)
     _check_header(header, description)
     samples = imagecodecs.jpegls_decode(data)
@@ -184,6 +187,8 @@ def _check_header(header: Codestream, description: PixelDescription) -> None:
         raise InvalidDataset(
             f"a frame's codestream is {promised} (rows, columns, samples), the Instance {expected}"
         )
+    if not header.complete:
+        raise InvalidDataset("a frame's codestream is cut short")
     if header.precision > description.bits_allocated:
         raise InvalidDataset("a frame's samples have more bits than Bits Allocated")
 

@@ -10,6 +10,7 @@ _START_OF_FRAME = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9), 0xFF})
 _START_OF_SCAN = 0xDA
 _JFIF, _ADOBE = 0xE0, 0xEE
+_END = b"\xff\xd9"
 _RGB_IDS = ((82, 71, 66), (114, 103, 98))
 
 
@@ -18,6 +19,7 @@ class Codestream:
     """Size and kind of the samples of one frame.
 
     `transform` is what the header says of three components: they are RGB, YBR, or it says nothing.
+    `complete` tells that the mark of its end is there: decoders fill up what was cut off.
     """
 
     rows: int
@@ -26,6 +28,7 @@ class Codestream:
     precision: int
     signed: bool = False
     transform: str | None = None
+    complete: bool = True
 
 
 def read_jpeg_header(data: bytes) -> Codestream:
@@ -67,7 +70,8 @@ def _start_of_frame(data: bytes, offset: int, transform: str | None) -> Codestre
     ids = tuple(data[offset + 6 : offset + 6 + 3 * samples : 3])
     if ids in _RGB_IDS:
         transform = "RGB"
-    return Codestream(rows, columns, samples, precision, transform=transform)
+    complete = data.rfind(_END, offset) >= 0
+    return Codestream(rows, columns, samples, precision, False, transform, complete)
 
 
 def _colour_of(marker: int, content: bytes) -> str | None:
@@ -98,7 +102,14 @@ def read_jpeg_2000_header(data: bytes) -> Codestream:
     ((depth, step_x, step_y),) = kinds
     if (step_x, step_y) != (1, 1):
         raise InvalidDataset("a JPEG 2000 frame has subsampled components")
-    return Codestream(bottom - top, right - left, samples, (depth & 0x7F) + 1, bool(depth & 0x80))
+    return Codestream(
+        bottom - top,
+        right - left,
+        samples,
+        (depth & 0x7F) + 1,
+        signed=bool(depth & 0x80),
+        complete=data.rfind(_END, start) >= 0,
+    )
 
 
 def _jpeg_2000_start(data: bytes) -> int:
