@@ -3,7 +3,7 @@
 Nothing stored is parsed. Only where an Instance's Metadata is asked for is it unpacked and read.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -25,6 +25,7 @@ from app.index.search import Found, InstanceRow, SeriesRow, StudyRow
 
 _PLACEHOLDER = BULK_DATA_PLACEHOLDER.decode()
 _KEY = len(member_key(0))
+_ = MEMBER_BREAK
 _RETURNED = {(row.level, row.tag): row for row in TABLE if row.returned is not Returned.NEVER}
 _PATIENT_COUNTS = {row.tag for row in TABLE if row.returned is Returned.COMPUTED_ASKED}
 
@@ -34,50 +35,52 @@ class Answers:
 
     def __init__(self, query: Query, base_url: str) -> None:
         self._query = query
-        self._studies = f"{base_url}/studies"
+        self._studies = orjson.dumps(f"{base_url}/studies")[1:-1].decode()
         above = any(query.wants(level) for level in Level if level < query.level)
         extra = query.wants_extra(query.level) or bool(query.include & _PATIENT_COUNTS)
         self._merging = above or extra or query.wants_metadata()
 
     def render(self, found: Found) -> str:
         """Return one match as a JSON object."""
+        study, series, instance = found
         if self._merging:
-            members: Iterable[str] = self._merged(found)
-        elif found.instance and found.series:
-            members = self._instance(found.study, found.series, found.instance)
-        elif found.series:
-            computed = self._series(found.study, found.series)
-            members = _interleave(found.series.document, computed)
-        else:
-            members = _interleave(found.study.document, self._study(found.study))
-        return f"{{{MEMBER_BREAK.join(members)}}}"
+            return f"{{{MEMBER_BREAK.join(self._merged(found))}}}"
+        if instance and series:
+            return f"{{{MEMBER_BREAK.join(self._instance(study, series, instance))}}}"
+        if series:
+            a, b, c, d = series.document.split(CUT)
+            x, y, z = self._series(study, series)
+            return f"{{{a}{_}{x}{_}{b}{_}{y}{_}{c}{_}{z}{_}{d}}}"
+        a, b, c = study.document.split(CUT)
+        x, y, z = self._study(study)
+        return f"{{{a}{_}{x}{_}{b}{_}{y}{_}{c}{_}{z}}}"
 
-    def _study(self, row: StudyRow) -> list[str]:
-        """Return the computed members of a Study, one string for each cut of its document."""
-        return [
-            f"{_ONLINE}{MEMBER_BREAK}{_codes(tuple(row.modalities), tuple(row.sop_classes))}",
-            _url(f"{self._studies}/{row.study_instance_uid}"),
-            f'"00201206":{{"vr":"IS","Value":[{row.number_of_series}]}}{MEMBER_BREAK}'
+    def _study(self, row: StudyRow) -> tuple[str, str, str]:
+        """Return the computed members of a Study, as they go into the cuts of its document."""
+        return (
+            _codes(tuple(row.modalities), tuple(row.sop_classes)),
+            f'{_URL}{self._studies}/{row.study_instance_uid}"]}}',
+            f'"00201206":{{"vr":"IS","Value":[{row.number_of_series}]}}{_}'
             f'"00201208":{{"vr":"IS","Value":[{row.number_of_instances}]}}',
-        ]
+        )
 
-    def _series(self, study: StudyRow, row: SeriesRow) -> list[str]:
-        return [
+    def _series(self, study: StudyRow, row: SeriesRow) -> tuple[str, str, str]:
+        path = f"{study.study_instance_uid}/series/{row.series_instance_uid}"
+        return (
             _ONLINE,
-            _url(f"{self._studies}/{study.study_instance_uid}/series/{row.series_instance_uid}"),
+            f'{_URL}{self._studies}/{path}"]}}',
             f'"00201209":{{"vr":"IS","Value":[{row.number_of_instances}]}}',
-        ]
+        )
 
     def _instance(self, study: StudyRow, series: SeriesRow, row: InstanceRow) -> list[str]:
         study_uid, series_uid = study.study_instance_uid, series.series_instance_uid
-        url = self._instance_url(study, series, row)
         zone = study.timezone_offset_from_utc
         return [
             _member(0x00080016, "UI", row.sop_class_uid),
             _member(0x00080018, "UI", row.sop_instance_uid),
             _ONLINE,
             *([_member(0x00080201, "SH", zone)] if zone else ()),
-            _url(url),
+            f'{_URL}{self._instance_url(study, series, row)}"]}}',
             _member(0x00083002, "UI", row.transfer_syntax_uid),
             _member(0x0020000D, "UI", study_uid),
             _member(0x0020000E, "UI", series_uid),
@@ -135,15 +138,6 @@ class Answers:
                     members.setdefault(member_key(tag), empty)
 
 
-def _interleave(document: str, computed: Sequence[str]) -> Iterable[str]:
-    """Put the computed members into the cuts of a document."""
-    pieces = document.split(CUT)
-    for piece, members in zip(pieces, computed, strict=False):
-        yield piece
-        yield members
-    yield from pieces[len(computed) :]
-
-
 def _add(members: dict[str, str], more: Iterable[str]) -> None:
     for member in more:
         members[member[:_KEY]] = member
@@ -186,21 +180,16 @@ def _member(tag: int, vr: str, value: str | int | None) -> str:
 
 
 _ONLINE = _member(0x00080056, "CS", "ONLINE")
-
-
-def _url(url: str) -> str:
-    return _member(0x00081190, "UR", url)
+_URL = '"00081190":{"vr":"UR","Value":["'
 
 
 @lru_cache(maxsize=1024)
 def _codes(modalities: tuple[str, ...], sop_classes: tuple[str, ...]) -> str:
-    """Return ModalitiesInStudy and SOPClassesInStudy, which few combinations of fill a hospital."""
-    members = (
-        f'{member_key(tag)}{{"vr":"{vr}","Value":{orjson.dumps(sorted(values)).decode()}}}'
-        if values
-        else f'{member_key(tag)}{{"vr":"{vr}"}}'
-        for tag, vr, values in ((0x00080061, "CS", modalities), (0x00080062, "UI", sop_classes))
-    )
+    """Return what a Study is made of, and that it is there; few combinations fill a hospital."""
+    members = [_ONLINE]
+    for tag, vr, values in ((0x00080061, "CS", modalities), (0x00080062, "UI", sop_classes)):
+        listed = f',"Value":{orjson.dumps(sorted(values)).decode()}' if values else ""
+        members.append(f'{member_key(tag)}{{"vr":"{vr}"{listed}}}')
     return MEMBER_BREAK.join(members)
 
 

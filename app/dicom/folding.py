@@ -94,7 +94,7 @@ def clean_date(text: str) -> str:
 def clean_time(text: str) -> str:
     """Return a TM value as HHMMSS[.F…], missing parts zero, '' if it is none.
 
-    The old form 10:11:12 is understood.
+    The old form 10:11:12 is understood; a leap second counts as the one before it.
 
     Source: PS3.5 §6.2, TM (and its note on ACR-NEMA 300)
     """
@@ -107,6 +107,7 @@ def clean_time(text: str) -> str:
     whole = whole.ljust(6, "0")
     if whole[:2] > "23" or whole[2:4] > "59" or whole[4:] > "60":
         return ""
+    whole = f"{whole[:4]}{min(whole[4:], '59')}"
     fraction = fraction[:6].rstrip("0")
     return f"{whole}.{fraction}" if fraction else whole
 

@@ -114,8 +114,10 @@ class Query:
     """A search: what is looked for, below which Study and Series, and what is returned.
 
     All matches have to be met. `include` has the tags asked for beside those always returned;
-    `creators` says whose a private block is, by its tag (PS3.18 §8.3.4.3). `limit` of None is the
-    most that the archive gives at once. `warnings` tell what of the request was not heeded.
+    `creators` says whose a private block is, by its tag (PS3.18 §8.3.4.3). `zone` is the time zone
+    of the dates and times asked for, in minutes east of UTC; None takes them as they are. `limit`
+    of None is the most that the archive gives at once. `warnings` tell what of the request was
+    not heeded.
     """
 
     level: Level
@@ -125,6 +127,7 @@ class Query:
     include: frozenset[int] = frozenset()
     include_all: bool = False
     creators: tuple[tuple[int, str], ...] = ()
+    zone: int | None = None
     limit: int | None = None
     offset: int = 0
     warnings: tuple[str, ...] = ()
@@ -202,6 +205,27 @@ def parse_match(
     if empty and value == _EMPTY:
         return Match(attribute, Empty())
     return Match(attribute, _rule(attribute, value, every=every))
+
+
+def parse_zone(value: str) -> int | None:
+    """Return the minutes east of UTC of a TimezoneOffsetFromUTC, None for no value.
+
+    In a query it is no key: it says how the dates and times of the other keys are meant. A `+`
+    that was not percent-encoded arrives as a space.
+
+    Raises:
+        InvalidQuery: it is none.
+
+    Source: PS3.18 §8.3.4.1; PS3.3 §C.12.1.1.8
+    """
+    offset = value.strip()
+    if not offset:
+        return None
+    found = re.fullmatch(r"([+-]?)(0[0-9]|1[0-4])([0-5][0-9])", offset, re.ASCII)
+    if found is None:
+        raise InvalidQuery("TimezoneOffsetFromUTC takes an offset such as +0100 or -0330")
+    minutes = int(found[2]) * 60 + int(found[3])
+    return -minutes if found[1] == "-" else minutes
 
 
 def _is_universal(attribute: Attribute | None, value: str) -> bool:

@@ -5,9 +5,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from app.archive.context import Archive
 from app.archive.search import SearchResult, search
 from app.dicom.attributes import Level
 from app.dicomweb.query import read_query
+from app.rights import Principal
 from app.web.accept import DICOM_JSON, json_accepted
 from app.web.deps import ArchiveDep, BaseUrlDep, PrincipalDep, SeriesPath, StudyPath
 from app.web.responses import PRIVATE, dicom_json
@@ -39,17 +41,14 @@ _CONTRACT = {
 }
 
 
-_GET = ["GET", "HEAD"]
-
-
 @dataclass(frozen=True, slots=True)
 class _Search:
     """One search request but for its level and path."""
 
     request: Request
-    archive: ArchiveDep
-    principal: PrincipalDep
-    base_url: BaseUrlDep
+    archive: Archive
+    principal: Principal
+    base_url: str
 
     async def answer(
         self, level: Level, study: str | None = None, series: str | None = None
@@ -73,12 +72,17 @@ class _Search:
         return {"Warning": warning} if texts else {}
 
 
-_SearchDep = Annotated[_Search, Depends(_Search)]
+async def _asked(
+    request: Request, archive: ArchiveDep, principal: PrincipalDep, base_url: BaseUrlDep
+) -> _Search:
+    return _Search(request, archive, principal, base_url)
 
 
-@router.api_route(
+_SearchDep = Annotated[_Search, Depends(_asked)]
+
+
+@router.get(
     "/studies",
-    methods=_GET,
     responses=_ANSWERS,
     openapi_extra=_CONTRACT,
     response_class=Response,
@@ -88,9 +92,8 @@ async def search_studies(asked: _SearchDep) -> Response:
     return await asked.answer(Level.STUDY)
 
 
-@router.api_route(
+@router.get(
     "/series",
-    methods=_GET,
     responses=_ANSWERS,
     openapi_extra=_CONTRACT,
     response_class=Response,
@@ -100,9 +103,8 @@ async def search_series(asked: _SearchDep) -> Response:
     return await asked.answer(Level.SERIES)
 
 
-@router.api_route(
+@router.get(
     "/instances",
-    methods=_GET,
     responses=_ANSWERS,
     openapi_extra=_CONTRACT,
     response_class=Response,
@@ -112,9 +114,8 @@ async def search_instances(asked: _SearchDep) -> Response:
     return await asked.answer(Level.INSTANCE)
 
 
-@router.api_route(
+@router.get(
     "/studies/{study}/series",
-    methods=_GET,
     responses=_ANSWERS,
     openapi_extra=_CONTRACT,
     response_class=Response,
@@ -124,9 +125,8 @@ async def search_series_of_study(ref: StudyPath, asked: _SearchDep) -> Response:
     return await asked.answer(Level.SERIES, ref.study)
 
 
-@router.api_route(
+@router.get(
     "/studies/{study}/instances",
-    methods=_GET,
     responses=_ANSWERS,
     openapi_extra=_CONTRACT,
     response_class=Response,
@@ -136,9 +136,8 @@ async def search_instances_of_study(ref: StudyPath, asked: _SearchDep) -> Respon
     return await asked.answer(Level.INSTANCE, ref.study)
 
 
-@router.api_route(
+@router.get(
     "/studies/{study}/series/{series}/instances",
-    methods=_GET,
     responses=_ANSWERS,
     openapi_extra=_CONTRACT,
     response_class=Response,

@@ -18,6 +18,7 @@ from app.dicom.matching import (
     is_private_creator,
     parse_match,
     parse_path,
+    parse_zone,
 )
 from app.errors import InvalidQuery
 
@@ -25,6 +26,7 @@ MOST_PARAMETERS = 200
 LONGEST = 2**16
 _LARGEST = 2**63 - 1
 FUZZY = "The fuzzymatching parameter is not supported. Only literal matching has been performed."
+_ZONE = (0x00080201,)
 _FOREIGN = frozenset({"accept", "charset"})
 """What other parts of the server read."""
 _SPEAKABLE = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
@@ -39,6 +41,7 @@ class _Request:
     creators: list[tuple[int, str]] = field(default_factory=list)
     include: set[int] = field(default_factory=set)
     include_all: bool = False
+    zone: int | None = None
     numbers: dict[str, int] = field(default_factory=dict)
     flags: dict[str, bool] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -69,6 +72,7 @@ def read_query(
         include=frozenset(request.include),
         include_all=request.include_all,
         creators=tuple(request.creators),
+        zone=request.zone,
         limit=request.numbers.get("limit"),
         offset=request.numbers.get("offset", 0),
         warnings=tuple(request.warnings),
@@ -113,7 +117,9 @@ def _read_key(request: _Request, name: str, value: str) -> None:
             request.warnings.append(f"The {shown} parameter is not known and has been ignored.")
         return
     request.include.add(path[0])
-    if is_private_creator(path) and value:
+    if path == _ZONE:
+        request.zone = parse_zone(value)
+    elif is_private_creator(path) and value:
         request.creators.append((path[0], value.strip()))
     else:
         request.matches.append((path, value))

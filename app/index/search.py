@@ -8,13 +8,12 @@ Order is newest Study first, then by UIDs and numbers, so pages are stable and d
 lower levels than the one that is searched ask for a child that meets them all.
 """
 
-import re
-from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from app.dicom.attributes import TABLE as ATTRIBUTES
 from app.dicom.attributes import Level, Returned
-from app.dicom.matching import Between, Empty, Equal, Like, Match, Name, Query, Rule, Several
+from app.dicom.matching import Match, Query
+from app.index.conditions import ALIASES, Arguments, conditions
 from app.index.engine import Index
 from app.rights import Scope
 
@@ -88,7 +87,6 @@ _CHILDREN = {
         "instance i WHERE i.series_key = e.id AND i.tenant_id = e.tenant_id"
     ),
 }
-_ALIASES = ("s", "e", "i")
 _ORDERS = (
     "s.study_date DESC, s.study_time DESC, s.study_instance_uid",
     "e.series_number, e.series_instance_uid",
@@ -104,17 +102,9 @@ _PATIENT_COUNTS = frozenset(
 )
 
 
-class _Arguments(list[object]):
-    """The values of a statement; each is named by its place in it."""
-
-    def add(self, value: object) -> str:
-        self.append(value)
-        return f"${len(self)}"
-
-
 async def find_matches(index: Index, scope: Scope, query: Query, most: int) -> list[Found]:
     """Return up to `most` matches from the query's offset on, in a stable order."""
-    arguments = _Arguments()
+    arguments = Arguments(query.zone)
     statement = _select(scope, query, most, arguments)
     rows = await index.search(statement, *arguments)
     return [_found(tuple(row), query.level) for row in rows]
@@ -122,7 +112,7 @@ async def find_matches(index: Index, scope: Scope, query: Query, most: int) -> l
 
 async def count_matches(index: Index, scope: Scope, query: Query, skip: int, most: int) -> int:
     """Return how many matches there are after the first `skip`, counted up to `most`."""
-    arguments = _Arguments()
+    arguments = Arguments(query.zone)
     matching = _matching(scope, query, arguments)
     counted = f"{matching} OFFSET {arguments.add(skip)} LIMIT {arguments.add(most)}"
     statement = f"SELECT count(*) FROM (SELECT FROM {counted}) AS found"  # noqa: S608
@@ -138,7 +128,7 @@ def _found(row: tuple[Any, ...], level: Level) -> Found:
     return Found(study, series, InstanceRow(*row[15:]) if level is Level.INSTANCE else None)
 
 
-def _select(scope: Scope, query: Query, most: int, arguments: _Arguments) -> str:
+def _select(scope: Scope, query: Query, most: int, arguments: Arguments) -> str:
     matching = _matching(scope, query, arguments)
     columns = _columns(scope, query, arguments)
     # what the path names is the same in all rows
@@ -148,12 +138,12 @@ def _select(scope: Scope, query: Query, most: int, arguments: _Arguments) -> str
     if query.study is not None:
         return f"SELECT {columns} FROM {matching} {page}"  # noqa: S608
     # keys first: what is skipped or does not match is seen in the narrow index alone
-    tables, key = _TABLES[query.level], f"{_ALIASES[query.level]}.id"
+    tables, key = _TABLES[query.level], f"{ALIASES[query.level]}.id"
     keys = f"SELECT {key} FROM {matching} {page}"  # noqa: S608
     return f"SELECT {columns} FROM {tables} WHERE {key} IN ({keys}) ORDER BY {order}"  # noqa: S608
 
 
-def _columns(scope: Scope, query: Query, arguments: _Arguments) -> str:
+def _columns(scope: Scope, query: Query, arguments: Arguments) -> str:
     if query.wants(Level.STUDY):
         extra = "s.extra" if query.wants_extra(Level.STUDY) else "''"
         study = (
@@ -180,30 +170,29 @@ def _columns(scope: Scope, query: Query, arguments: _Arguments) -> str:
     return ", ".join(columns)
 
 
-def _patient_columns(scope: Scope, query: Query, arguments: _Arguments) -> str:
+def _patient_columns(scope: Scope, query: Query, arguments: Arguments) -> str:
     if not query.include & _PATIENT_COUNTS:
         return "0, 0, 0"
     return _PATIENT.format(scope=_in_scope(scope, "p", arguments))
 
 
-def _matching(scope: Scope, query: Query, arguments: _Arguments) -> str:
+def _matching(scope: Scope, query: Query, arguments: Arguments) -> str:
     """Return `tables WHERE conditions`."""
-    conditions = [_in_scope(scope, "s", arguments)]
+    met = [_in_scope(scope, "s", arguments)]
     if query.study is not None:
-        conditions.append(f"s.study_instance_uid = {arguments.add(query.study)}")
+        met.append(f"s.study_instance_uid = {arguments.add(query.study)}")
     if query.series is not None:
-        conditions.append(f"e.series_instance_uid = {arguments.add(query.series)}")
+        met.append(f"e.series_instance_uid = {arguments.add(query.series)}")
     own, below = _by_level(query)
-    conditions += _conditions(own, arguments)
+    met += conditions(own, arguments)
     if below:
         lowest = Level(max(match.attribute.level for match in below))
-        met = " AND ".join(_conditions(below, arguments))
-        child = _CHILDREN[query.level, lowest]
-        conditions.append(f"EXISTS (SELECT FROM {child} AND {met})")
-    return f"{_TABLES[query.level]} WHERE {' AND '.join(conditions)}"
+        children = " AND ".join([_CHILDREN[query.level, lowest], *conditions(below, arguments)])
+        met.append(f"EXISTS (SELECT FROM {children})")
+    return f"{_TABLES[query.level]} WHERE {' AND '.join(met)}"
 
 
-def _in_scope(scope: Scope, alias: str, arguments: _Arguments) -> str:
+def _in_scope(scope: Scope, alias: str, arguments: Arguments) -> str:
     condition = f"{alias}.tenant_id = {arguments.add(scope.tenant_id)}"
     if scope.studies is not None:
         named = arguments.add(sorted(scope.studies))
@@ -214,131 +203,3 @@ def _in_scope(scope: Scope, alias: str, arguments: _Arguments) -> str:
 def _by_level(query: Query) -> tuple[list[Match], list[Match]]:
     own = [match for match in query.matches if match.attribute.level <= query.level]
     return own, [match for match in query.matches if match.attribute.level > query.level]
-
-
-_TIMES = {
-    "s.study_date": "s.study_time",
-    "e.series_date": "e.series_time",
-    "e.performed_procedure_step_start_date": "e.performed_procedure_step_start_time",
-}
-
-
-def _conditions(matches: Sequence[Match], arguments: _Arguments) -> Iterable[str]:
-    """Return one condition for each match, but one for both of a date and a time in ranges."""
-    ranges = {
-        _column(match): (match, match.rule)
-        for match in matches
-        if isinstance(match.rule, Between) and match.rule.ranged
-    }
-    joint: list[Match] = []
-    for date, time in _TIMES.items():
-        if date in ranges and time in ranges:
-            joint += [ranges[date][0], ranges[time][0]]
-            yield _moments((date, time), ranges[date][1], ranges[time][1], arguments)
-    yield from (_condition(match, arguments) for match in matches if match not in joint)
-
-
-def _moments(columns: tuple[str, str], days: Between, times: Between, arguments: _Arguments) -> str:
-    """Match from a time of the first day to a time of the last (PS3.4 §C.2.2.2.5.4)."""
-    day, time = columns
-    met = [_between(day, days.low, days.high, arguments)]
-    for sign, first, edge in ((">", days.low, times.low), ("<", days.high, times.high)):
-        if first and edge:
-            on, at = arguments.add(first), arguments.add(edge)
-            met.append(f"({day} {sign} {on} OR {time} {sign}= {at})")
-    return " AND ".join(met)
-
-
-def _column(match: Match) -> str:
-    return f"{_ALIASES[match.attribute.level]}.{match.attribute.column}"
-
-
-def _condition(match: Match, arguments: _Arguments) -> str:
-    attribute, column = match.attribute, _column(match)
-    if attribute.many:
-        return _array_condition(column, match.rule, arguments)
-    number = attribute.vr in {"IS", "US"}
-    if number and isinstance(match.rule, Empty):
-        return f"{column} IS NULL"
-    return _text_condition(column, match.rule, arguments)
-
-
-def _array_condition(column: str, rule: Rule, arguments: _Arguments) -> str:
-    match rule:
-        case Empty():
-            return f"cardinality({column}) = 0"
-        case Equal(values):
-            return f"{column} && {arguments.add(list(values))}::text[]"
-        case Several(rules, every):
-            joint = " AND " if every else " OR "
-            return f"({joint.join(_array_condition(column, one, arguments) for one in rules)})"
-    met = _text_condition("v", rule, arguments)
-    return f"EXISTS (SELECT FROM unnest({column}) AS v WHERE {met})"
-
-
-def _text_condition(column: str, rule: Rule, arguments: _Arguments) -> str:
-    match rule:
-        case Equal(values):
-            return _equal(column, values, arguments)
-        case Like(pattern):
-            return f"{column} LIKE {arguments.add(_like(pattern))}"
-        case Name(groups):
-            return _name_condition(column, groups, arguments)
-        case Between(low, high):
-            return _between(column, low, high, arguments)
-        case Empty():
-            return f"{column} = ''"
-        case Several(rules, every):
-            joint = " AND " if every else " OR "
-            return f"({joint.join(_text_condition(column, one, arguments) for one in rules)})"
-
-
-def _equal(column: str, values: Sequence[str | int], arguments: _Arguments) -> str:
-    if len(values) > 1:
-        return f"{column} = ANY({arguments.add(list(values))}::text[])"
-    cast = "bigint" if isinstance(values[0], int) else "text"
-    return f"{column} = {arguments.add(values[0])}::{cast}"
-
-
-def _between(column: str, low: str, high: str, arguments: _Arguments) -> str:
-    if low == high:
-        return f"{column} = {arguments.add(low)}"
-    lower = f"{column} >= {arguments.add(low)}" if low else f"{column} > ''"
-    return f"{lower} AND {column} <= {arguments.add(high)}" if high else lower
-
-
-def _name_condition(column: str, groups: Sequence[str], arguments: _Arguments) -> str:
-    """Return what a column of folded names `=a=i=p=` has to meet.
-
-    The LIKE finds candidates by the trigram index. Where its % may run over the mark between
-    two groups, a regular expression decides.
-    """
-    whole = len(groups) > 1
-    if whole:
-        form = "=".join(["", *(group or "*" for group in (*groups, "", "")[:3]), ""])
-        pattern, crossing = form, "*" in form or "?" in form
-    else:
-        group = groups[0]
-        form = f"={group}="
-        inner = group.strip("*")
-        head = "*" if group.startswith("*") else "*="
-        tail = "*" if group.endswith("*") else "=*"
-        pattern, crossing = f"{head}{inner}{tail}", "*" in inner or "?" in inner
-    found = f"{column} LIKE {arguments.add(_like(pattern))}"
-    if not crossing:
-        return found
-    return f"({found} AND {column} ~ {arguments.add(_regex(form, whole=whole))})"
-
-
-_LIKE = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_", "*": "%", "?": "_"})
-
-
-def _like(pattern: str) -> str:
-    return re.sub(r"\*+", "*", pattern).translate(_LIKE)
-
-
-def _regex(form: str, *, whole: bool) -> str:
-    """Return a name's form as a regular expression of PostgreSQL: wildcards stay in a group."""
-    escaped = re.sub(r"([^\w=*?])", r"\\\1", form)
-    escaped = re.sub(r"\*+", "[^=]*", escaped).replace("?", "[^=]")
-    return f"^{escaped}$" if whole else escaped

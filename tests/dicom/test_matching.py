@@ -18,6 +18,7 @@ from app.dicom.matching import (
     name_path,
     parse_match,
     parse_path,
+    parse_zone,
 )
 from app.errors import InvalidQuery
 
@@ -98,7 +99,6 @@ def test_private_creators_are_known_by_their_tags(tag: int, creator: bool) -> No
         ("PatientName", "SMI*", Name(("smi*",))),
         ("PatientName", "a=b=", Name(("a", "b"))),
         ("PatientName", "Doe\\Roe", Several((Name(("doe",)), Name(("roe",))))),
-        ("TimezoneOffsetFromUTC", "+0100", Equal(("+0100",))),
     ],
 )
 def test_a_value_becomes_a_rule(key: str, value: str, rule: Rule) -> None:
@@ -183,6 +183,20 @@ def test_all_of_several_values_may_be_asked_for(key: str, value: str, rule: Rule
 def test_two_quotes_mean_no_value_only_where_that_is_asked_for() -> None:
     assert parse("PatientID", '""', empty=True) == Empty()
     assert parse("PatientID", '""') == Equal(('""',))
+
+
+@pytest.mark.parametrize(
+    ("value", "minutes"),
+    [("+0100", 60), (" 0100", 60), ("-0330", -210), ("+1400", 840), ("+0000", 0), ("", None)],
+)
+def test_a_time_zone_is_minutes_east_of_utc(value: str, minutes: int | None) -> None:
+    assert parse_zone(value) == minutes
+
+
+@pytest.mark.parametrize("value", ["Z", "+1", "+01:00", "+0160", "+1500", "*", "+0100-0200"])
+def test_what_is_no_time_zone_is_refused(value: str) -> None:
+    with pytest.raises(InvalidQuery):
+        parse_zone(value)
 
 
 INCLUDES: list[tuple[dict[str, Any], set[Level], bool, bool]] = [

@@ -152,6 +152,17 @@ async def search_studies(index: Index, **parts: Any) -> set[str]:
 
 
 EVERYTHING = set(STUDIES)
+# the one Study that says its zone was made at 10:15 in +0900, at 01:15 UTC
+ZONES: list[tuple[int, dict[str, Any], set[str]]] = [
+    (0, {"StudyTime": "0115"}, {"yamada"}),
+    (0, {"StudyTime": "1015"}, {"mueller"}),
+    (540, {"StudyTime": "1015"}, {"mueller", "yamada"}),
+    (-300, {"StudyDate": "20240229"}, {"mueller", "yamada"}),
+    (-300, {"StudyDate": "20240301"}, set()),
+    (-300, {"StudyDate": "20240229-", "StudyTime": "2000-"}, {"yamada"}),
+    (-210, {"StudyTime": "2145"}, {"yamada"}),
+    (-210, {"StudyDate": '""', "empty": True}, {"undated"}),
+]
 KEYS: list[tuple[dict[str, Any], set[str]]] = [
     # whole, and in its own case
     ({"PatientID": "A_1"}, {"mueller"}),
@@ -285,6 +296,13 @@ async def test_studies_are_found_by_their_keys(filled: Index) -> None:
         if (found := await search_studies(filled, **keys)) != expected
     }
     assert wrong == {}
+
+
+@pytest.mark.parametrize(("zone", "keys", "expected"), ZONES)
+async def test_dates_and_times_are_meant_in_the_zone_of_the_request(
+    filled: Index, zone: int, keys: dict[str, Any], expected: set[str]
+) -> None:
+    assert await search_studies(filled, zone=zone, **keys) == expected
 
 
 SERIES: list[tuple[dict[str, Any], list[str] | None]] = [

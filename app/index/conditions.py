@@ -1,0 +1,180 @@
+"""Rules of matching as SQL conditions.
+
+Every value becomes a parameter; the text of a condition is put together from fixed parts.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from app.dicom.matching import Between, Empty, Equal, Like, Match, Name, Rule, Several
+
+ALIASES = ("s", "e", "i")
+"""How statements call the tables of Study, Series and Instance."""
+
+_TIME_OF = {
+    "study_date": "study_time",
+    "series_date": "series_time",
+    "performed_procedure_step_start_date": "performed_procedure_step_start_time",
+}
+_DATE_OF = {time: date for date, time in _TIME_OF.items()}
+
+# a date and time in the time zone of the request, where the Study says what its own is
+_SHIFTED = """
+(CASE WHEN {date} <> '' AND {time} <> '' AND s.timezone_offset_from_utc ~ '^[+-][0-9]{{4}}$'
+ THEN to_char(({date} || ' ' || left({time}, 6))::timestamp
+  - make_interval(
+     hours => left(s.timezone_offset_from_utc, 3)::integer,
+     mins => (left(s.timezone_offset_from_utc, 1) || right(s.timezone_offset_from_utc, 2))::integer)
+  + make_interval(mins => {zone}), '{form}') || {rest} ELSE {column} END)
+"""
+
+
+class Arguments(list[object]):
+    """The values of a statement, each named by its place in it.
+
+    `zone` is the time zone of the dates and times of a request, in minutes east of UTC.
+    """
+
+    def __init__(self, zone: int | None = None) -> None:
+        super().__init__()
+        self._zone = zone
+
+    def add(self, value: object) -> str:
+        """Take a value in and return how the statement calls it."""
+        self.append(value)
+        return f"${len(self)}"
+
+    def column(self, match: Match) -> str:
+        """Return what a match compares."""
+        alias, name = ALIASES[match.attribute.level], match.attribute.column or ""
+        column = f"{alias}.{name}"
+        if self._zone is None or not (name in _TIME_OF or name in _DATE_OF):
+            return column
+        date, time = _DATE_OF.get(name, name), _TIME_OF.get(name, name)
+        return _SHIFTED.format(
+            date=f"{alias}.{date}",
+            time=f"{alias}.{time}",
+            column=column,
+            zone=f"{self.add(self._zone)}::integer",
+            form="YYYYMMDD" if name in _TIME_OF else "HH24MISS",
+            rest="''" if name in _TIME_OF else f"substr({alias}.{time}, 7)",
+        )
+
+
+def conditions(matches: Sequence[Match], arguments: Arguments) -> Iterable[str]:
+    """Return one condition for each match, but one for both of a date and a time in ranges."""
+    ranges = {
+        match.attribute.column: (match, match.rule)
+        for match in matches
+        if isinstance(match.rule, Between) and match.rule.ranged
+    }
+    joint: list[Match] = []
+    for date, time in _TIME_OF.items():
+        if date in ranges and time in ranges:
+            (day, days), (moment, times) = ranges[date], ranges[time]
+            joint += [day, moment]
+            columns = (arguments.column(day), arguments.column(moment))
+            yield _moments(columns, days, times, arguments)
+    yield from (_condition(match, arguments) for match in matches if match not in joint)
+
+
+def _moments(columns: tuple[str, str], days: Between, times: Between, arguments: Arguments) -> str:
+    """Match from a time of the first day to a time of the last (PS3.4 §C.2.2.2.5.4)."""
+    day, time = columns
+    met = [_between(day, days.low, days.high, arguments)]
+    for sign, first, edge in ((">", days.low, times.low), ("<", days.high, times.high)):
+        if first and edge:
+            on, at = arguments.add(first), arguments.add(edge)
+            met.append(f"({day} {sign} {on} OR {time} {sign}= {at})")
+    return " AND ".join(met)
+
+
+def _condition(match: Match, arguments: Arguments) -> str:
+    attribute, column = match.attribute, arguments.column(match)
+    if attribute.many:
+        return _array_condition(column, match.rule, arguments)
+    number = attribute.vr in {"IS", "US"}
+    if number and isinstance(match.rule, Empty):
+        return f"{column} IS NULL"
+    return _text_condition(column, match.rule, arguments)
+
+
+def _array_condition(column: str, rule: Rule, arguments: Arguments) -> str:
+    match rule:
+        case Empty():
+            return f"cardinality({column}) = 0"
+        case Equal(values):
+            return f"{column} && {arguments.add(list(values))}::text[]"
+        case Several(rules, every):
+            joint = " AND " if every else " OR "
+            return f"({joint.join(_array_condition(column, one, arguments) for one in rules)})"
+    met = _text_condition("v", rule, arguments)
+    return f"EXISTS (SELECT FROM unnest({column}) AS v WHERE {met})"
+
+
+def _text_condition(column: str, rule: Rule, arguments: Arguments) -> str:
+    match rule:
+        case Equal(values):
+            return _equal(column, values, arguments)
+        case Like(pattern):
+            return f"{column} LIKE {arguments.add(_like(pattern))}"
+        case Name(groups):
+            return _name_condition(column, groups, arguments)
+        case Between(low, high):
+            return _between(column, low, high, arguments)
+        case Empty():
+            return f"{column} = ''"
+        case Several(rules, every):
+            joint = " AND " if every else " OR "
+            return f"({joint.join(_text_condition(column, one, arguments) for one in rules)})"
+
+
+def _equal(column: str, values: Sequence[str | int], arguments: Arguments) -> str:
+    if len(values) > 1:
+        return f"{column} = ANY({arguments.add(list(values))}::text[])"
+    cast = "bigint" if isinstance(values[0], int) else "text"
+    return f"{column} = {arguments.add(values[0])}::{cast}"
+
+
+def _between(column: str, low: str, high: str, arguments: Arguments) -> str:
+    if low == high:
+        return f"{column} = {arguments.add(low)}"
+    lower = f"{column} >= {arguments.add(low)}" if low else f"{column} > ''"
+    return f"{lower} AND {column} <= {arguments.add(high)}" if high else lower
+
+
+def _name_condition(column: str, groups: Sequence[str], arguments: Arguments) -> str:
+    """Return what a column of folded names `=a=i=p=` has to meet.
+
+    The LIKE finds candidates by the trigram index. Where its % may run over the mark between
+    two groups, a regular expression decides.
+    """
+    whole = len(groups) > 1
+    if whole:
+        form = "=".join(["", *(group or "*" for group in (*groups, "", "")[:3]), ""])
+        pattern, crossing = form, "*" in form or "?" in form
+    else:
+        group = groups[0]
+        form = f"={group}="
+        inner = group.strip("*")
+        head = "*" if group.startswith("*") else "*="
+        tail = "*" if group.endswith("*") else "=*"
+        pattern, crossing = f"{head}{inner}{tail}", "*" in inner or "?" in inner
+    found = f"{column} LIKE {arguments.add(_like(pattern))}"
+    if not crossing:
+        return found
+    return f"({found} AND {column} ~ {arguments.add(_regex(form, whole=whole))})"
+
+
+_LIKE = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_", "*": "%", "?": "_"})
+
+
+def _like(pattern: str) -> str:
+    return re.sub(r"\*+", "*", pattern).translate(_LIKE)
+
+
+def _regex(form: str, *, whole: bool) -> str:
+    """Return a name's form as a regular expression of PostgreSQL: wildcards stay in a group."""
+    escaped = re.sub(r"([^\w=*?])", r"\\\1", form)
+    escaped = re.sub(r"\*+", "[^=]*", escaped).replace("?", "[^=]")
+    return f"^{escaped}$" if whole else escaped
