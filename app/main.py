@@ -19,6 +19,7 @@ from app.settings import Settings
 from app.web.auth import Identity
 from app.web.cors import cross_origin_rules
 from app.web.faults import Faults
+from app.web.head import Head
 from app.web.problems import add_problem_handlers
 
 DICOMWEB = "/dicom-web"
@@ -45,6 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.base_url = settings.base_url + DICOMWEB
     app.state.identity = _identity(settings)
@@ -54,6 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(routes.router)
     add_problem_handlers(app)
     app.add_middleware(FramesRoute, prefix=DICOMWEB, state=app.state)
+    app.add_middleware(Head)
     app.add_middleware(Faults)
     app.add_middleware(CORSMiddleware, **cross_origin_rules(settings.http.cors_origins))
     app.add_middleware(Measured)

@@ -66,7 +66,7 @@ class FramesRoute:
             await self.app(scope, receive, send)
             return
         scope["fileroom.route"] = self.prefix + FRAMES
-        if scope["method"] not in {"GET", "HEAD"}:
+        if scope["method"] != "GET":
             allow = {"Allow": "GET, HEAD"}
             response = problem(HTTPStatus.METHOD_NOT_ALLOWED, "Frames can be read alone", allow)
             await response(scope, receive, send)
@@ -153,9 +153,4 @@ _CONTRACT: dict[str, Any] = {
         **{str(status): response for status, response in PROBLEMS.items()},
     },
 }
-FRAMES_CONTRACT: dict[str, Any] = {
-    FRAMES: {
-        "get": {**_CONTRACT, "operationId": "get_frames"},
-        "head": {**_CONTRACT, "operationId": "head_frames"},
-    }
-}
+FRAMES_CONTRACT: dict[str, Any] = {FRAMES: {"get": {**_CONTRACT, "operationId": "get_frames"}}}

@@ -27,7 +27,6 @@ router = APIRouter(tags=["Retrieve (WADO-RS)"], default_response_class=Response)
 STUDY = "/studies/{study}"
 SERIES = STUDY + "/series/{series}"
 INSTANCE = SERIES + "/instances/{instance}"
-_READ = ["GET", "HEAD"]
 _INSTANCES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The Instances, one a part",
@@ -53,7 +52,7 @@ _BULK_DATA: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.api_route(STUDY, methods=_READ, responses=_INSTANCES)
+@router.get(STUDY, responses=_INSTANCES)
 async def get_study(
     ref: StudyPath, archive: ArchiveDep, principal: PrincipalDep, wanted: WantedDep
 ) -> Response:
@@ -61,7 +60,7 @@ async def get_study(
     return answer_response(await retrieve_instances(archive, principal, ref, wanted))
 
 
-@router.api_route(SERIES, methods=_READ, responses=_INSTANCES)
+@router.get(SERIES, responses=_INSTANCES)
 async def get_series(
     ref: SeriesPath, archive: ArchiveDep, principal: PrincipalDep, wanted: WantedDep
 ) -> Response:
@@ -69,7 +68,7 @@ async def get_series(
     return answer_response(await retrieve_instances(archive, principal, ref, wanted))
 
 
-@router.api_route(INSTANCE, methods=_READ, responses=_INSTANCES)
+@router.get(INSTANCE, responses=_INSTANCES)
 async def get_instance(
     ref: InstancePath, archive: ArchiveDep, principal: PrincipalDep, wanted: WantedDep
 ) -> Response:
@@ -77,7 +76,7 @@ async def get_instance(
     return answer_response(await retrieve_instances(archive, principal, ref, wanted))
 
 
-@router.api_route(STUDY + "/metadata", methods=_READ, responses=_METADATA)
+@router.get(STUDY + "/metadata", responses=_METADATA)
 async def get_study_metadata(
     request: Request,
     ref: StudyPath,
@@ -89,7 +88,7 @@ async def get_study_metadata(
     return await _metadata(request, archive, principal, ref, base_url)
 
 
-@router.api_route(SERIES + "/metadata", methods=_READ, responses=_METADATA)
+@router.get(SERIES + "/metadata", responses=_METADATA)
 async def get_series_metadata(
     request: Request,
     ref: SeriesPath,
@@ -101,7 +100,7 @@ async def get_series_metadata(
     return await _metadata(request, archive, principal, ref, base_url)
 
 
-@router.api_route(INSTANCE + "/metadata", methods=_READ, responses=_METADATA)
+@router.get(INSTANCE + "/metadata", responses=_METADATA)
 async def get_instance_metadata(
     request: Request,
     ref: InstancePath,
@@ -125,7 +124,7 @@ async def _metadata(
     return metadata_response(metadata, media_type, etag, zipped=zipped)
 
 
-@router.api_route(INSTANCE + "/bulkdata/{path:path}", methods=_READ, responses=_BULK_DATA)
+@router.get(INSTANCE + "/bulkdata/{path:path}", responses=_BULK_DATA)
 async def get_bulk_data(
     ref: InstancePath,
     path: str,

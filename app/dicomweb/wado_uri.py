@@ -21,7 +21,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.api_route("/wado", methods=["GET", "HEAD"], responses=_RESPONSES, response_class=Response)
+@router.get("/wado", responses=_RESPONSES, response_class=Response)
 async def get_object(  # noqa: PLR0913, PLR0917 - the parameters of the standard
     request: Request,
     archive: ArchiveDep,

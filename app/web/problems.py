@@ -90,7 +90,10 @@ async def _archive_error(_: Request, error: Exception) -> Response:
 async def _http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it alone
     status = HTTPStatus(error.status_code)
-    return problem(status, str(error.detail), dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if "GET" in headers.get("Allow", ""):
+        headers["Allow"] += ", HEAD"  # `web.head` answers it wherever GET is
+    return problem(status, str(error.detail), headers)
 
 
 async def _validation_error(_: Request, error: Exception) -> Response:

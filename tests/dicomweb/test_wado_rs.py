@@ -336,11 +336,25 @@ async def test_a_right_instance_under_a_wrong_parent_is_404(
         assert (await client.get(url + tail)).status_code == 404
 
 
-async def test_head_is_get_without_a_body(client: httpx.AsyncClient) -> None:  # G-15
-    dataset = make_dataset()
+@pytest.mark.parametrize("tail", ["", "/metadata", "/bulkdata/7FE00010", "/frames/1"])
+async def test_head_is_get_without_a_body(client: httpx.AsyncClient, tail: str) -> None:  # G-15
+    dataset = make_dataset(Rows=2000, Columns=2000)
     await store(client, make_part10(dataset))
-    for tail in ("", "/metadata", "/bulkdata/7FE00010", "/frames/1"):
-        assert (await client.head(path_of(dataset) + tail)).status_code == 200
+    path = path_of(dataset) + tail
+    got, head = await client.get(path), await client.head(path)
+    assert (head.status_code, head.content) == (got.status_code, b"")
+    assert head.headers.get("content-length") == got.headers.get("content-length")
+    assert (
+        head.headers["content-type"].partition("boundary")[0]
+        == (got.headers["content-type"].partition("boundary")[0])
+    )
+    assert (await client.head(path.replace("/series/", "/series/1."))).status_code == 404
+
+
+async def test_a_wrong_method_is_405_with_what_is_right(client: httpx.AsyncClient) -> None:
+    answer = await client.put("/studies/1.2.3")  # G-10, S-34
+    assert answer.status_code == 405
+    assert {"GET", "HEAD", "POST"} >= set(answer.headers["allow"].split(", ")) > {"HEAD"}
 
 
 async def test_strangers_are_refused_everywhere(app: FastAPI, client: httpx.AsyncClient) -> None:

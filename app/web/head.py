@@ -1,0 +1,37 @@
+"""HEAD on everything that GET answers (RFC 9110 §9.3.2): the same answer, and no body."""
+
+from starlette.requests import ClientDisconnect
+
+from app.web.faults import ASGIApp, Message, Receive, Scope, Send
+
+
+class Head:
+    """Asks the application as by GET, sends the head of its answer, and stops it there.
+
+    What streams is told that nobody listens any more, so a body is neither read nor made.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self.app(scope, receive, send)
+            return
+        answered = False
+
+        async def sending(message: Message) -> None:
+            nonlocal answered
+            if message["type"] == "http.response.start":
+                await send(message)
+                await send({"type": "http.response.body", "body": b""})
+                answered = True
+            elif message.get("more_body", False):
+                raise OSError("nothing but the head is wanted")
+
+        try:
+            await self.app({**scope, "method": "GET"}, receive, sending)
+        except (OSError, ClientDisconnect):
+            if not answered:
+                raise
