@@ -28,8 +28,7 @@ async def get_ready(archive: ArchiveDep) -> JSONResponse:
     except ArchiveError:
         checks["index"] = "does not answer"
     try:
-        async for _ in archive.objects.keys("t/"):
-            break
+        await archive.objects.check()
     except ArchiveError:
         checks["objects"] = "does not answer"
     ready = set(checks.values()) == {"ok"}

@@ -86,7 +86,7 @@ class Measured:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._routes: dict[tuple[str, str], _Route] = {}
+        self._routes: dict[tuple[str, Any], _Route] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run one request."""
@@ -121,13 +121,24 @@ class Measured:
                 _log_request(scope, status, seconds)
 
     def _route(self, scope: Scope) -> _Route:
-        template = scope.get(ROUTE) or getattr(scope.get("route"), "path", UNKNOWN_ROUTE)
+        where = scope.get(ROUTE) or scope.get("endpoint")
         method = scope["method"] if scope["method"] in METHODS else "other"
-        key = (method, str(template))
-        route = self._routes.get(key)
+        route = self._routes.get((method, where))
         if route is None:
-            route = self._routes[key] = _Route(*key)
+            route = self._routes[method, where] = _Route(method, _template(scope))
         return route
+
+
+def _template(scope: Scope) -> str:
+    """Return the whole template of a route; FastAPI leaves out the prefix of its router."""
+    if ROUTE in scope:
+        return str(scope[ROUTE])
+    if "route" not in scope:
+        return UNKNOWN_ROUTE
+    template: str = scope["route"].path_format
+    asked = template.format_map(scope["path_params"])
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path.removesuffix(asked) + template if path.endswith(asked) else template
 
 
 def _log_request(scope: Scope, status: int, seconds: float) -> None:

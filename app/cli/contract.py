@@ -1,5 +1,5 @@
 """The HTTP contract as a file. YAML without a library: every string is quoted as JSON quotes it,
-which YAML reads the same way."""
+which YAML reads the same way (DEL is escaped as well, which JSON lets stand)."""
 
 import difflib
 import json
@@ -13,6 +13,7 @@ from app.main import create_app
 from app.settings import Settings
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_$][A-Za-z_$-]*")
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff]")
 _NO_KEYS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 
 
@@ -46,10 +47,16 @@ def _lines(value: Any, indent: str = "") -> Iterator[str]:
             yield head
             yield from _lines(entry, f"{indent}  ")
         else:
-            yield f"{head} {json.dumps(entry, ensure_ascii=False)}"
+            yield f"{head} {_quoted(entry)}"
 
 
 def _key(key: str) -> str:
     if _PLAIN_KEY.fullmatch(key) and key.lower() not in _NO_KEYS:
         return key
-    return json.dumps(key, ensure_ascii=False)
+    return _quoted(key)
+
+
+def _quoted(value: Any) -> str:
+    """Return a scalar, or an empty list or mapping."""
+    text = json.dumps(value, ensure_ascii=False)
+    return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -54,6 +54,10 @@ class ObjectStore(Protocol):
         """Remove the object; absent already is success."""
         ...
 
+    async def check(self) -> None:
+        """Return if the store answers and would take an object; store and change nothing."""
+        ...
+
     def keys(self, prefix: str) -> AsyncIterator[str]:
         """Iterate over the keys that begin with `prefix`, in no particular order."""
         ...

@@ -208,6 +208,11 @@ class LocalStore:
         with os_faults(), suppress(FileNotFoundError, NotADirectoryError):
             os.unlink(path)  # noqa: PTH108
 
+    async def check(self) -> None:
+        """Return if the directory is there and would take an object."""
+        if not await self._threads.run(os.access, self._root, os.W_OK | os.X_OK):
+            raise Unavailable("the directory of objects cannot be written")
+
     async def keys(self, prefix: str) -> AsyncIterator[str]:
         """Iterate over the keys that begin with `prefix`, in no particular order."""
         walk = self._walk(prefix)

@@ -1,0 +1,121 @@
+"""What is counted, and over which routes."""
+
+import logging
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from app.admin.metrics import Measured
+from app.logs import ACCESS
+from tests.factories import make_part10
+
+SCRIPT = """
+import asyncio, sys
+from app.admin.metrics import Measured, exposition
+async def app(scope, receive, send):
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body"})
+async def send(message):
+    pass
+scope = {"type": "http", "method": "GET", "path": "/", "fileroom.route": "/here"}
+for _ in range(int(sys.argv[1])):
+    asyncio.run(Measured(app)(scope, None, send))
+print(exposition().decode())
+"""
+
+
+async def sample(client: httpx.AsyncClient, name: str, **labels: str) -> float:
+    """Return one number of `/metrics`, 0 if it is not there yet."""
+    answer = await client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    for family in text_string_to_metric_families(answer.text):
+        for found in family.samples:
+            if found.name == name and found.labels == labels:
+                return found.value
+    return 0.0
+
+
+async def test_requests_are_counted_by_template_not_by_path(client: httpx.AsyncClient) -> None:
+    route = "/dicom-web/studies/{study}/metadata"
+    labels = {"method": "GET", "route": route, "status": "404"}
+    before = await sample(client, "fileroom_http_requests_total", **labels)
+    for number in range(3):
+        await client.get(f"/dicom-web/studies/1.2.{number}/metadata")
+    after = await sample(client, "fileroom_http_requests_total", **labels)
+    assert after - before == 3
+
+
+async def test_no_uid_and_no_name_stands_in_the_metrics(client: httpx.AsyncClient) -> None:
+    await client.get("/dicom-web/studies/1.2.333/series/1.2.444/instances/1.2.555/frames/1")
+    await client.get("/dicom-web/studies?PatientName=Muster")
+    await client.get("/no/such/Muster")
+    text = (await client.get("/metrics")).text
+    assert not re.search(r"Muster|1\.2\.(333|444|555)", text)
+    assert 'route="other"' in text
+
+
+async def test_bytes_are_counted_both_ways(client: httpx.AsyncClient) -> None:
+    labels = {"method": "POST", "route": "/dicom-web/studies"}
+    body = make_part10()
+    before = await sample(client, "fileroom_http_received_bytes_total", **labels)
+    headers = {"Content-Type": "application/dicom", "Accept": "application/dicom+json"}
+    answer = await client.post("/dicom-web/studies", content=body, headers=headers)
+    assert answer.status_code == 200
+    after = await sample(client, "fileroom_http_received_bytes_total", **labels)
+    assert after - before == len(body)
+    assert await sample(client, "fileroom_http_sent_bytes_total", **labels) >= len(answer.content)
+
+
+async def test_durations_are_counted(client: httpx.AsyncClient) -> None:
+    labels = {"method": "GET", "route": "/health/live"}
+    before = await sample(client, "fileroom_http_request_seconds_count", **labels)
+    await client.get("/health/live")
+    assert await sample(client, "fileroom_http_request_seconds_count", **labels) == before + 1
+
+
+async def test_a_method_of_no_meaning_is_not_a_label_of_its_own(client: httpx.AsyncClient) -> None:
+    await client.request("FROBNICATE", "/health/live")
+    assert "FROBNICATE" not in (await client.get("/metrics")).text
+
+
+async def test_a_request_that_fails_is_counted_as_500_and_no_longer_open() -> None:
+    async def broken(scope: object, receive: object, send: object) -> None:
+        raise RuntimeError("broken")
+
+    async def nothing(*_: object) -> dict[str, object]:
+        return {}
+
+    measured = Measured(broken)
+    scope = {"type": "http", "method": "GET", "path": "/", "fileroom.route": "/broken"}
+    with pytest.raises(RuntimeError, match="broken"):
+        await measured(scope, nothing, nothing)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("access", "lines"), [(logging.INFO, 1), (logging.WARNING, 0)])
+async def test_an_access_log_says_the_path_and_never_the_query(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, access: int, lines: int
+) -> None:
+    with caplog.at_level(access, ACCESS):
+        await client.get("/dicom-web/studies?PatientName=Muster")
+    told = [record for record in caplog.records if record.name == ACCESS]
+    assert [record.__dict__["path"] for record in told] == ["/dicom-web/studies"] * lines
+    assert all("Muster" not in str(record.__dict__) for record in told)
+
+
+def test_workers_add_up_after_they_have_ended(tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path.cwd()),
+        "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),
+    }
+    command = [sys.executable, "-c", SCRIPT]
+    subprocess.run([*command, "2"], env=environment, check=True, capture_output=True)
+    last = subprocess.run([*command, "3"], env=environment, check=True, capture_output=True)
+    counted = 'fileroom_http_requests_total{method="GET",route="/here",status="204"} 5.0'
+    assert counted in last.stdout.decode().splitlines()
