@@ -31,9 +31,15 @@ def main() -> None:
     _end_with(parent)
     _limit(memory_bytes)
     _be_silent()
-    with socket.socket(fileno=fd) as channel, contextlib.suppress(EOFError, ConnectionError):
+    with socket.socket(fileno=fd) as channel:
+        serve(channel)
+
+
+def serve(channel: socket.socket) -> None:
+    """Do the jobs that come through the socket, until it closes."""
+    with contextlib.suppress(EOFError, ConnectionError):
         while True:
-            reply = pickle.dumps(_answer(receive(channel)), pickle.HIGHEST_PROTOCOL)
+            reply = pickle.dumps(_answer(_receive(channel)), pickle.HIGHEST_PROTOCOL)
             channel.sendall(LENGTH.pack(len(reply)))
             channel.sendall(reply)
 
@@ -60,12 +66,8 @@ def _be_silent() -> None:
     os.close(nothing)
 
 
-def receive(channel: socket.socket) -> bytearray:
-    """Read one message: its length, then its bytes.
-
-    Raises:
-        EOFError: the other side has closed.
-    """
+def _receive(channel: socket.socket) -> bytearray:
+    """Read one message: its length, then its bytes."""
     (length,) = LENGTH.unpack(_exactly(channel, LENGTH.size))
     return _exactly(channel, length)
 

@@ -8,6 +8,7 @@ new start cost more; the time limit does.
 """
 
 import asyncio
+import contextlib
 import io
 import os
 import pickle
@@ -23,7 +24,7 @@ from app.errors import InvalidDataset, Unavailable
 
 _FAREWELL_SECONDS = 2.0
 _DECODE_FRAME = "app.dicom.codecs:decode_frame"
-_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ", "COVERAGE_PROCESS_START")
+_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ")
 
 
 class _Reader(pickle.Unpickler):
@@ -48,7 +49,6 @@ class _Process:
 
     def __init__(self, memory_bytes: int) -> None:
         self._memory_bytes = memory_bytes
-        self.rest: asyncio.TimerHandle | None = None
         self.channel, theirs = socket.socketpair()
         try:
             self.channel.setblocking(False)
@@ -88,17 +88,14 @@ class _Process:
         return data
 
     async def end(self, *, at_once: bool = False) -> int:
-        """End the process and return its exit code, negative for a signal."""
-        if self.rest is not None:
-            self.rest.cancel()
+        """End the process and return its exit code, negative for a signal that was not ours."""
         self.channel.close()  # which a process that has nothing to do takes as its end
-        if at_once:
-            self._process.kill()
-        try:
-            return await asyncio.to_thread(self._process.wait, _FAREWELL_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            return await asyncio.to_thread(self._process.wait)
+        if not at_once:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return await asyncio.to_thread(self._process.wait, _FAREWELL_SECONDS)
+        self._process.kill()
+        await asyncio.to_thread(self._process.wait)
+        return 0
 
 
 def _start(channel: socket.socket, memory_bytes: int) -> subprocess.Popen[bytes]:
@@ -129,7 +126,7 @@ class Workers:
         self._seconds = seconds
         self._rest_seconds = rest_seconds
         self._slots = asyncio.Semaphore(size)
-        self._resting: list[_Process] = []
+        self._resting: dict[_Process, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
 
@@ -159,6 +156,8 @@ class Workers:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for timer in self._resting.values():
+            timer.cancel()
         await asyncio.gather(*(process.end(at_once=True) for process in self._resting))
         self._resting.clear()
 
@@ -194,9 +193,8 @@ class Workers:
     def _take(self) -> _Process:
         """Return a process that rests, the one that worked last, or a new one."""
         while self._resting:
-            process = self._resting.pop()
-            if process.rest is not None:
-                process.rest.cancel()
+            process, timer = self._resting.popitem()
+            timer.cancel()
             if process.is_alive():
                 return process
             self._keep(asyncio.create_task(process.end()))
@@ -206,12 +204,11 @@ class Workers:
             raise Unavailable("no worker process can be started now") from None
 
     def _rest(self, process: _Process) -> None:
-        self._resting.append(process)
         loop = asyncio.get_running_loop()
-        process.rest = loop.call_later(self._rest_seconds, self._retire, process)
+        self._resting[process] = loop.call_later(self._rest_seconds, self._retire, process)
 
     def _retire(self, process: _Process) -> None:
-        self._resting.remove(process)
+        del self._resting[process]
         self._keep(asyncio.create_task(process.end()))
 
 

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import signal
+import sys
 import time
 
 import numpy as np
@@ -50,6 +51,24 @@ def refuse() -> None:
 
 def fail() -> None:
     raise KeyError("a bug")
+
+
+def use_too_much() -> None:
+    raise MemoryError
+
+
+def send_nonsense() -> None:
+    _write(b"\x07\0\0\0\0\0\0\0nothing")
+
+
+def send_a_large_claim() -> None:
+    _write(b"\xff" * 8)
+
+
+def _write(data: bytes) -> None:
+    """Answer past the loop, as a decoder that was taken over could, and stay."""
+    os.write(int(sys.argv[1]), data)
+    time.sleep(30)
 
 
 def environment() -> dict[str, str]:
