@@ -4,8 +4,9 @@ ARG PYTHON=3.13
 FROM python:${PYTHON}-slim AS build
 WORKDIR /src
 COPY requirements/install.txt requirements/run.txt requirements/
-RUN --mount=type=cache,target=/root/.cache \
-    python3 -m venv /opt/build \
+RUN --mount=type=cache,target=/cache \
+    export XDG_CACHE_HOME=/cache \
+ && python3 -m venv /opt/build \
  && /opt/build/bin/pip install --quiet --require-hashes -r requirements/install.txt \
  && python3 -m venv --without-pip /opt/fileroom \
  && /opt/build/bin/uv pip install --python /opt/fileroom/bin/python --link-mode copy \
@@ -13,8 +14,9 @@ RUN --mount=type=cache,target=/root/.cache \
 COPY pyproject.toml README.md LICENSE ./
 COPY app app
 COPY alembic alembic
-RUN --mount=type=cache,target=/root/.cache \
-    /opt/build/bin/uv build --quiet --wheel --no-build-isolation \
+RUN --mount=type=cache,target=/cache \
+    export XDG_CACHE_HOME=/cache \
+ && /opt/build/bin/uv build --quiet --wheel --no-build-isolation \
         --python /opt/build/bin/python --out-dir dist \
  && /opt/build/bin/uv pip install --python /opt/fileroom/bin/python --link-mode copy \
         --compile-bytecode --no-deps dist/*.whl

@@ -4,6 +4,7 @@ import re
 import secrets
 import shutil
 import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Iterator
@@ -317,7 +318,7 @@ class TestCompose:
 @pytest.mark.slow
 def test_the_wheel_brings_migrations_pages_and_their_assets(tmp_path: Path) -> None:
     subprocess.run(
-        ["python", "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, ROOT],
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, ROOT],
         check=True,
         capture_output=True,
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+import requests
 from dicomweb_client import DICOMwebClient
 
 from tests.live_server import LiveServer, serve
@@ -17,9 +18,10 @@ def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer
 
 
 @pytest.fixture
-def dicomweb(live_server: LiveServer) -> DICOMwebClient:
+def dicomweb(live_server: LiveServer) -> Iterator[DICOMwebClient]:
     """The client of the package dicomweb-client, as its README shows it."""
-    return DICOMwebClient(url=live_server.dicomweb)
+    with requests.Session() as session:
+        yield DICOMwebClient(url=live_server.dicomweb, session=session)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from io import BytesIO
 import imagecodecs
 import numpy as np
 import pytest
+import requests
 from dicomweb_client import DICOMwebClient
 from pydicom import Dataset, dcmread
 from pydicom.uid import JPEGLSLossless
@@ -32,7 +33,8 @@ def series(live_server: LiveServer) -> list[Dataset]:
     for dataset in datasets:
         dataset.add_new(0x60003000, "OW", OVERLAY)
     stored = _with_file_meta(datasets)
-    DICOMwebClient(url=live_server.dicomweb).store_instances(stored)
+    with requests.Session() as session:
+        DICOMwebClient(url=live_server.dicomweb, session=session).store_instances(stored)
     return stored
 
 

@@ -27,7 +27,7 @@ from tests.live_server import LiveServer
 from tests.pydicom_oracle import read
 from tests.samples import SAMPLES, sample_id
 
-pytestmark = pytest.mark.xdist_group("samples")
+pytestmark = [pytest.mark.xdist_group("samples"), pytest.mark.slow]
 
 OCTETS = 'multipart/related; type="application/octet-stream"'
 CUT_SHORT = {"MR_truncated.dcm", "rtplan_truncated.dcm"}
@@ -97,9 +97,10 @@ class Stored:
 
 
 @pytest.fixture(scope="module")
-def stored(live_server: LiveServer) -> Stored:
+def stored(live_server: LiveServer) -> Iterator[Stored]:
     """All samples, stored one request each."""
-    return Stored(httpx.Client(base_url=live_server.url, timeout=120))
+    with httpx.Client(base_url=live_server.url, timeout=120) as client:
+        yield Stored(client)
 
 
 def test_what_cannot_be_kept_is_refused_with_a_reason(stored: Stored) -> None:
