@@ -56,10 +56,10 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(routes.router)
     add_problem_handlers(app)
     app.add_middleware(FramesRoute, prefix=DICOMWEB, state=app.state)
-    app.add_middleware(Head)
     app.add_middleware(Faults)
     app.add_middleware(CORSMiddleware, **cross_origin_rules(settings.http.cors_origins))
     app.add_middleware(Measured)
+    app.add_middleware(Head)
     app.openapi = lambda: _contract(app)  # type: ignore[method-assign]
     return app
 

@@ -4,6 +4,7 @@ A 5xx says nothing but a request id; the log has the rest. Only words from `app.
 caller: anything else that is raised is a fault of ours and becomes 500.
 """
 
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -87,13 +88,23 @@ async def _archive_error(_: Request, error: Exception) -> Response:
     return problem_of(error)
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it alone
     status = HTTPStatus(error.status_code)
     headers = dict(error.headers or {})
-    if "GET" in headers.get("Allow", ""):
-        headers["Allow"] += ", HEAD"  # `web.head` answers it wherever GET is
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {"Allow": ", ".join(sorted(_allowed(request)))}
     return problem(status, str(error.detail), headers)
+
+
+def _allowed(request: Request) -> set[str]:
+    """Return the methods of all routes of a path; the router's own answer knows only the first."""
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    methods: set[str] = set()
+    for template, item in request.app.openapi()["paths"].items():
+        if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)), path):
+            methods.update(method.upper() for method in item)
+    return methods | ({"HEAD"} if "GET" in methods else set())  # `web.head` answers it
 
 
 async def _validation_error(_: Request, error: Exception) -> Response:
