@@ -63,10 +63,11 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
     staging = await asyncio.to_thread(Staging, place.objects / "staging", limits)
     workers = Workers(place.codec_workers, place.codec_memory_bytes, place.codec_seconds)
     cache = await asyncio.to_thread(FileCache, place.cache, place.cache_bytes)
-    async with Writer(index, objects) as writer:
-        try:
+    try:
+        async with Writer(index, objects) as writer:  # which writes all that waits, then ends
             yield Archive(index, objects, staging, writer, workers, cache, Memo(), limits)
-        finally:
-            await workers.close()
-            staging.close()
-            await index.close()
+    finally:
+        await workers.close()
+        staging.close()
+        objects.close()
+        await index.close()

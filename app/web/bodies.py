@@ -1,9 +1,8 @@
-"""Bodies of requests as they stream in: bounded in size and in time, and read to a clean end.
+"""Bodies of requests as they stream in: bounded in size, and read to a clean end.
 
-uvicorn sets no limit to how slowly a body may come; here a client that sends nothing for a while
-is given up. After an error in the middle of a body the rest is read, up to a bound, before the
-answer goes out: a client that is still sending then sees the answer, and the connection stays
-usable. Where that is not possible the answer closes it (G-30).
+After an error in the middle of a body the rest is read, up to a bound, before the answer goes out:
+a client that is still sending then sees the answer, and the connection stays usable. Where that is
+not possible the answer closes it (G-30). How slowly a body may come, `cli.guard` says.
 """
 
 import asyncio
@@ -44,16 +43,11 @@ class Body:
         """Yield the body.
 
         Raises:
-            InvalidRequest: the client went away, or sent nothing for too long.
+            InvalidRequest: the client went away.
             TooLarge: the body is over the limit.
         """
         while not self._ended:
-            try:
-                async with asyncio.timeout(self._limits.body_seconds):
-                    chunk = await self._next()
-            except TimeoutError:
-                seconds = self._limits.body_seconds
-                raise InvalidRequest(f"Nothing of the body came for {seconds} seconds") from None
+            chunk = await self._next()
             if self._size > self._limits.request_bytes:
                 raise self._too_large()
             if chunk:

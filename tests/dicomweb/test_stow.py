@@ -337,15 +337,3 @@ async def test_a_client_that_breaks_off_leaves_nothing(port: int, archive: Archi
     assert await rows(archive) == 0
     assert [key async for key in archive.objects.keys("")] == []
     assert list(archive.staging.directory.iterdir()) == []
-
-
-async def test_a_client_that_falls_silent_is_given_up(
-    port: int, app: FastAPI, archive: Archive
-) -> None:
-    app.state.archive = replace(archive, limits=Limits(body_seconds=1))
-    body = multipart(make_part10())
-    answer, writer = await speak(port, head(len(body)) + body[:-20], wait=1.2)
-    assert answer.startswith(b"HTTP/1.1 400")
-    assert b"connection: close" in answer.lower()
-    assert await rows(archive) == 0
-    writer.close()
