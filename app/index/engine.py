@@ -8,6 +8,7 @@ as `Unavailable`, a full disk as `StorageFull`; all others are faults and stay a
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from time import monotonic
@@ -71,15 +72,14 @@ class _PoolConnection(Connection):
         return ""
 
 
-BEGIN_WRITING = """
-BEGIN ISOLATION LEVEL READ COMMITTED;
-SET LOCAL plan_cache_mode = force_generic_plan;
-SET LOCAL enable_seqscan = off;
-SET LOCAL enable_hashjoin = off;
-"""
-"""The statements that write look rows up by key alone. Planned once per connection, and planned so
-that they are right for a table that was empty then: planning them anew takes longer than running
-them, and a plan for an empty table would read all of a grown one until its statistics are made."""
+BY_KEY = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+}
+"""Settings for statements that look rows up by key. They are planned once for each connection, and
+so that the plan is right for a table that was empty then: planning them anew takes longer than
+running them, and a plan for an empty table reads all of a grown one until its statistics come."""
 
 
 class Index:
@@ -89,6 +89,8 @@ class Index:
         self.engine = engine
         self.pool = pool
         self.searches = searches
+        self.known: OrderedDict[object, object] = OrderedDict()
+        """What `instances` remembers of Series between batches."""
         self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._used = monotonic()
         self._keeper = asyncio.create_task(self._close_idle())
@@ -116,7 +118,7 @@ class Index:
         """
         with index_errors():
             async with self._acquired(self.pool) as connection:
-                await connection.execute(BEGIN_WRITING)
+                await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
                 try:
                     yield connection
                 except BaseException:
@@ -124,6 +126,17 @@ class Index:
                     raise
                 if await connection.execute("COMMIT") != "COMMIT":
                     raise TransactionFailed("an error inside the transaction was passed over")
+
+    @asynccontextmanager
+    async def at_once(self) -> AsyncIterator[Connection]:
+        """Give the same kind of connection without a transaction: each statement is one.
+
+        Raises:
+            Unavailable: the database does not answer, or no connection came free in time.
+        """
+        with index_errors():
+            async with self._acquired(self.pool) as connection:
+                yield connection
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Session]:
@@ -138,20 +151,18 @@ class Index:
                 yield session
 
     async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
-        """Return the rows of one SELECT in asyncpg's own form (`$1`), outside any transaction.
+        """Return the rows of one SELECT by key, in asyncpg's own form (`$1`).
 
         Raises:
             Unavailable: the database does not answer, or no connection came free in time.
         """
-        with index_errors():
-            async with self._acquired(self.pool) as connection:
-                return await connection.fetch(sql, *arguments)
+        async with self.at_once() as connection:
+            return await connection.fetch(sql, *arguments)
 
     async def fetchrow(self, sql: str, *arguments: object) -> asyncpg.Record | None:
         """Return the first row of one SELECT, as `fetch` does."""
-        with index_errors():
-            async with self._acquired(self.pool) as connection:
-                return await connection.fetchrow(sql, *arguments)
+        async with self.at_once() as connection:
+            return await connection.fetchrow(sql, *arguments)
 
     async def search(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
         """Return the rows of one SELECT that is planned for its values, each time anew.
@@ -218,7 +229,7 @@ async def open_index(url: str, *, pool_size: int = 4) -> Index:
     """
     engine = make_engine(url, pool_size=pool_size)
     settings = _session_settings(STATEMENT_SECONDS)
-    pool = await _make_pool(url, pool_size, settings)
+    pool = await _make_pool(url, pool_size, {**settings, **BY_KEY})
     planned = {**settings, "plan_cache_mode": "force_custom_plan"}
     return Index(engine, pool, await _make_pool(url, pool_size, planned))
 

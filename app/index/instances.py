@@ -8,6 +8,9 @@ How a batch is added, in statements:
    rows that really were inserted, and logs them in `event` and `tally`;
 3. Instances that did not come back are there already: they are read and returned as `Present`.
 
+A Series that was met before is remembered with its keys. One that gets more Instances which agree
+with it is locked by the statement of step 2 itself, which is all that is needed then.
+
 Rules that hold: counters change only with rows; nothing is counted twice; locks are taken in the
 order studies, instances, tally, patients, each sorted, so that deadlocks are rare (and tried again
 by `Index.retrying`). An Instance that the database refuses fails alone (`add_each_instance`).
@@ -17,6 +20,8 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
+
+import asyncpg
 
 from app.dicom.attributes import instance_values, series_document, study_document
 from app.dicom.scanned import DERIVED_VERSION, BulkPlace, FrameKind, Frames, ScannedInstance
@@ -32,6 +37,8 @@ _log = logging.getLogger(__name__)
 _Name = TypeVar("_Name", str, SeriesName)
 
 TALLY_SLOTS = 16
+MOST_KNOWN = 64
+"""Series that are remembered between batches."""
 
 SEARCHED: Mapping[str, str] = {
     "sop_class_uid": "text",
@@ -179,11 +186,12 @@ async def add_each_instance(
     if not new:
         return []
     try:
-        return [
-            *await index.retrying(
-                lambda connection: add_instances(connection, tenant_id, actor, new)
-            )
-        ]
+        at_once = await add_to_known(index, tenant_id, actor, new)
+        if at_once is not None:
+            return [*at_once]
+        results, parents = await index.retrying(lambda it: _add(it, tenant_id, actor, new))
+        _remember(index, tenant_id, parents)
+        return [*results]
     except ArchiveError:
         raise
     except Exception as error:
@@ -207,10 +215,57 @@ async def add_instances(
     Of several with one SOP Instance UID the first is added and the others find it present. The
     transaction is the caller's: any error means that it must be given up, with all Instances.
     """
-    if not new:
-        return []
+    return (await _add(connection, tenant_id, actor, new))[0]
+
+
+async def add_to_known(
+    index: Index, tenant_id: int, actor: str, new: Sequence[NewInstance]
+) -> list[Present | None] | None:
+    """Add Instances to a Series that was met before, as `add_instances` does but in one statement.
+
+    Nothing is locked beforehand, so this is for one Series alone; and for Instances that agree with
+    it, since conflicts are kept in the transaction that finds them. None: it cannot be done so.
+    """
+    name = _series_name(new[0])
+    key = (tenant_id, *name)
+    known = index.known.get(key)
+    if not isinstance(known, Parents) or not all(_agrees(one, name, known) for one in new):
+        return None
+    index.known.move_to_end(key)
     first = _first(new, lambda one: one.ref.instance)
-    heads = _first(first.values(), lambda one: (one.ref.study, one.ref.series))
+    try:
+        async with index.at_once() as connection:
+            added = await _insert(connection, tenant_id, actor, first, known)
+            return await _results(connection, tenant_id, new, {id(first[uid]) for uid in added})
+    except (asyncpg.ForeignKeyViolationError, asyncpg.DeadlockDetectedError, TryAgain):
+        index.known.pop(key, None)  # the Series was removed, or changes meanwhile
+        return None
+
+
+def _agrees(one: NewInstance, name: SeriesName, known: Parents) -> bool:
+    return (
+        _series_name(one) == name
+        and study_document(one.scanned.fragments) == known.studies[name[0]].document
+        and series_document(one.scanned.fragments) == known.series[name].document
+    )
+
+
+def _remember(index: Index, tenant_id: int, parents: Parents) -> None:
+    for name, series in parents.series.items():
+        if series.gained:
+            study = parents.studies[name[0]]
+            index.known[tenant_id, *name] = Parents({name[0]: study}, {name: series})
+    while len(index.known) > MOST_KNOWN:
+        index.known.popitem(last=False)
+
+
+async def _add(
+    connection: Connection, tenant_id: int, actor: str, new: Sequence[NewInstance]
+) -> tuple[list[Present | None], Parents]:
+    if not new:
+        return [], Parents({}, {})
+    first = _first(new, lambda one: one.ref.instance)
+    heads = _first(first.values(), _series_name)
     scanned = {name: one.scanned for name, one in heads.items()}
     parents = await find_parents(connection, tenant_id, scanned)
     added = await _insert(connection, tenant_id, actor, first, parents)
@@ -218,19 +273,30 @@ async def add_instances(
         _note_gain(first[uid], parents)
     await settle_parents(connection, parents)
     fresh = {id(first[uid]) for uid in added}
+    return await _results(connection, tenant_id, new, fresh), parents
+
+
+async def _results(
+    connection: Connection, tenant_id: int, new: Sequence[NewInstance], fresh: Collection[int]
+) -> list[Present | None]:
+    """Return what became of each; `fresh` has the ids of the objects in `new` that were added."""
     others = {one.ref.instance for one in new if id(one) not in fresh}
     present = await _find_present(connection, tenant_id, others) if others else {}
     return [None if id(one) in fresh else present[one.ref.instance] for one in new]
 
 
+def _series_name(one: NewInstance) -> SeriesName:
+    return one.ref.study, one.ref.series
+
+
 def _first(
     new: Iterable[NewInstance], name: Callable[[NewInstance], _Name]
 ) -> dict[_Name, NewInstance]:
-    """Return the first Instance of each name, in the order of names."""
+    """Return the first Instance of each name, in the order they came."""
     first: dict[_Name, NewInstance] = {}
     for one in new:
         first.setdefault(name(one), one)
-    return dict(sorted(first.items()))
+    return first
 
 
 async def _insert(
@@ -273,7 +339,7 @@ def _row(one: NewInstance, study: Parent, series: Parent) -> tuple[object, ...]:
 
 
 def _of(one: NewInstance, parents: Parents) -> tuple[Parent, Parent]:
-    return parents.studies[one.ref.study], parents.series[one.ref.study, one.ref.series]
+    return parents.studies[one.ref.study], parents.series[_series_name(one)]
 
 
 def _note_gain(one: NewInstance, parents: Parents) -> None:

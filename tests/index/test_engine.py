@@ -82,16 +82,6 @@ async def test_an_error_that_was_passed_over_is_not_taken_for_a_commit(index: In
     assert await names(index) == ["default"]
 
 
-async def test_nothing_of_a_writing_is_left_on_its_connection(database_url: str) -> None:
-    index = await open_index(database_url, pool_size=1)
-    async with index.writing() as connection:
-        assert await connection.fetchval("SHOW plan_cache_mode") == "force_generic_plan"
-    row = await index.fetchrow("SELECT current_setting('plan_cache_mode')")
-    assert row is not None
-    assert row[0] == "auto"
-    await index.close()
-
-
 @pytest.mark.parametrize("way", ["fetch", "fetchrow", "transaction", "reading", "writing"])
 async def test_no_server_is_unavailable(tmp_path: Path, way: str) -> None:
     index = await open_index(f"postgresql://fileroom@/fileroom?host={tmp_path}")

@@ -9,8 +9,15 @@ import pytest
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from app.errors import InvalidDataset
+from app.index import instances
 from app.index.engine import Index
-from app.index.instances import NewInstance, Present, add_each_instance, add_instances
+from app.index.instances import (
+    NewInstance,
+    Present,
+    add_each_instance,
+    add_instances,
+    add_to_known,
+)
 from app.index.packing import unpack_metadata
 from tests.factories import make_series, new_uid
 from tests.index_factories import make_new_instance
@@ -179,6 +186,56 @@ async def test_the_first_stored_wins_and_what_disagrees_is_kept_as_tags(index: I
     assert row["conflicts"] == f'{{"{other.ref.instance}": ["00081030", "00100010"]}}'
     conflicts = (await series_of(index, first))["conflicts"]
     assert conflicts == f'{{"{other.ref.instance}": ["00200011"]}}'
+
+
+async def test_in_a_batch_the_first_that_came_is_the_first(index: Index) -> None:
+    shared: dict[str, Any] = {"StudyInstanceUID": "1.2", "SeriesInstanceUID": "1.3"}
+    await add(
+        index,
+        make_new_instance(**shared, SOPInstanceUID="1.9", StudyDescription="came first"),
+        make_new_instance(**shared, SOPInstanceUID="1.1", StudyDescription="came second"),
+        make_new_instance(**shared | {"SeriesInstanceUID": "1.1"}, StudyDescription="third"),
+    )
+    (row,) = await index.fetch("SELECT study_description, conflicts FROM study")
+    assert row["study_description"] == "came first"
+    assert "1.1" in row["conflicts"]
+
+
+async def test_a_series_is_remembered_and_forgotten_when_it_is_gone(index: Index) -> None:
+    new = [make_new_instance(dataset) for dataset in make_series(4)]
+    await add(index, new[0])
+    assert await add_to_known(index, 1, "tester", [new[1]]) == [None]
+    (again,) = await add_to_known(index, 1, "tester", [new[1]]) or []
+    assert isinstance(again, Present)
+    async with index.writing() as connection:
+        for table in ("instance", "series", "study"):
+            await connection.execute(f"DELETE FROM {table}")  # noqa: S608
+    assert await add_to_known(index, 1, "tester", [new[2]]) is None
+    assert await add(index, new[2]) == [None]
+    assert (await study_of(index, new[2]))["number_of_instances"] == 1
+
+
+async def test_what_disagrees_or_has_another_series_is_not_added_unlocked(index: Index) -> None:
+    one = make_new_instance()
+    await add(index, one)
+    shared: dict[str, Any] = {
+        "StudyInstanceUID": one.ref.study,
+        "SeriesInstanceUID": one.ref.series,
+    }
+    agrees = make_new_instance(**shared)
+    others = [make_new_instance(**shared, SeriesDescription="other"), make_new_instance()]
+    for other in others:
+        assert await add_to_known(index, 1, "tester", [agrees, other]) is None
+        assert await add_to_known(index, 1, "tester", [other]) is None
+    assert await add_to_known(index, 2, "tester", [agrees]) is None
+    assert await add_to_known(index, 1, "tester", [agrees]) == [None]
+
+
+async def test_few_series_are_remembered(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instances, "MOST_KNOWN", 2)
+    new = [make_new_instance() for _ in range(3)]
+    await add(index, *new)
+    assert len(index.known) == 2
 
 
 async def test_the_conflicts_that_are_kept_are_bounded(index: Index) -> None:
