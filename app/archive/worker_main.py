@@ -7,19 +7,17 @@ given no secrets, no more memory than BYTES, and writes no files.
 import contextlib
 import ctypes
 import os
-import pickle
 import resource
 import signal
 import socket
-import struct
 import sys
 from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
+from app.archive.worker_messages import HEAD, read, write
 from app.errors import InvalidDataset
 
-LENGTH = struct.Struct("<Q")
 ADDRESS_SPACE = 2**30
 """What a process maps and does not use: libraries, arenas."""
 _PR_SET_PDEATHSIG = 1
@@ -39,9 +37,8 @@ def serve(channel: socket.socket) -> None:
     """Do the jobs that come through the socket, until it closes."""
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
-            reply = pickle.dumps(_answer(_receive(channel)), pickle.HIGHEST_PROTOCOL)
-            channel.sendall(LENGTH.pack(len(reply)))
-            channel.sendall(reply)
+            for piece in write(_answer(*_receive(channel))):
+                channel.sendall(piece)
 
 
 def _end_with(parent: int) -> None:
@@ -66,10 +63,9 @@ def _be_silent() -> None:
     os.close(nothing)
 
 
-def _receive(channel: socket.socket) -> bytearray:
-    """Read one message: its length, then its bytes."""
-    (length,) = LENGTH.unpack(_exactly(channel, LENGTH.size))
-    return _exactly(channel, length)
+def _receive(channel: socket.socket) -> tuple[bytearray, int]:
+    pickled, beside = HEAD.unpack(_exactly(channel, HEAD.size))
+    return _exactly(channel, pickled + beside), pickled
 
 
 def _exactly(channel: socket.socket, length: int) -> bytearray:
@@ -83,10 +79,10 @@ def _exactly(channel: socket.socket, length: int) -> bytearray:
     return data
 
 
-def _answer(message: bytearray) -> tuple[str, Any]:
+def _answer(message: bytearray, pickled: int) -> tuple[str, Any]:
     """Do a job; an error becomes a word and what it said."""
     try:
-        job, arguments = pickle.loads(message)  # noqa: S301  # from our own parent
+        job, arguments = read(message, pickled)
         return "done", _find(job)(*arguments)
     except InvalidDataset as refused:
         return "invalid", (str(refused), refused.reason)

@@ -1,47 +1,31 @@
 """Our own pool of worker processes, for codecs: they may crash, hang, or eat memory.
 
 Rules: one socket and one job at a time for each process, so a crash ends one job and no other. A
-process starts when it is needed and ends after a while of rest (memory at rest counts). What comes
-back is unpickled by a reader that knows `DecodedFrame` and plain values only: a worker that runs
-on hostile input is not trusted. A caller that goes away does not stop its job, since a kill and a
-new start cost more; the time limit does.
+process starts when it is needed and ends after a while of rest (memory at rest counts). A caller
+that goes away does not stop its job, since a kill and a new start cost more; the time limit does.
 """
 
 import asyncio
 import contextlib
-import io
 import os
-import pickle
 import signal
 import socket
 import subprocess
 import sys
 from typing import Any
 
-from app.archive.worker_main import LENGTH
+from app.archive.worker_messages import HEAD, read_answer, write
 from app.dicom.pixel_description import DecodedFrame, PixelDescription
 from app.errors import InvalidDataset, Unavailable
 
+_BUFFER = 2**20
+_FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT})
 _FAREWELL_SECONDS = 2.0
 _DECODE_FRAME = "app.dicom.codecs:decode_frame"
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ")
 
-
-class _Reader(pickle.Unpickler):
-    """Reads an answer; of all classes only `DecodedFrame` can be in it."""
-
-    def find_class(self, module_name: str, global_name: str, /) -> Any:
-        if (module_name, global_name) == (DecodedFrame.__module__, DecodedFrame.__name__):
-            return DecodedFrame
-        raise pickle.UnpicklingError(f"{module_name}.{global_name} is not an answer")
-
-
-def _read(data: bytearray) -> tuple[str, Any]:
-    try:
-        word, value = _Reader(io.BytesIO(data)).load()
-    except Exception as fault:  # bytes of a process gone wrong may raise anything
-        raise EOFError from fault
-    return str(word), value
+Job = tuple[str, tuple[object, ...]]
+"""The name of a function, as `module:function`, and its arguments."""
 
 
 class _Process:
@@ -52,6 +36,8 @@ class _Process:
         self.channel, theirs = socket.socketpair()
         try:
             self.channel.setblocking(False)
+            self.channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
             self._process = _start(theirs, memory_bytes)
         except OSError:
             self.channel.close()
@@ -62,19 +48,19 @@ class _Process:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    async def ask(self, message: bytes) -> tuple[str, Any]:
+    async def ask(self, job: Job) -> tuple[str, Any]:
         """Send a job and return what came back, as a word and a value.
 
         Raises:
             EOFError, OSError: the process died, or sends what is no answer.
         """
         loop = asyncio.get_running_loop()
-        await loop.sock_sendall(self.channel, LENGTH.pack(len(message)))
-        await loop.sock_sendall(self.channel, message)
-        (length,) = LENGTH.unpack(await self._exactly(LENGTH.size))
-        if length > self._memory_bytes:
+        for piece in write(job):
+            await loop.sock_sendall(self.channel, piece)
+        pickled, beside = HEAD.unpack(await self._exactly(HEAD.size))
+        if pickled + beside > self._memory_bytes:
             raise EOFError
-        return _read(await self._exactly(length))
+        return read_answer(await self._exactly(pickled + beside), pickled)
 
     async def _exactly(self, length: int) -> bytearray:
         loop = asyncio.get_running_loop()
@@ -142,12 +128,11 @@ class Workers:
             Unavailable: the pool is closed, or the process was killed from outside.
             RuntimeError: another error in the job, which is a bug.
         """
-        message = pickle.dumps((job, arguments), pickle.HIGHEST_PROTOCOL)
         await self._slots.acquire()
         if self._closed:
             self._slots.release()
             raise Unavailable("the server is stopping")
-        task = self._keep(asyncio.create_task(self._run(message)))
+        task = self._keep(asyncio.create_task(self._run((job, arguments))))
         return await asyncio.shield(task)
 
     async def close(self) -> None:
@@ -168,19 +153,19 @@ class Workers:
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task
 
-    async def _run(self, message: bytes) -> Any:
+    async def _run(self, job: Job) -> Any:
         try:
             process = self._take()
-            word, value = await self._ask(process, message)
+            word, value = await self._ask(process, job)
             self._rest(process)
         finally:
             self._slots.release()
         return _result(word, value)
 
-    async def _ask(self, process: _Process, message: bytes) -> tuple[str, Any]:
+    async def _ask(self, process: _Process, job: Job) -> tuple[str, Any]:
         try:
             async with asyncio.timeout(self._seconds):
-                return await process.ask(message)
+                return await process.ask(job)
         except TimeoutError:
             await process.end(at_once=True)
             raise InvalidDataset(f"decoding needed more than {self._seconds:g} seconds") from None
@@ -214,7 +199,7 @@ class Workers:
 
 def _death(code: int) -> Exception:
     """Return the error of a job whose process has died."""
-    if code == -signal.SIGKILL:
+    if -code in _FROM_OUTSIDE:
         return Unavailable("a worker process was killed; ask again")
     return InvalidDataset("the decoder crashed on it")
 

@@ -2,9 +2,9 @@
 
 import ctypes
 import os
-import signal
 import sys
 import time
+from struct import pack
 
 import numpy as np
 
@@ -32,8 +32,9 @@ def leave(code: int) -> None:
     os._exit(code)
 
 
-def be_killed() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+def be_killed(number: int) -> None:
+    os.kill(os.getpid(), number)
+    time.sleep(30)
 
 
 def loop_forever() -> None:
@@ -58,11 +59,11 @@ def use_too_much() -> None:
 
 
 def send_nonsense() -> None:
-    _write(b"\x07\0\0\0\0\0\0\0nothing")
+    _write(pack("<QQ", 7, 0) + b"nothing")
 
 
 def send_a_large_claim() -> None:
-    _write(b"\xff" * 8)
+    _write(b"\xff" * 16)
 
 
 def _write(data: bytes) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import pickle
 import signal
 import socket
 import subprocess
@@ -15,7 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from app.archive.worker_main import LENGTH, serve
+from app.archive.worker_main import serve
+from app.archive.worker_messages import HEAD, read_answer, write
 from app.archive.workers import Workers, decode_frame
 from app.dicom.pixel_description import DecodedFrame, PixelDescription
 from app.errors import InvalidDataset, Unavailable
@@ -97,9 +97,10 @@ async def test_a_crash_ends_one_job(workers: Workers, job: str, arguments: tuple
     assert await neighbour
 
 
-async def test_a_kill_from_outside_may_be_asked_again(workers: Workers) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+async def test_a_kill_from_outside_may_be_asked_again(workers: Workers, number: int) -> None:
     with pytest.raises(Unavailable, match="killed"):
-        await workers.run(f"{JOBS}:be_killed")
+        await workers.run(f"{JOBS}:be_killed", number)
     assert await workers.run(f"{JOBS}:echo", 1) == 1
 
 
@@ -233,13 +234,13 @@ def in_this_process(*jobs: tuple[str, tuple[object, ...]]) -> list[object]:
     ours, theirs = socket.socketpair()
     worker = threading.Thread(target=serve, args=(theirs,))
     worker.start()
-    answers = []
+    answers: list[object] = []
     with ours, theirs:
         for job in jobs:
-            message = pickle.dumps(job)
-            ours.sendall(LENGTH.pack(len(message)) + message)
-            (length,) = LENGTH.unpack(ours.recv(LENGTH.size, socket.MSG_WAITALL))
-            answers.append(pickle.loads(ours.recv(length, socket.MSG_WAITALL)))  # noqa: S301
+            ours.sendall(b"".join(write(job)))
+            pickled, beside = HEAD.unpack(ours.recv(HEAD.size, socket.MSG_WAITALL))
+            message = bytearray(ours.recv(pickled + beside, socket.MSG_WAITALL))
+            answers.append(read_answer(message, pickled))
         ours.shutdown(socket.SHUT_RDWR)
         worker.join()
     return answers
