@@ -18,7 +18,8 @@ from itertools import pairwise
 from typing import Any
 
 import orjson
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VR
+from pydicom.tag import Tag
 
 from app.dicom.folding import (
     clean_date,
@@ -83,15 +84,8 @@ class Attribute:
         return self.returned in (Returned.COMPUTED, Returned.COMPUTED_ASKED)
 
 
-def _tag(keyword: str) -> int:
-    tag = tag_for_keyword(keyword)
-    if tag is None:
-        raise LookupError(keyword)
-    return tag
-
-
 def _attribute(level: Level, returned: Returned, keyword: str, column: str = "") -> Attribute:
-    path = tuple(_tag(part) for part in keyword.split("."))
+    path = tuple(int(Tag(part)) for part in keyword.split("."))
     vr = dictionary_VR(path[-1])
     name = column.removesuffix("[]")
     return Attribute(level, path, keyword, vr, returned, name or None, name != column)

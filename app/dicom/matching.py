@@ -25,7 +25,7 @@ from app.dicom.uids import check_uid
 from app.errors import InvalidQuery, InvalidUID
 
 LONGEST_VALUE = 1024
-MOST_VALUES = 100
+MOST_VALUES = 50
 MOST_UIDS = 2000
 _WILDCARD_VRS = frozenset(["AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"])
 _LIST_VRS = _WILDCARD_VRS - {"LT", "ST", "UR", "UT"}  # in these a backslash is text
@@ -253,8 +253,16 @@ def _rule(attribute: Attribute, value: str, *, every: bool) -> Rule:
     if len(values) > MOST_VALUES:
         raise InvalidQuery(f"more than {MOST_VALUES} values for {attribute.keyword}")
     one = _name if attribute.vr == "PN" else _text
-    rules = tuple(one(item) for item in values)
-    return rules[0] if len(rules) == 1 else Several(rules, every)
+    rules = [one(item) for item in values]
+    rules = rules if every else _join_equal(rules)
+    return rules[0] if len(rules) == 1 else Several(tuple(rules), every)
+
+
+def _join_equal(rules: list[Rule]) -> list[Rule]:
+    """Make one rule of all that ask for a whole value; the index answers it at once."""
+    whole = [rule.values[0] for rule in rules if isinstance(rule, Equal)]
+    joined: list[Rule] = [Equal(tuple(map(str, whole)))] if whole else []
+    return [*joined, *(rule for rule in rules if not isinstance(rule, Equal))]
 
 
 def _split(attribute: Attribute, value: str) -> list[str]:

@@ -105,9 +105,8 @@ def _array_condition(column: str, rule: Rule, arguments: Arguments) -> str:
             return f"cardinality({column}) = 0"
         case Equal(values):
             return f"{column} && {arguments.add(list(values))}::text[]"
-        case Several(rules, every):
-            joint = " AND " if every else " OR "
-            return f"({joint.join(_array_condition(column, one, arguments) for one in rules)})"
+        case Several(rules, every=True):
+            return " AND ".join(_array_condition(column, one, arguments) for one in rules)
     met = _text_condition("v", rule, arguments)
     return f"EXISTS (SELECT FROM unnest({column}) AS v WHERE {met})"
 
@@ -124,9 +123,8 @@ def _text_condition(column: str, rule: Rule, arguments: Arguments) -> str:
             return _between(column, low, high, arguments)
         case Empty():
             return f"{column} = ''"
-        case Several(rules, every):
-            joint = " AND " if every else " OR "
-            return f"({joint.join(_text_condition(column, one, arguments) for one in rules)})"
+    joint = " AND " if rule.every else " OR "
+    return f"({joint.join(_text_condition(column, one, arguments) for one in rule.rules)})"
 
 
 def _equal(column: str, values: Sequence[str | int], arguments: Arguments) -> str:

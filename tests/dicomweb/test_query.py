@@ -32,7 +32,7 @@ def test_the_study_list_of_ohif_is_understood_in_one_go() -> None:  # Q-55
         "PatientID": Like("*7*"),
         "AccessionNumber": Like("*A*"),
         "StudyDescription": Like("*t*"),
-        "ModalitiesInStudy": Several((Equal(("CT",)), Equal(("MR",)))),
+        "ModalitiesInStudy": Equal(("CT", "MR")),
         "StudyDate": Between("19700102", "20261124", True),
         "StudyInstanceUID": Equal(("1.2", "1.3")),
     }
@@ -166,6 +166,13 @@ def test_a_private_element_comes_with_its_creator() -> None:  # Q-31
     query = read_query(b"00090010=ACME%201.0&includefield=00091001", Level.INSTANCE)
     assert query.creators == ((0x00090010, "ACME 1.0"),)
     assert query.matches == ()
+
+
+def test_a_time_zone_is_no_key_but_says_how_the_others_are_meant() -> None:
+    query = read_query(b"StudyTime=10&TimezoneOffsetFromUTC=+0100", Level.STUDY)
+    assert query.zone == 60
+    assert [match.attribute.keyword for match in query.matches] == ["StudyTime"]
+    assert read_query(b"00080201=", Level.STUDY).zone is None
 
 
 def test_a_key_given_twice_has_to_be_met_twice() -> None:

@@ -260,6 +260,10 @@ KEYS: list[tuple[dict[str, Any], set[str]]] = [
     ({"ModalitiesInStudy": "CT,M*"}, {"mueller", "yamada"}),
     ({"ModalitiesInStudy": "ct"}, set()),
     ({"ModalitiesInStudy": "CT,SR", "every": True}, {"mueller"}),
+    ({"ModalitiesInStudy": "C*,SR", "every": True}, {"mueller"}),
+    ({"AccessionNumber": "ACC1\\ACC2"}, {"mueller", "yamada"}),
+    ({"AccessionNumber": "ACC1\\*[4]"}, {"mueller", "undated"}),
+    ({"AccessionNumber": "ACC1\\ACC2", "every": True}, set()),
     ({"ModalitiesInStudy": "CT,MR", "every": True}, set()),
     ({"SOPClassesInStudy": "1.2.840.10008.5.1.4.1.1.88.11"}, {"mueller"}),
     (
