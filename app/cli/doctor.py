@@ -62,8 +62,16 @@ def examine(flags: dict[str, object]) -> Iterator[Finding]:
         yield Finding("settings", Verdict.BAD, str(error), "Correct the variable, or unset it.")
         return
     yield Finding("settings", Verdict.GOOD, "every variable is understood")
-    for check in CHECKS:
-        yield check(settings)
+    for name, check in CHECKS.items():
+        try:
+            yield check(settings)
+        except PermissionError as error:
+            yield Finding(
+                name,
+                Verdict.BAD,
+                f"{error.filename} may not be read by user {os.geteuid()}",
+                "Run this as the user who runs `fileroom serve`, or as root.",
+            )
 
 
 def report(findings: Iterator[Finding], *, as_json: bool, write: Callable[[str], None]) -> bool:
@@ -122,10 +130,8 @@ def _who_serves(settings: Settings) -> Finding:
 
 
 def _server(settings: Settings) -> int | None:
-    with suppress(OSError):
-        holder = FileLock(settings.data_dir / LOCK_NAME).holder()
-        return holder[0] if holder else None
-    return None
+    holder = FileLock(settings.data_dir / LOCK_NAME).holder()
+    return holder[0] if holder else None
 
 
 def _programs(settings: Settings) -> Finding:
@@ -239,13 +245,13 @@ def _changed(path: Path) -> float:
     return 0.0
 
 
-CHECKS: tuple[Callable[[Settings], Finding], ...] = (
-    _data_directory,
-    _who_serves,
-    _programs,
-    _index,
-    _port,
-    _key,
-    _objects,
-    _clock,
-)
+CHECKS: dict[str, Callable[[Settings], Finding]] = {
+    "data directory": _data_directory,
+    "server": _who_serves,
+    "postgresql": _programs,
+    "index": _index,
+    "port": _port,
+    "key": _key,
+    "objects": _objects,
+    "clock": _clock,
+}

@@ -86,37 +86,56 @@ def joined_index(settings: Settings, note: str) -> Iterator[Joined]:
         yield Joined(settings, settings.database.url.get_secret_value(), started=False)
         return
     postgres = own_postgres(settings)
-    started = _start_or_join(postgres, settings, note)
-    try:
-        postgres.ensure_database()
-        url = postgres.url()
-        yield Joined(settings.with_database(url), url, started)
-    finally:
-        postgres.stop()
-
-
-def _start_or_join(postgres: EmbeddedPostgres, settings: Settings, note: str) -> bool:
-    """Return whether it was started here."""
     try:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        postgres.start(note=note)
-    except AlreadyRunning:
-        _wait_until_ready(postgres)
-        return False
+        users, started = _start_or_join(postgres, note)
     except OSError as error:
         raise Refusal(
             f"The index in {postgres.directory} cannot be used: {error.strerror}. Run this as the "
             "user who runs `fileroom serve`."
         ) from None
-    return True
+    try:
+        postgres.ensure_database()
+        url = postgres.url()
+        yield Joined(settings.with_database(url), url, started)
+    finally:
+        if started:
+            _wait_for_others(users)
+        postgres.stop()
+        users.release()
 
 
-def _wait_until_ready(postgres: EmbeddedPostgres) -> None:
+def _start_or_join(postgres: EmbeddedPostgres, note: str) -> tuple[FileLock, bool]:
+    """Return the lock of those who joined, and whether PostgreSQL was started here."""
+    users = FileLock(postgres.directory / "joined")
+    while True:
+        try:
+            postgres.start(note=note)
+        except AlreadyRunning:
+            if users.share() and _is_ready_in_time(postgres):
+                return users, False
+            users.release()
+            time.sleep(0.1)  # who runs it is about to stop it
+        else:
+            return users, True
+
+
+def _wait_for_others(users: FileLock) -> None:
+    """Wait for commands that joined a PostgreSQL which ends with us."""
+    while not users.acquire("about to stop"):
+        time.sleep(0.1)
+
+
+def _is_ready_in_time(postgres: EmbeddedPostgres) -> bool:
+    """Wait for a PostgreSQL that another process runs; return False if that process ends."""
     end = time.monotonic() + JOIN_SECONDS
     while not postgres.is_ready():
-        if postgres.running_elsewhere() is None or time.monotonic() > end:
+        if postgres.running_elsewhere() is None:
+            return False
+        if time.monotonic() > end:
             raise EmbeddedError(
                 "The PostgreSQL of this data directory was starting and does not answer. Look at "
                 f"{postgres.directory / 'postgres.log'}."
             )
         time.sleep(0.05)
+    return True

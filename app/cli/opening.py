@@ -1,12 +1,16 @@
 """The archive for a command of the operator's: open it, do the work, close it."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeVar
 
 from app.archive.context import Archive, open_archive
-from app.cli.joining import joined_index
+from app.cli.joining import LOCK_NAME, joined_index
 from app.cli.refusal import Refusal
+from app.index.account import user_name
+from app.index.locks import FileLock
 from app.index.migrations import migrate, pending
 from app.logs import configure_logs
 from app.settings import Settings
@@ -22,8 +26,10 @@ def with_archive(
     An index that nobody else uses is brought to this version first.
 
     Raises:
-        Refusal: the index is of another version, and others use it.
+        Refusal: the index is of another version, and others use it; or what this user writes
+            could not be read by the user who serves.
     """
+    _check_user(settings)
 
     async def run(opened: Settings) -> Result:
         async with open_archive(opened.place()) as archive:
@@ -40,3 +46,21 @@ def with_archive(
                 "backup, and run `fileroom migrate`."
             )
         return asyncio.run(run(joined.settings))
+
+
+def _check_user(settings: Settings) -> None:
+    """Refuse to write what the server could not read, as root would for a server that is not."""
+    try:
+        server = FileLock(settings.data_dir / LOCK_NAME).holder()
+        owned = Path(f"/proc/{server[0]}") if server else settings.objects_directory
+        owner = owned.stat().st_uid
+    except FileNotFoundError:
+        return
+    except PermissionError:
+        owner = settings.data_dir.stat().st_uid
+    if owner != os.geteuid():
+        name = user_name(owner)
+        raise Refusal(
+            f"This archive is served by user {name}, who could not use what another user writes. "
+            f"Run this as {name}: `sudo -u {name} fileroom …`."
+        )

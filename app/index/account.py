@@ -75,3 +75,11 @@ def _account(uid: int, *, foreign: bool) -> Account:
             "/etc/passwd, or set FILEROOM_DATABASE__URL to a PostgreSQL of your own."
         ) from None
     return Account(entry.pw_name, uid, entry.pw_gid, foreign)
+
+
+def user_name(uid: int) -> str:
+    """Return a user's name for a message, the number where there is no name."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

@@ -29,7 +29,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from app.index.account import Account, EmbeddedError, choose_account
+from app.index.account import Account, EmbeddedError, choose_account, user_name
 from app.index.binaries import installed_programs, major_version, programs_for
 from app.index.locks import FileLock
 from app.index.orphans import processes_in, signal_all
@@ -237,8 +237,8 @@ class EmbeddedPostgres:
             owner = self.cluster.stat().st_uid
             if owner != account.uid:
                 raise EmbeddedError(
-                    f"{self.cluster} belongs to user {_user_name(owner)}, not to {account.name}. "
-                    f"Start fileroom as {_user_name(owner)} or as root."
+                    f"{self.cluster} belongs to user {user_name(owner)}, not to {account.name}. "
+                    f"Start fileroom as {user_name(owner)} or as root."
                 )
         else:
             clusters = (path.name for path in self.directory.iterdir() if path.name.isdecimal())
@@ -364,13 +364,6 @@ def _environment() -> dict[str, str]:
     """Nothing of the caller's that PostgreSQL or psql would listen to."""
     kept = ("PATH", "LD_LIBRARY_PATH", "TMPDIR")
     return {"LC_ALL": "C", **{name: os.environ[name] for name in kept if name in os.environ}}
-
-
-def _user_name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def _last_lines(said: bytes) -> str:

@@ -8,7 +8,8 @@ from types import TracebackType
 
 
 class FileLock:
-    """An exclusive lock. The file says who holds it and stays behind, which means nothing."""
+    """A lock that one holds alone, or some share. The file says who holds it alone; that it stays
+    behind means nothing."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -16,15 +17,21 @@ class FileLock:
 
     def acquire(self, note: str = "") -> bool:
         """Take the lock if it is free and write `note` and our process id into the file."""
-        if self._descriptor is not None:
-            return True
+        if self._descriptor is None and self._take(fcntl.LOCK_EX):
+            os.ftruncate(self.fileno(), 0)
+            os.pwrite(self.fileno(), f"{os.getpid()}\n{note}\n".encode(), 0)
+        return self._descriptor is not None
+
+    def share(self) -> bool:
+        """Take the lock together with others who share it, unless one has it alone."""
+        return self._descriptor is not None or self._take(fcntl.LOCK_SH)
+
+    def _take(self, kind: int) -> bool:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(self.path, flags, 0o600)
-        if not _locked(descriptor):
+        if not _locked(descriptor, kind):
             os.close(descriptor)
             return False
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n{note}\n".encode(), 0)
         self._descriptor = descriptor
         return True
 
@@ -70,11 +77,11 @@ class FileLock:
         self.release()
 
 
-def _locked(descriptor: int) -> bool:
+def _locked(descriptor: int, kind: int) -> bool:
     """Lock, with some patience for one who only looks (`holder`)."""
     for _ in range(5):
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             time.sleep(0.01)
         else:
