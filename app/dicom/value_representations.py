@@ -10,7 +10,10 @@ LUT_DESCRIPTOR = 0x00283002
 
 
 def is_private(tag: int) -> bool:
-    """Say whether the group is odd (PS3.5 §7.8)."""
+    """Say whether the group is odd.
+
+    Source: PS3.5 §7.8
+    """
     return bool(tag & 0x10000)
 
 
@@ -51,7 +54,10 @@ def certain_vr(tag: int) -> str | None:
 
 
 def creator_of(value: bytes) -> str | None:
-    """Return the name in a Private Creator element, or None if it is not one name."""
+    """Return the name in a Private Creator element, or None if it is not one name.
+
+    Source: PS3.5 §7.8.1
+    """
     name = value.decode("latin-1").rstrip("\0 ")
     return name if name and "\\" not in name else None
 
