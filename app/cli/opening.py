@@ -54,7 +54,7 @@ def _check_user(settings: Settings) -> None:
         server = FileLock(settings.data_dir / LOCK_NAME).holder()
         owned = Path(f"/proc/{server[0]}") if server else settings.objects_directory
         owner = owned.stat().st_uid
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     except PermissionError:
         owner = settings.data_dir.stat().st_uid

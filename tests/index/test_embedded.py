@@ -336,6 +336,47 @@ def test_it_runs_in_a_directory_that_its_user_may_not_enter(tmp_path: Path, mode
     server.stop()
 
 
+def _python_for(account: Account) -> str | None:
+    """Return a Python that an ordinary user may run: ours, else the system's."""
+    places = [Path(sys.executable), *Path("/usr/bin").glob(f"python3.{sys.version_info.minor}")]
+    site = installed_programs().parent.parent
+    if not (account.may_enter(site) and account.may_enter(Path.cwd() / "app")):
+        return None
+    usable = (place for place in places if account.may_enter(place.resolve()))
+    return next(map(str, usable), None)
+
+
+@as_root
+def test_an_ordinary_user_runs_it_as_oneself(tmp_path: Path) -> None:
+    nobody = pwd.getpwnam("nobody")
+    account = Account("nobody", nobody.pw_uid, nobody.pw_gid, foreign=True)
+    python = _python_for(account)
+    if python is None:
+        pytest.skip("an ordinary user may not enter this checkout or run a Python of this version")
+    data = tmp_path / "data"
+    data.mkdir()
+    open_for_all(tmp_path)
+    os.chown(data, account.uid, account.gid)
+    site = installed_programs().parent.parent
+    child = subprocess.Popen(
+        [python, "-c", HOLD, data / "postgres"],
+        user=account.uid,
+        group=account.gid,
+        extra_groups=[],
+        stdout=subprocess.PIPE,
+        env={"PYTHONPATH": f"{Path.cwd()}:{site}", "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    with child:
+        assert child.stdout
+        postmaster = psutil.Process(int(child.stdout.readline()))
+        assert postmaster.uids().real == account.uid
+        assert (data / "postgres").stat().st_uid == account.uid
+        seen_by_root = EmbeddedPostgres(data / "postgres")
+        assert seen_by_root.run_script("SELECT 1", "fileroom") == "1\n"
+        child.kill()
+    wait_until_gone(seen_by_root.cluster)
+
+
 @as_root
 def test_a_candidate_for_lending_is_known_here() -> None:
     assert any(_known(name) for name in CANDIDATES)
