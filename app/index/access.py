@@ -21,6 +21,11 @@ def visible_arguments(scope: Scope) -> tuple[int, list[str] | None]:
     return scope.tenant_id, None if scope.studies is None else sorted(scope.studies)
 
 
+def visible_as(alias: str) -> str:
+    """Return `VISIBLE` for a statement that calls `study` otherwise."""
+    return VISIBLE.replace("study.", f"{alias}.")
+
+
 def visible(scope: Scope) -> ColumnElement[bool]:
     """Return the predicate for a statement of SQLAlchemy that selects from `study`."""
     of_tenant = study.c.tenant_id == scope.tenant_id

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from app.dicom.matching import Between, Empty, Equal, Like, Match, Name, Rule, Several
+from app.index.access import visible_arguments
+from app.rights import Scope
 
 ALIASES = ("s", "e", "i")
 """How statements call the tables of Study, Series and Instance."""
@@ -30,13 +32,13 @@ _SHIFTED = """
 
 
 class Arguments(list[object]):
-    """The values of a statement, each named by its place in it.
+    """The values of a statement, each named by its place in it; first those of `visible_as`.
 
     `zone` is the time zone of the dates and times of a request, in minutes east of UTC.
     """
 
-    def __init__(self, zone: int | None = None) -> None:
-        super().__init__()
+    def __init__(self, scope: Scope, zone: int | None) -> None:
+        super().__init__(visible_arguments(scope))
         self._zone = zone
 
     def add(self, value: object) -> str:

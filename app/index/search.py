@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from app.dicom.attributes import TABLE as ATTRIBUTES
 from app.dicom.attributes import Level, Returned
 from app.dicom.matching import Match, Query
+from app.index.access import visible_as
 from app.index.conditions import ALIASES, Arguments, conditions
 from app.index.engine import Index
 from app.rights import Scope
@@ -92,11 +93,11 @@ _ORDERS = (
     "e.series_number, e.series_instance_uid",
     "i.instance_number, i.sop_instance_uid",
 )
-_PATIENT = """
- (SELECT count(*) FROM study p WHERE p.patient_key = s.patient_key AND {scope}),
- (SELECT sum(number_of_series) FROM study p WHERE p.patient_key = s.patient_key AND {scope}),
- (SELECT sum(number_of_instances) FROM study p WHERE p.patient_key = s.patient_key AND {scope})
-"""
+_OF_PATIENT = f"FROM study p WHERE p.patient_key = s.patient_key AND {visible_as('p')}"
+_PATIENT = ", ".join(
+    f"(SELECT {value} {_OF_PATIENT})"
+    for value in ("count(*)", "sum(number_of_series)", "sum(number_of_instances)")
+)
 _PATIENT_COUNTS = frozenset(
     row.tag for row in ATTRIBUTES if row.returned is Returned.COMPUTED_ASKED
 )
@@ -104,16 +105,16 @@ _PATIENT_COUNTS = frozenset(
 
 async def find_matches(index: Index, scope: Scope, query: Query, most: int) -> list[Found]:
     """Return up to `most` matches from the query's offset on, in a stable order."""
-    arguments = Arguments(query.zone)
-    statement = _select(scope, query, most, arguments)
+    arguments = Arguments(scope, query.zone)
+    statement = _select(query, most, arguments)
     rows = await index.search(statement, *arguments)
     return [_found(tuple(row), query.level) for row in rows]
 
 
 async def count_matches(index: Index, scope: Scope, query: Query, skip: int, most: int) -> int:
     """Return how many matches there are after the first `skip`, counted up to `most`."""
-    arguments = Arguments(query.zone)
-    matching = _matching(scope, query, arguments)
+    arguments = Arguments(scope, query.zone)
+    matching = _matching(query, arguments)
     counted = f"{matching} OFFSET {arguments.add(skip)} LIMIT {arguments.add(most)}"
     statement = f"SELECT count(*) FROM (SELECT FROM {counted}) AS found"  # noqa: S608
     rows = await index.search(statement, *arguments)
@@ -128,9 +129,9 @@ def _found(row: tuple[Any, ...], level: Level) -> Found:
     return Found(study, series, InstanceRow(*row[15:]) if level is Level.INSTANCE else None)
 
 
-def _select(scope: Scope, query: Query, most: int, arguments: Arguments) -> str:
-    matching = _matching(scope, query, arguments)
-    columns = _columns(scope, query, arguments)
+def _select(query: Query, most: int, arguments: Arguments) -> str:
+    matching = _matching(query, arguments)
+    columns = _columns(query)
     # what the path names is the same in all rows
     named = 0 if query.study is None else 1 if query.series is None else 2
     order = ", ".join(_ORDERS[named : query.level + 1])
@@ -143,7 +144,7 @@ def _select(scope: Scope, query: Query, most: int, arguments: Arguments) -> str:
     return f"SELECT {columns} FROM {tables} WHERE {key} IN ({keys}) ORDER BY {order}"  # noqa: S608
 
 
-def _columns(scope: Scope, query: Query, arguments: Arguments) -> str:
+def _columns(query: Query) -> str:
     if query.wants(Level.STUDY):
         extra = "s.extra" if query.wants_extra(Level.STUDY) else "''"
         study = (
@@ -155,7 +156,7 @@ def _columns(scope: Scope, query: Query, arguments: Arguments) -> str:
             "s.study_instance_uid, '', '{}'::text[], '{}'::text[], 0, 0,"
             " s.timezone_offset_from_utc, ''"
         )
-    columns = [study, _patient_columns(scope, query, arguments)]
+    columns = [study, _PATIENT if query.include & _PATIENT_COUNTS else "0, 0, 0"]
     if query.level >= Level.SERIES:
         document = "e.document" if query.wants(Level.SERIES) else "''"
         extra = "e.extra" if query.wants_extra(Level.SERIES) else "''"
@@ -170,15 +171,9 @@ def _columns(scope: Scope, query: Query, arguments: Arguments) -> str:
     return ", ".join(columns)
 
 
-def _patient_columns(scope: Scope, query: Query, arguments: Arguments) -> str:
-    if not query.include & _PATIENT_COUNTS:
-        return "0, 0, 0"
-    return _PATIENT.format(scope=_in_scope(scope, "p", arguments))
-
-
-def _matching(scope: Scope, query: Query, arguments: Arguments) -> str:
+def _matching(query: Query, arguments: Arguments) -> str:
     """Return `tables WHERE conditions`."""
-    met = [_in_scope(scope, "s", arguments)]
+    met = [visible_as("s")]
     if query.study is not None:
         met.append(f"s.study_instance_uid = {arguments.add(query.study)}")
     if query.series is not None:
@@ -190,14 +185,6 @@ def _matching(scope: Scope, query: Query, arguments: Arguments) -> str:
         children = " AND ".join([_CHILDREN[query.level, lowest], *conditions(below, arguments)])
         met.append(f"EXISTS (SELECT FROM {children})")
     return f"{_TABLES[query.level]} WHERE {' AND '.join(met)}"
-
-
-def _in_scope(scope: Scope, alias: str, arguments: Arguments) -> str:
-    condition = f"{alias}.tenant_id = {arguments.add(scope.tenant_id)}"
-    if scope.studies is not None:
-        named = arguments.add(sorted(scope.studies))
-        condition += f" AND {alias}.study_instance_uid = ANY({named}::text[])"
-    return condition
 
 
 def _by_level(query: Query) -> tuple[list[Match], list[Match]]:
