@@ -1,5 +1,7 @@
 """Retrieve (PS3.18 §10.4, §8.7, Annex F; groups W, M, J), over real connections."""
 
+import json
+import time
 from io import BytesIO
 
 import httpx
@@ -308,3 +310,55 @@ def test_a_whole_study_of_implicit_and_compressed_instances_leaves_explicit(
     store(http, make_part10(first, transfer_syntax=ImplicitVRLittleEndian), make_part10(second))
     received = _datasets(get(http, series_path(first)))
     assert {dataset.file_meta.TransferSyntaxUID for dataset in received} == {EXPLICIT}
+
+
+def test_dates_stay_text_and_group_lengths_and_doubles_are_gone(http: httpx.Client) -> None:
+    dataset = make_dataset(StudyDate="20240229", StudyTime="101530.5", PatientBirthDate="")
+    dataset.add_new(0x00080000, "UL", 4)
+    dataset.AcquisitionDateTime = "20240229101530.123456+0100"
+    _stored(http, dataset)
+    url = f"{path_of(dataset)}/metadata"
+    pairs: list[str] = []
+
+    def once(members: list[tuple[str, object]]) -> dict[str, object]:
+        names = [name for name, _ in members]
+        assert len(names) == len(set(names))  # J-24
+        pairs.extend(names)
+        return dict(members)
+
+    (document,) = json.loads(get(http, url, JSON).content, object_pairs_hook=once)
+    assert "00080000" not in pairs  # J-05
+    assert document["00080020"]["Value"] == ["20240229"]  # J-21
+    assert document["00080030"]["Value"] == ["101530.5"]
+    assert document["0008002A"]["Value"] == ["20240229101530.123456+0100"]
+
+
+def test_waveforms_come_as_bulk_data(http: httpx.Client) -> None:
+    samples = np.arange(5000, dtype="<i2").tobytes()
+    channel = Dataset()
+    channel.WaveformBitsAllocated, channel.WaveformSampleInterpretation = 16, "SS"
+    channel.NumberOfWaveformChannels, channel.NumberOfWaveformSamples = 1, 5000
+    channel.add_new(0x54001010, "OW", samples)
+    dataset = make_dataset(
+        SOPClassUID="1.2.840.10008.5.1.4.1.1.9.1.1", Modality="ECG", Rows=None, PixelData=None,
+        WaveformSequence=[Dataset(), channel],
+    )  # fmt: skip
+    _stored(http, dataset)
+    (document,) = get_json(http, f"{path_of(dataset)}/metadata")
+    uri = document["54000100"]["Value"][1]["54001010"]["BulkDataURI"]
+    assert get(http, uri, "application/octet-stream").content == samples  # W-22
+
+
+def test_a_study_flows_before_it_is_assembled(http: httpx.Client) -> None:
+    datasets = make_series(48, Rows=512, Columns=512)
+    for dataset in datasets:
+        _stored(http, dataset)
+    with http.stream("GET", study_path(datasets[0]), headers={"Accept": DICOM_PARTS}) as answer:
+        pieces = answer.iter_raw(65536)
+        begun = time.monotonic()
+        size = len(next(pieces))
+        first = time.monotonic() - begun
+        size += sum(map(len, pieces))
+        whole = time.monotonic() - begun
+    assert size > 48 * 512 * 512 * 2
+    assert first < whole / 2  # W-20
