@@ -14,6 +14,7 @@ A line break or `CUT` cannot occur inside a JSON string, so splitting at them is
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -243,6 +244,10 @@ def _pieces(level: Level) -> tuple[tuple[Attribute, ...], ...]:
 
 
 _DOCUMENTS = {level: _pieces(level) for level in (Level.STUDY, Level.SERIES)}
+_DOCUMENT_TAGS = {
+    level: tuple(row.tag for piece in pieces for row in piece)
+    for level, pieces in _DOCUMENTS.items()
+}
 _EXTRAS = {level: _kept(level, Returned.ASKED) for level in (Level.STUDY, Level.SERIES)}
 _UTF_8 = '"00080005":{"vr":"CS","Value":["ISO_IR 192"]}'
 
@@ -262,12 +267,25 @@ def _members(fragments: Fragments, rows: Iterable[Attribute]) -> str:
     return MEMBER_BREAK.join(member for member in members if member is not None)
 
 
+def _short_members(fragments: Fragments, tags: Iterable[int]) -> tuple[bytes | None, ...]:
+    found = map(fragments.get, tags)
+    return tuple(None if one is None or len(one) > LONGEST_MEMBER else one for one in found)
+
+
+@lru_cache(maxsize=64)
+def _document(level: Level, members: tuple[bytes | None, ...]) -> str:
+    """Series repeat themselves: nearly every Instance has the members of the one before."""
+    found = zip(_DOCUMENT_TAGS[level], members, strict=True)
+    fragments = {tag: member for tag, member in found if member is not None}
+    return CUT.join(_members(fragments, piece) for piece in _DOCUMENTS[level])
+
+
 def study_document(fragments: Fragments) -> str:
     """Return what every answer about the Study of an Instance holds, computed ones apart.
 
     Source: PS3.18 Table 10.6.3-3
     """
-    return CUT.join(_members(fragments, piece) for piece in _DOCUMENTS[Level.STUDY])
+    return _document(Level.STUDY, _short_members(fragments, _DOCUMENT_TAGS[Level.STUDY]))
 
 
 def series_document(fragments: Fragments) -> str:
@@ -275,7 +293,7 @@ def series_document(fragments: Fragments) -> str:
 
     Source: PS3.18 Table 10.6.3-4
     """
-    return CUT.join(_members(fragments, piece) for piece in _DOCUMENTS[Level.SERIES])
+    return _document(Level.SERIES, _short_members(fragments, _DOCUMENT_TAGS[Level.SERIES]))
 
 
 def split_members(text: str) -> list[str]:
