@@ -15,6 +15,7 @@ Bulk Data, an element without a VR, a delimiter, an oddity. What must hold:
 from app.dicom.charsets import encodings_of
 from app.dicom.fragments import walk_fragments
 from app.dicom.headers import (
+    DELIMITERS,
     IMPLICIT_LITTLE,
     ITEM,
     SEQUENCE_END,
@@ -27,27 +28,35 @@ from app.dicom.headers import (
     read_header,
     read_item_header,
 )
-from app.dicom.json_model import BINARY_VRS, join_members, sequence_member
+from app.dicom.json_model import join_members, sequence_member
 from app.dicom.level import Deferred, Level, NotYetKnown, table_for
 from app.dicom.members import (
     MEMO_ELEMENT_BYTES,
     SPECIFIC_CHARACTER_SET,
     add_bulk,
     add_inline,
+    find_member,
     is_bulk,
     is_left_out,
     learn,
 )
-from app.dicom.oddities import Ending, clip_item, clip_value, take_marker, take_tail
+from app.dicom.oddities import (
+    Ending,
+    clip_item,
+    clip_value,
+    is_bounded,
+    take_marker,
+    take_tail,
+)
+from app.dicom.runs import FEWEST
 from app.dicom.scanned import BulkPlace
-from app.dicom.value_representations import certain_vr, is_private
+from app.dicom.value_representations import is_private
 from app.dicom.walk import PIXEL_TAGS, PixelValue, Walk
 from app.errors import InvalidDataset
 
 MAX_DEPTH = 100
 """Whatever the limit says: each level takes some calls of Python's own bounded stack."""
 MEMO_SEQUENCE_BYTES = 16384
-_SLOW_VRS = BINARY_VRS | {"SQ"}
 
 Extent = tuple[int, int, int]
 """Position, stop and limit."""
@@ -83,52 +92,100 @@ def _walk_once(walk: Walk, level: Level, position: int, stop: int, limit: int) -
     return position
 
 
-def _plain_explicit(walk: Walk, level: Level, position: int, stop: int, limit: int) -> int:
+def _plain_explicit(  # noqa: C901, PLR0915 - the hottest loop of all, in one piece
+    walk: Walk, level: Level, position: int, stop: int, limit: int
+) -> int:
     """Take elements with a VR of short length, as far as the window goes."""
     window, table, members = walk.window, level.table, level.members
     data, base = window.data, window.base
-    here = first = position - base
+    here = first = begin = position - base
     last = min(stop - base, len(data) - 7)
     bound = min(limit - base, len(data))
     if here < 0 or here >= last:
         return position
     unpack, names = level.encoding.explicit_header.unpack_from, VR_NAMES
     known = table.young.get
-    count = 0
+    may_run = not level.depth
+    count = since = 0
     while here < last:
+        if may_run:
+            size, taken, may_run = table.runs.take(data, here, last, members)
+            begin = here = here + size
+            since = count = count + taken
+            if size:
+                continue
         group, element, vr, length = unpack(data, here)
         after = here + 8 + length
         if vr not in names or after > bound:
-            break
+            after = _known_sequence(walk, level, data, here, bound) if vr == b"SQ" else 0
+            if not after:
+                break
+            _keep_run(walk, level, (begin, here), count - since)
+            here, may_run = after, True
+            continue
         raw = data[here:after]
         member = known(raw)
         if member is None:
             tag = group << 16 | element
             if tag == SPECIFIC_CHARACTER_SET:
                 break
+            _keep_run(walk, level, (begin, here), count - since)
+            may_run = not level.depth
             member = learn(walk, level, Header(tag, names[vr], length, 8), raw, raw)
             known = table.young.get
         if member:
             members[group << 16 | element] = member
         here = after
         count += 1
+    _keep_run(walk, level, (begin, here), count - since)
     walk.add(count, here - first)
     return base + here
 
 
-def _plain_implicit(walk: Walk, level: Level, position: int, stop: int, limit: int) -> int:
-    """Take elements whose tag alone decides a plain VR, as far as the window goes."""
+def _keep_run(walk: Walk, level: Level, extent: tuple[int, int], count: int) -> None:
+    """Remember a stretch of the window that is long enough for a run."""
+    if count >= FEWEST and not level.depth:
+        walk.memo.learn_run(level.table, walk.window.data, *extent)
+
+
+def _known_sequence(walk: Walk, level: Level, data: bytes, here: int, bound: int) -> int:
+    """Take a whole Sequence that the memo knows; return the position after it, 0 for none."""
+    if level.depth or here + 12 > bound:
+        return 0
+    after: int = here + 12 + level.encoding.long_length.unpack_from(data, here + 8)[0]
+    if after > bound:
+        return 0
+    known = level.table.sequences.get(data[here:after])
+    if known is None:
+        return 0
+    group, element, _, _ = level.encoding.explicit_header.unpack_from(data, here)
+    level.members[group << 16 | element] = known[0]
+    walk.add(1 + known[1], 0)
+    return after
+
+
+def _plain_implicit(  # noqa: C901, PLR0915 - as hot as its sister
+    walk: Walk, level: Level, position: int, stop: int, limit: int
+) -> int:
+    """Take short elements that are neither Sequences nor Bulk Data, as far as the window goes."""
     window, table, members = walk.window, level.table, level.members
     data, base = window.data, window.base
-    here = first = position - base
+    here = first = begin = position - base
     last = min(stop - base, len(data) - 7)
     bound = min(limit - base, len(data))
     if here < 0 or here >= last:
         return position
     unpack = level.encoding.implicit_header.unpack_from
     known = table.young.get
-    count = 0
+    may_run = not level.depth
+    count = since = 0
     while here < last:
+        if may_run:
+            size, taken, may_run = table.runs.take(data, here, last, members)
+            begin = here = here + size
+            since = count = count + taken
+            if size:
+                continue
         group, element, length = unpack(data, here)
         after = here + 8 + length
         if length > MEMO_ELEMENT_BYTES or after > bound:
@@ -136,16 +193,18 @@ def _plain_implicit(walk: Walk, level: Level, position: int, stop: int, limit: i
         raw = data[here:after]
         member = known(raw)
         if member is None:
-            tag = group << 16 | element
-            vr = certain_vr(tag)
-            if vr is None or vr in _SLOW_VRS or tag == SPECIFIC_CHARACTER_SET:
+            _keep_run(walk, level, (begin, here), count - since)
+            member = find_member(walk, level, group << 16 | element, raw)
+            if member is None:
+                since = count
                 break
-            member = learn(walk, level, Header(tag, vr, length, 8), raw, raw)
+            may_run = not level.depth
             known = table.young.get
         if member:
             members[group << 16 | element] = member
         here = after
         count += 1
+    _keep_run(walk, level, (begin, here), count - since)
     walk.add(count, here - first)
     return base + here
 
@@ -154,10 +213,10 @@ def _element(walk: Walk, level: Level, position: int, limit: int) -> Ending:
     """Take the next element, whatever it is; return the position after it and if it ends all."""
     head = walk.window.peek(position, 12)[: limit - position]
     if is_cut(head, level.encoding):
-        return take_tail(walk, level, head, position, limit)
+        return take_tail(walk, level, head, limit, bounded=is_bounded(walk, level, limit))
     header = read_header(head, level.encoding)
     walk.add(1, header.size)
-    if header.tag >= 0xFFFE0000 or header.tag == 0:
+    if header.tag >= DELIMITERS or header.tag == 0:
         ending = take_marker(walk, level, header, position, limit)
         if ending is not None:
             return ending
@@ -257,7 +316,7 @@ def _defined_sequence(walk: Walk, level: Level, header: Header, position: int, l
     """Take a Sequence of known length, as a whole from the memo if that is possible."""
     start = position + header.size
     extent = (start, start + length, start + length)
-    if level.depth or length > MEMO_SEQUENCE_BYTES or header.vr != "SQ":
+    if level.depth or length > MEMO_SEQUENCE_BYTES:
         _sequence(walk, level, header.tag, level.encoding, extent, bounded=True)
         return
     raw = walk.window.read(position, header.size + length)
@@ -266,10 +325,10 @@ def _defined_sequence(walk: Walk, level: Level, header: Header, position: int, l
         level.members[header.tag] = known[0]
         walk.add(known[1], length)
         return
-    before = walk.count, len(walk.bulk_values), len(walk.warnings)
+    before = walk.count, walk.peculiar
     inherited, level.inherited = level.inherited, False
     _sequence(walk, level, header.tag, level.encoding, extent, bounded=True)
-    if before[1:] == (len(walk.bulk_values), len(walk.warnings)) and not level.inherited:
+    if before[1] == walk.peculiar and not level.inherited:
         member = level.members[header.tag]
         walk.memo.learn_sequence(level.table, raw, member, walk.count - before[0])
     level.inherited |= inherited
@@ -289,7 +348,9 @@ def _sequence(
     while position < stop:
         head = walk.window.peek(position, 8)[: limit - position]
         if len(head) < 8:
-            position = take_tail(walk, level, head, position, limit)[0]
+            position, _ = take_tail(
+                walk, level, head, limit, bounded=bounded or is_bounded(walk, level, limit)
+            )
             break
         item_tag, length = read_item_header(head, encoding)
         if item_tag == SEQUENCE_END:

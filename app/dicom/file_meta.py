@@ -5,22 +5,14 @@ from struct import pack, unpack_from
 
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from app.dicom.headers import (
-    EXPLICIT_LITTLE,
-    IMPLICIT_LITTLE,
-    LONG_VRS,
-    SHORT_VRS,
-    UNDEFINED,
-    is_cut,
-    read_header,
-)
+from app.dicom.headers import ALL_VRS, LONG_VRS, SHORT_VRS
 from app.errors import InvalidDataset
 
 HEAD_BYTES = 2**16
 """As much of an object as is read to find where its Data Set begins."""
 
 IMPLEMENTATION_CLASS_UID = "2.25.202373115094331917276217418530182046641"
-_TRANSFER_SYNTAX_UID = 0x00020010
+_TRANSFER_SYNTAX_UID = b"\x10\0"
 _COMMAND_SET = b"\0\0\0\0\4\0\0\0"
 """How a Command Set begins: its group length (PS3.7 §6.3.1)."""
 
@@ -71,18 +63,18 @@ def _group_2(head: bytes, position: int) -> tuple[int, str]:
     """Return where group 2 ends, and the Transfer Syntax UID in it or ""."""
     uid = ""
     while head[position : position + 2] == b"\x02\x00":
-        implicit = head[position + 4 : position + 6] not in SHORT_VRS | LONG_VRS
-        encoding = IMPLICIT_LITTLE if implicit else EXPLICIT_LITTLE
-        rest = head[position : position + 12]
-        if is_cut(rest, encoding):
-            raise InvalidDataset("the File Meta Information is cut short", 0xC001)
-        header = read_header(rest, encoding)
-        start = position + header.size
-        if header.length == UNDEFINED or start + header.length > len(head):
+        vr = head[position + 4 : position + 6]
+        if vr in SHORT_VRS:
+            start = position + 8
+            end = start + int.from_bytes(head[position + 6 : start], "little")
+        else:
+            start = position + (12 if vr in LONG_VRS else 8)
+            end = start + int.from_bytes(head[start - 4 : start], "little")
+        if end > len(head) or start > len(head):
             raise InvalidDataset("the File Meta Information is cut short or too long", 0xC001)
-        position = start + header.length
-        if header.tag == _TRANSFER_SYNTAX_UID:
-            uid = head[start:position].decode("latin-1").strip("\0 ")
+        if head[position + 2 : position + 4] == _TRANSFER_SYNTAX_UID:
+            uid = head[start:end].decode("latin-1").strip("\0 ")
+        position = end
     return position, uid
 
 
@@ -99,7 +91,7 @@ def _group_0(head: bytes, position: int) -> int:
 def _looks_like_dicom(head: bytes, offset: int) -> bool:
     """Say whether bytes without a preamble begin as a Data Set does: a low group, a fitting VR."""
     first = head[offset : offset + 8]
-    if first[4:6] in SHORT_VRS | LONG_VRS:
+    if first[4:6] in ALL_VRS:
         return 0 in first[:2]
     in_group_8 = first[:2] == b"\x08\0" and first[6:] == b"\0\0"
     return in_group_8 or first == _COMMAND_SET
@@ -107,7 +99,7 @@ def _looks_like_dicom(head: bytes, offset: int) -> bool:
 
 def _guess(first: bytes) -> str:
     """Return the uncompressed Transfer Syntax that the first element looks like."""
-    if first[4:6] not in SHORT_VRS | LONG_VRS:
+    if first[4:6] not in ALL_VRS:
         return str(ImplicitVRLittleEndian)
     big_endian = int.from_bytes(first[:2], "little") >= 0x0400
     return str(ExplicitVRBigEndian if big_endian else ExplicitVRLittleEndian)

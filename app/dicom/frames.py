@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.dicom.fragments import Encapsulated
-from app.dicom.level import number_of, values_of
+from app.dicom.level import number_of, text_of
 from app.dicom.scanned import FrameKind, Frames
 from app.dicom.source import Window
 
@@ -54,13 +54,12 @@ def describe_pixels(members: Mapping[int, bytes], tag: int) -> PixelDescription:
         found = number_of(members.get(of))
         return found if found is not None and found > 0 else default
 
-    photometric = values_of(members.get(0x00280004))
     return PixelDescription(
         rows=number(0x00280010, 0),
         columns=number(0x00280011, 0),
         samples_per_pixel=number(0x00280002, 1),
         bits_allocated=_FLOAT_BITS.get(tag) or number(0x00280100, 0),
-        photometric_interpretation=str(photometric[0]) if photometric else "",
+        photometric_interpretation=text_of(members.get(0x00280004)),
         number_of_frames=number(0x00280008, 1),
     )
 

@@ -9,11 +9,14 @@ ITEM = 0xFFFEE000
 ITEM_END = 0xFFFEE00D
 SEQUENCE_END = 0xFFFEE0DD
 UNDEFINED = 0xFFFFFFFF
+DELIMITERS = 0xFFFE0000
+"""Tags from here on have no VR in any encoding (PS3.5 §7.5)."""
 
 SHORT_VRS = frozenset(vr.encode() for vr in EXPLICIT_VR_LENGTH_16)
 LONG_VRS = frozenset(vr.encode() for vr in EXPLICIT_VR_LENGTH_32)
+ALL_VRS = SHORT_VRS | LONG_VRS
 VR_NAMES = {vr: vr.decode() for vr in SHORT_VRS}
-_NAMES = {vr: vr.decode() for vr in SHORT_VRS | LONG_VRS}
+_NAMES = {vr: vr.decode() for vr in ALL_VRS}
 
 
 class Header(NamedTuple):

@@ -1,6 +1,7 @@
 """One Data Set while it is scanned: its members so far and what their meaning depends on."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import orjson
 
@@ -12,6 +13,9 @@ from app.dicom.value_representations import (
     is_private,
     is_private_creator,
 )
+
+_SHORT = 256
+"""Longer members are not looked into for one number or code."""
 
 
 class NotYetKnown(Exception):
@@ -142,5 +146,17 @@ def values_of(member: bytes | None) -> list[object]:
 
 def number_of(member: bytes | None) -> int | None:
     """Return the first value of a member if it is a whole number."""
+    value = _first_of(member) if member is not None and len(member) < _SHORT else None
+    return value if isinstance(value, int) else None
+
+
+def text_of(member: bytes | None) -> str:
+    """Return the first value of a member if it is a short text, or nothing."""
+    value = _first_of(member) if member is not None and len(member) < _SHORT else None
+    return value if isinstance(value, str) else ""
+
+
+@lru_cache(4096)
+def _first_of(member: bytes) -> object:
     values = values_of(member)
-    return values[0] if values and isinstance(values[0], int) else None
+    return values[0] if values else None

@@ -1,11 +1,11 @@
 """From an element's bytes to its member, through the memo."""
 
-from app.dicom.headers import Header
+from app.dicom.headers import DELIMITERS, Header
 from app.dicom.json_model import BINARY_VRS, NUMBER_FORMATS, bulk_member, encode_member
-from app.dicom.level import Level
+from app.dicom.level import Level, NotYetKnown
 from app.dicom.scanned import BulkPlace
 from app.dicom.value_representations import certain_vr
-from app.dicom.walk import Walk
+from app.dicom.walk import PIXEL_TAGS, Walk
 from app.errors import InvalidDataset
 
 SPECIFIC_CHARACTER_SET = 0x00080005
@@ -33,19 +33,48 @@ def add_bulk(walk: Walk, level: Level, tag: int, place: BulkPlace) -> None:
     path = f"{level.path}{tag:08X}"
     level.members[tag] = bulk_member(tag, place.vr, path)
     walk.bulk_values[path] = place
+    walk.peculiar += 1
 
 
 def add_inline(walk: Walk, level: Level, header: Header, vr: str, raw: bytes) -> None:
     """Make a member with the value in it, from the memo if it is there; `raw` has the header.
 
-    Where the VR was found out from other elements, it is part of what the memo goes by.
+    Where the VR was found out from other elements, it is part of what the memo goes by; so it is
+    for Specific Character Set, which the fast gear shall not find, since there is more to do.
     """
     certain = header.vr == vr or certain_vr(header.tag) is not None
-    key = raw if certain else raw + vr.encode()
+    key = raw if certain and header.tag != SPECIFIC_CHARACTER_SET else raw + vr.encode()
     member = level.table.young.get(key)
     if member is None:
         member = learn(walk, level, header._replace(vr=vr), raw, key)
     level.members[header.tag] = member
+
+
+def find_member(walk: Walk, level: Level, tag: int, raw: bytes) -> bytes | None:
+    """Return the member of an element of implicit VR, or None if there is more to do about it."""
+    vr = certain = certain_vr(tag)
+    if tag >= DELIMITERS:
+        return None
+    if vr is None:
+        try:
+            vr = level.find_vr(tag)
+        except NotYetKnown:
+            return None
+    if vr == "SQ":
+        return _find_sequence(walk, level, raw)
+    if tag == SPECIFIC_CHARACTER_SET or tag in PIXEL_TAGS or is_bulk(walk, vr, len(raw) - 8):
+        return None
+    key = raw if certain else raw + vr.encode()
+    member = level.table.young.get(key)
+    return learn(walk, level, Header(tag, vr, 0, 8), raw, key) if member is None else member
+
+
+def _find_sequence(walk: Walk, level: Level, raw: bytes) -> bytes | None:
+    known = None if level.depth else level.table.sequences.get(raw)
+    if known is None:
+        return None
+    walk.add(known[1], 0)
+    return known[0]
 
 
 def learn(walk: Walk, level: Level, header: Header, raw: bytes, key: bytes) -> bytes:
@@ -65,6 +94,6 @@ def learn(walk: Walk, level: Level, header: Header, raw: bytes, key: bytes) -> b
     else:
         value, little_endian = raw[header.size :], level.encoding.little_endian
         member = encode_member(header.tag, header.vr or "UN", value, little_endian, level.encodings)
-    if len(raw) <= MEMO_ELEMENT_BYTES and header.tag != SPECIFIC_CHARACTER_SET:
+    if len(raw) <= MEMO_ELEMENT_BYTES:
         walk.memo.learn(level.table, key, member)
     return member

@@ -11,18 +11,30 @@ a single operation on a dict.
 
 from dataclasses import dataclass, field
 
+from app.dicom.runs import Runs
+
 OVERHEAD = 200
 """What an entry takes beside its bytes: two bytes objects and a slot."""
+
+
+Context = tuple[bool, bool, tuple[str, ...]]
+"""Implicit VR, little endian, and the codecs of the Specific Character Set."""
 
 
 @dataclass(slots=True)
 class Table:
     """Members of elements in one encoding and character set; sequences with their element count."""
 
+    implicit: bool = False
+    little_endian: bool = True
     young: dict[bytes, bytes] = field(default_factory=dict)
     old: dict[bytes, bytes] = field(default_factory=dict)
     sequences: dict[bytes, tuple[bytes, int]] = field(default_factory=dict)
     old_sequences: dict[bytes, tuple[bytes, int]] = field(default_factory=dict)
+    runs: Runs = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.runs = Runs(self.implicit, self.little_endian)
 
 
 class Memo:
@@ -31,7 +43,7 @@ class Memo:
     def __init__(self, capacity_bytes: int = 64 * 2**20) -> None:
         self._half = capacity_bytes // 2
         self._held = 0
-        self._tables: dict[tuple[object, ...], Table] = {}
+        self._tables: dict[Context, Table] = {}
 
     @property
     def held_bytes(self) -> int:
@@ -43,14 +55,14 @@ class Memo:
         """How many contexts are remembered."""
         return len(self._tables)
 
-    def table(self, key: tuple[object, ...]) -> Table:
+    def table(self, key: Context) -> Table:
         """Return the table for a context, made when it is new; few contexts exist at a time."""
         table = self._tables.get(key)
         if table is None:
             if len(self._tables) >= 256:
                 self._tables.clear()
                 self._held = 0
-            table = self._tables.setdefault(key, Table())
+            table = self._tables.setdefault(key, Table(key[0], key[1]))
         return table
 
     def recall(self, table: Table, raw: bytes) -> bytes | None:
@@ -79,6 +91,10 @@ class Memo:
         self._grow(len(raw) + len(member))
         table.sequences[raw] = (member, elements)
 
+    def learn_run(self, table: Table, data: bytes, here: int, end: int) -> None:
+        """Remember a stretch of elements that are known one by one."""
+        self._grow(table.runs.record(data, here, end, table.young))
+
     def _grow(self, size: int) -> None:
         self._held += size + OVERHEAD
         if self._held > self._half:
@@ -86,3 +102,4 @@ class Memo:
             for table in list(self._tables.values()):
                 table.old, table.young = table.young, {}
                 table.old_sequences, table.sequences = table.sequences, {}
+                table.runs = Runs(table.implicit, table.little_endian)

@@ -17,13 +17,15 @@ Ending = tuple[int, bool]
 """The position after it, and whether it ends the level."""
 
 
-def take_tail(walk: Walk, level: Level, head: bytes, position: int, limit: int) -> Ending:
+def take_tail(walk: Walk, level: Level, head: bytes, limit: int, *, bounded: bool) -> Ending:
     """Pass over bytes that are no element: padding may stand there, half a header may not.
+
+    `bounded` as in `is_bounded`.
 
     Raises:
         InvalidDataset: the object ends within an element.
     """
-    if head.strip(b"\0\r\n ") and not is_bounded(walk, level, limit):
+    if head.strip(b"\0\r\n ") and not bounded:
         raise InvalidDataset("the object ends within a Data Element", CUT_SHORT)
     if level.depth or head:
         walk.warn("bytes after the last Data Element were passed over")

@@ -36,12 +36,15 @@ class Walk:
     bulk_values: dict[str, BulkPlace] = field(default_factory=dict)
     warnings: dict[str, None] = field(default_factory=dict)
     pixels: PixelValue | None = None
+    peculiar: int = 0
+    """Grows with each warning and bulk value: what belongs to this Instance alone."""
     count: int = 0
     held: int = 0
 
     def warn(self, words: str) -> None:
         """Note what had to be recovered, once."""
         self.warnings[words] = None
+        self.peculiar += 1
 
     def add(self, count: int, held: int) -> None:
         """Count elements and the bytes of their values.

@@ -2,10 +2,13 @@
 
 from app.dicom.memo import OVERHEAD, Memo
 
+EXPLICIT = (False, True, ("iso8859",))
+IMPLICIT = (True, True, ("iso8859",))
+
 
 def test_what_was_learnt_is_recalled() -> None:
     memo = Memo()
-    table = memo.table(("explicit",))
+    table = memo.table(EXPLICIT)
     memo.learn(table, b"raw", b"member")
     memo.learn_sequence(table, b"raw", b"sequence", 3)
     assert table.young == {b"raw": b"member"}
@@ -16,13 +19,13 @@ def test_what_was_learnt_is_recalled() -> None:
 
 def test_each_context_has_a_table_of_its_own() -> None:
     memo = Memo()
-    assert memo.table(("a",)) is memo.table(("a",))
-    assert memo.table(("a",)) is not memo.table(("b",))
+    assert memo.table(EXPLICIT) is memo.table(EXPLICIT)
+    assert memo.table(EXPLICIT) is not memo.table(IMPLICIT)
 
 
 def test_the_memory_is_bounded() -> None:
     memo = Memo(100_000)
-    table = memo.table(("a",))
+    table = memo.table(EXPLICIT)
     for i in range(5000):
         memo.learn(table, b"%08d" % i, b"x" * 100)
         memo.learn_sequence(table, b"%08d" % i, b"x" * 100, 1)
@@ -34,7 +37,7 @@ def test_the_memory_is_bounded() -> None:
 
 def test_what_is_still_used_survives() -> None:
     memo = Memo(100_000)
-    table = memo.table(("a",))
+    table = memo.table(EXPLICIT)
     memo.learn(table, b"used", b"member")
     memo.learn_sequence(table, b"used", b"sequence", 1)
     for i in range(5000):
@@ -46,5 +49,5 @@ def test_what_is_still_used_survives() -> None:
 def test_contexts_are_bounded() -> None:
     memo = Memo()
     for i in range(1000):
-        memo.learn(memo.table((i,)), b"raw", b"member")
+        memo.learn(memo.table((False, True, (str(i),))), b"raw", b"member")
     assert memo.tables <= 256
