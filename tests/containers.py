@@ -203,13 +203,14 @@ def run(
     Where the image has a user, that user runs it, without any capability.
     """
     root = shlex.quote(str(image.root))
-    steps = [f"mount -o remount,bind,ro {root}", f"mount -t proc proc {root}/proc"]
+    steps = [f"mount -t proc proc {root}/proc"]
     for place in ("/tmp", "/run", "/dev/shm"):  # noqa: S108 - a container's own
         steps += [f"mount -t tmpfs -o size=64m none {root}{place}"]
     for target, source in mounts.items():
         make = "mkdir -p" if source.is_dir() else f"mkdir -p {root}{Path(target).parent}; touch"
         steps += [f"[ -e {root}{target} ] || {{ {make} {root}{target}; }}"]
         steps += [f"mount --bind {shlex.quote(str(source))} {root}{target}"]
+    steps += [f"mount -o remount,bind,ro {root}"]
     enter = ["chroot", str(image.root)]
     if image.user != "root":
         enter += ["setpriv", f"--reuid={image.user}", f"--regid={image.user}", *NO_PRIVILEGES]

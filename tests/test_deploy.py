@@ -252,7 +252,7 @@ class Composed:
     def curl(self, *arguments: str) -> str:
         """Run curl from outside the proxy, with the key."""
         certificate = str(self.folder / "tls/server.crt")
-        options = ("-sS", "--http2", "--cacert", certificate, "--retry-connrefused", "--retry", "9")
+        options = ("-sS", "--http2", "--cacert", certificate, "--retry-connrefused", "--retry", "3")
         bearer = ("-H", f"Authorization: Bearer {self.key}")
         return self.machine.run("curl", *options, *bearer, *arguments)
 
