@@ -268,7 +268,7 @@ def _members(fragments: Fragments, rows: Iterable[Attribute]) -> str:
 
 
 def _short_members(fragments: Fragments, tags: Iterable[int]) -> tuple[bytes | None, ...]:
-    found = map(fragments.get, tags)
+    found = (fragments.get(tag) for tag in tags)
     return tuple(None if one is None or len(one) > LONGEST_MEMBER else one for one in found)
 
 
@@ -380,12 +380,8 @@ def study_values(fragments: Fragments) -> dict[str, object]:
 
     Source: PS3.18 Table 10.6.1-5
     """
-    extra = _members(fragments, _EXTRAS[Level.STUDY])
-    return {
-        **_read(Level.STUDY, fragments),
-        "document": study_document(fragments),
-        "extra": extra,
-    }
+    document, extra = study_document(fragments), _members(fragments, _EXTRAS[Level.STUDY])
+    return {**_read(Level.STUDY, fragments), "document": document, "extra": extra}
 
 
 def series_values(fragments: Fragments) -> dict[str, object]:
@@ -393,12 +389,8 @@ def series_values(fragments: Fragments) -> dict[str, object]:
 
     Source: PS3.18 Table 10.6.1-5
     """
-    extra = _members(fragments, _EXTRAS[Level.SERIES])
-    return {
-        **_read(Level.SERIES, fragments),
-        "document": series_document(fragments),
-        "extra": extra,
-    }
+    document, extra = series_document(fragments), _members(fragments, _EXTRAS[Level.SERIES])
+    return {**_read(Level.SERIES, fragments), "document": document, "extra": extra}
 
 
 def instance_values(fragments: Fragments) -> dict[str, object]:

@@ -72,15 +72,16 @@ COLUMNS: Mapping[str, str] = {
 """What `_row` fills, and the type of each: the rows go over as one array for each column."""
 
 _NAMES = ", ".join(COLUMNS)
-_ARRAYS = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(COLUMNS.values(), start=4))
-
+_PLACES = list(enumerate(COLUMNS.values(), start=4))
+_ROWS = f"unnest({', '.join(f'${place}::{kind}[]' for place, kind in _PLACES)})"
+_ROW = f"(VALUES ({', '.join(f'${place}::{kind}' for place, kind in _PLACES)}))"
 
 # The file name of an object is the SOP Instance UID, a dot, and the attempt: the event has the
 # attempt alone. `||` of equal arrays would still write an indexed column, hence the CASEs.
-ADD_INSTANCES = f"""
+ADD_ROWS = f"""
 WITH added AS (
     INSERT INTO instance (tenant_id, derived_version, {_NAMES})
-    SELECT $1::integer, $2::smallint, new.* FROM unnest({_ARRAYS}) AS new ({_NAMES})
+    SELECT $1::integer, $2::smallint, new.* FROM {_ROWS} AS new ({_NAMES})
     ON CONFLICT (tenant_id, sop_instance_uid) DO NOTHING
     RETURNING study_key, series_key, sop_instance_uid, sop_class_uid, size, sha256, object_key
 ), series_added AS (
@@ -134,6 +135,8 @@ WITH added AS (
 )
 SELECT sop_instance_uid FROM added
 """  # noqa: S608 - our own names
+ADD_ROW = ADD_ROWS.replace(_ROWS, _ROW)
+"""The same for a single one, whose values go over as they are: that takes less."""
 
 FIND_PRESENT = """
 SELECT study_instance_uid, series_instance_uid, metadata_dictionary, instance.*
@@ -308,8 +311,10 @@ async def _insert(
 ) -> set[str]:
     """Insert Instances, count and log them; return the UIDs of those that were not there."""
     rows = [_row(one, *_of(one, parents)) for _, one in sorted(new.items())]
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    back = await connection.fetch(ADD_INSTANCES, tenant_id, DERIVED_VERSION, actor, *columns)
+    statement, values = ADD_ROW, rows[0]
+    if len(rows) > 1:
+        statement, values = ADD_ROWS, tuple(list(column) for column in zip(*rows, strict=True))
+    back = await connection.fetch(statement, tenant_id, DERIVED_VERSION, actor, *values)
     return {row["sop_instance_uid"] for row in back}
 
 
