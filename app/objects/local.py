@@ -13,6 +13,7 @@ that no thread ever reads from a number that has become another file's.
 
 import os
 import re
+import resource
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import suppress
@@ -29,7 +30,8 @@ from app.objects.threads import Threads
 STAGING = "staging"
 """The directory beside the keys that `Staging` may use; it holds no objects."""
 _COMPONENT = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z._-]*", re.ASCII)
-_OPEN_FILES = 256
+_MOST_OPEN_FILES = 4096
+"""Files that stay open: viewers read the frames of a Series in any order, a file each."""
 _DURABLE_DIRECTORIES = 16_384
 _PAGE = 1000
 _NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
@@ -89,14 +91,14 @@ class LocalStore:
             _sync_directory(str(root.resolve().parent))
         self._threads = Threads(threads, "objects")
         self._durable: _Recent[str, bool] = _Recent(_DURABLE_DIRECTORIES)
-        self._open: _Recent[str, _OpenFile] = _Recent(_OPEN_FILES)
+        self._open: _Recent[str, _OpenFile] = _Recent(_open_files())
         self._nowait = _NOWAIT
         self._buffer = memoryview(bytearray(BLOCK))
 
     def close(self) -> None:
         """End the threads and close the files."""
         self._threads.close()
-        self._open = _Recent(_OPEN_FILES)
+        self._open = _Recent(_open_files())
 
     def _path(self, key: str) -> str:
         parts = key.split("/")
@@ -231,6 +233,12 @@ class LocalStore:
                 key = f"{directory}/{name}"[skip:]
                 if key.startswith(prefix):
                     yield key
+
+
+def _open_files() -> int:
+    """Return how many files may stay open: a quarter of what this process may have."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(_MOST_OPEN_FILES, allowed // 4) if allowed >= 0 else _MOST_OPEN_FILES
 
 
 def _raise_fault(error: OSError) -> None:

@@ -1,6 +1,7 @@
 import asyncio
 import errno
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,12 @@ async def test_a_read_that_would_wait_is_none(
     assert local.read_now(KEY, 2, 3) is None
 
 
-async def test_open_files_are_bounded(local: LocalStore, staging: Staging) -> None:
+async def test_open_files_are_bounded(
+    local: LocalStore, staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 1024))
+    local.close()
+    local = LocalStore(Path(local._root))
     keys = [f"t/1/{n}" for n in range(300)]
     for key in keys:
         await put(local, staging, key, b"x")
