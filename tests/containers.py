@@ -219,7 +219,7 @@ def run(
     enter += ["env", "-i", f"--chdir={image.directory}", *pairs]
     words = [*enter, *image.entrypoint, *(image.command if command is None else command)]
     isolate = ["unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child"]
-    script = " && ".join([*steps, f"exec {shlex.join(words)}"])
+    script = "\n".join([*steps, f"exec {shlex.join(words)}"])
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*machine.enter("--mount", "--net"), *isolate, "sh", "-ec", script],

@@ -22,6 +22,7 @@ from tests.factories import make_part10
 
 ROOT = Path(__file__).parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+PATIENCE = 180
 STUDIES = "https://localhost/dicom-web/studies"
 
 needs_namespaces = pytest.mark.skipif(
@@ -104,7 +105,7 @@ def _key(path: Path) -> Path:
 
 
 def _until_healthy(container: Container, image: Stage) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     while True:
         try:
             container.execute(*image.health)
@@ -172,7 +173,7 @@ class Composed:
         self.key = (folder / "secrets/key").read_text().strip()
         self._start_database()
         self.migrate = self._start_ours("migrate", COMPOSE["services"]["migrate"]["command"])
-        assert self.migrate.process.wait(60) == 0, self.migrate.log.read_text()
+        assert self.migrate.process.wait(PATIENCE) == 0, self.migrate.log.read_text()
         self.archive = self._start_ours("archive", None)
         _until_healthy(self.archive, image)
         self.proxy = self._start_proxy()
@@ -200,7 +201,7 @@ class Composed:
             ["sh", "-ec", script],
             {"/data": data, "/run/password": password},
         )
-        end, probe = time.monotonic() + 60, ["bash", "-c", "true > /dev/tcp/127.0.0.1/5432"]
+        end, probe = time.monotonic() + PATIENCE, ["bash", "-c", "true > /dev/tcp/127.0.0.1/5432"]
         while subprocess.run(
             [*self.machine.enter("--net"), *probe], check=False, capture_output=True
         ).returncode:
