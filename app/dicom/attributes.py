@@ -98,6 +98,7 @@ _STUDY = (
     (Returned.ALWAYS, "StudyTime", "study_time"),
     (Returned.ALWAYS, "AccessionNumber", "accession_number"),
     (Returned.COMPUTED, "InstanceAvailability"),
+    (Returned.COMPUTED_ASKED, "Modality"),  # OHIF asks for it here, and gets all of them
     (Returned.COMPUTED, "ModalitiesInStudy", "modalities[]"),
     (Returned.COMPUTED, "SOPClassesInStudy", "sop_classes[]"),
     (Returned.ALWAYS, "ReferringPhysicianName", "referring_physician_name"),
@@ -222,6 +223,12 @@ TABLE: tuple[Attribute, ...] = tuple(sorted(_table(), key=lambda row: (row.level
 """All rows. Source: PS3.18 Tables 10.6.1-5, 10.6.3-3, 10.6.3-4, 10.6.3-5; PS3.4 Tables C.6-5ff."""
 
 
+PATIENT_COUNTS = frozenset(
+    row.tag for row in TABLE if row.keyword.startswith("NumberOfPatientRelated")
+)
+"""What is counted over all Studies of a Patient, when asked for."""
+
+
 def member_key(tag: int) -> str:
     """Return how a member of DICOM JSON begins: `"00100010":`. Members sort as their tags do.
 
@@ -268,15 +275,14 @@ def _members(fragments: Fragments, rows: Iterable[Attribute]) -> str:
 
 
 def _short_members(fragments: Fragments, tags: Iterable[int]) -> tuple[bytes | None, ...]:
-    found = (fragments.get(tag) for tag in tags)
-    return tuple(None if one is None or len(one) > LONGEST_MEMBER else one for one in found)
+    found = (fragments.get(tag, b"") for tag in tags)
+    return tuple(one if 0 < len(one) <= LONGEST_MEMBER else None for one in found)
 
 
 @lru_cache(maxsize=64)
 def _document(level: Level, members: tuple[bytes | None, ...]) -> str:
     """Series repeat themselves: nearly every Instance has the members of the one before."""
-    found = zip(_DOCUMENT_TAGS[level], members, strict=True)
-    fragments = {tag: member for tag, member in found if member is not None}
+    fragments = {t: m for t, m in zip(_DOCUMENT_TAGS[level], members, strict=True) if m}
     return CUT.join(_members(fragments, piece) for piece in _DOCUMENTS[level])
 
 
