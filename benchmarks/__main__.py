@@ -51,6 +51,7 @@ def main() -> int:
         repetitions=told.repetitions,
     )
     if namespace.is_inside():
+        namespace.end_on_sigterm()
         namespace.bring_up_loopback()
         namespace.check_alone()
         run(options)

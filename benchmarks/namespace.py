@@ -7,6 +7,7 @@ loopback interface exists. Nothing on the machine's real network can reach eithe
 import fcntl
 import os
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -40,7 +41,18 @@ def check_permitted() -> None:
 def enter(arguments: list[str]) -> int:
     """Run `python -m benchmarks` with `arguments` inside a new namespace; return its exit code."""
     command = ["unshare", "--net", "--mount", sys.executable, "-m", "benchmarks", *arguments]
-    return subprocess.run(command, env={**os.environ, _MARK: "1"}, check=False).returncode
+    inner = subprocess.Popen(command, env={**os.environ, _MARK: "1"})
+    signal.signal(signal.SIGTERM, lambda *_: inner.terminate())
+    while True:
+        try:
+            return inner.wait()
+        except KeyboardInterrupt:  # the terminal told both: wait until the servers are stopped
+            continue
+
+
+def end_on_sigterm() -> None:
+    """Let SIGTERM unwind as Ctrl-C does, so that the servers are stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def bring_up_loopback() -> None:
