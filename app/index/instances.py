@@ -19,6 +19,7 @@ by `Index.retrying`). An Instance that the database refuses fails alone (`add_ea
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from traceback import format_tb
 from typing import Any, TypeVar
 
 import asyncpg
@@ -199,10 +200,11 @@ async def add_each_instance(
         raise
     except Exception as error:
         if len(new) == 1:
-            _log.exception("Instance %s cannot be indexed", new[0].ref.instance)
-            refused = InvalidDataset("The index cannot hold a value of this Instance", 0x0110)
-            refused.__cause__ = error
-            return [refused]
+            # where it happened, but not its message: that may quote a patient's name
+            where = "".join(format_tb(error.__traceback__))
+            kind, uid = type(error).__name__, new[0].ref.instance
+            _log.error("Instance %s cannot be indexed: %s\n%s", uid, kind, where)
+            return [InvalidDataset("The index cannot hold a value of this Instance", 0x0110)]
     half = len(new) // 2
     return [
         *await add_each_instance(index, tenant_id, actor, new[:half]),

@@ -268,7 +268,7 @@ async def test_a_bad_instance_between_good_ones_fails_alone(
     index: Index, caplog: pytest.LogCaptureFixture
 ) -> None:
     new = [make_new_instance(dataset) for dataset in make_series(5)]
-    new[2] = replace(new[2], object_key="with \0 in it")
+    new[2] = replace(new[2], object_key="secret \0 in it")
     results = await add(index, *new)
     assert [type(result) for result in results] == [
         type(None),
@@ -280,6 +280,18 @@ async def test_a_bad_instance_between_good_ones_fails_alone(
     assert await count(index, "instance") == 4
     assert (await study_of(index, new[0]))["number_of_instances"] == 4
     assert new[2].ref.instance in caplog.text
+    assert "secret" not in caplog.text
+
+
+async def test_what_the_log_says_quotes_no_value(
+    index: Index, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = replace(make_new_instance(), size=2**70)
+    (result,) = await add(index, one)
+    assert isinstance(result, InvalidDataset)
+    assert (result.reason, result.__cause__) == (0x0110, None)
+    assert "DataError" in caplog.text
+    assert str(2**70) not in caplog.text
 
 
 @pytest.mark.parametrize(

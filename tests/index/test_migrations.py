@@ -13,6 +13,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 from sqlalchemy.dialects.postgresql.base import ischema_names
 
+import app
 from app.errors import Conflict, Unavailable
 from app.index.engine import Index, connect
 from app.index.migrations import migrate, pending
@@ -128,6 +129,16 @@ def test_revisions_are_a_straight_line_and_none_can_be_undone() -> None:
         assert module.down_revision == before
         assert not hasattr(module, "downgrade")
         before = module.revision
+
+
+def test_migrations_are_found_in_a_checkout_and_in_a_wheel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert migrations_directory().name == "alembic"
+    shipped = tmp_path / "app" / "_migrations"
+    shipped.mkdir(parents=True)
+    monkeypatch.setattr(app, "__file__", str(tmp_path / "app" / "__init__.py"))
+    assert migrations_directory() == shipped
 
 
 async def test_the_schema_refuses_the_same_instance_twice(index: Index) -> None:
