@@ -1,8 +1,8 @@
 """The walk over the elements of a Data Set, its Sequences included.
 
-`walk_level` alternates between two gears. The fast one takes plain elements, nearly all of which
-the memo knows by their raw bytes; the slow one (`_element`) takes whatever comes next: a Sequence,
-Bulk Data, an element without a VR, a delimiter, an oddity. What must hold:
+`walk_level` alternates between two gears. The fast one (`gears`) takes plain elements, nearly all
+of which the memo knows; the slow one (`_element`) takes whatever comes next: a Sequence, Bulk Data,
+an element without a VR, a delimiter, an oddity. What must hold:
 
 * Positions are absolute. `stop` is where a level ends by declaration, `limit` where the bytes
   that hold it end (of the object or of a Sequence of defined length): an element may pass `stop`,
@@ -14,13 +14,13 @@ Bulk Data, an element without a VR, a delimiter, an oddity. What must hold:
 
 from app.dicom.charsets import encodings_of
 from app.dicom.fragments import walk_fragments
+from app.dicom.gears import plain_explicit, plain_implicit
 from app.dicom.headers import (
     DELIMITERS,
     IMPLICIT_LITTLE,
     ITEM,
     SEQUENCE_END,
     UNDEFINED,
-    VR_NAMES,
     Encoding,
     Header,
     as_implicit,
@@ -35,26 +35,24 @@ from app.dicom.members import (
     SPECIFIC_CHARACTER_SET,
     add_bulk,
     add_inline,
-    find_member,
     is_bulk,
     is_left_out,
-    learn,
 )
 from app.dicom.oddities import (
     Ending,
     clip_item,
     clip_value,
     is_bounded,
+    judge_missing_vr,
     take_marker,
     take_tail,
 )
-from app.dicom.runs import FEWEST
 from app.dicom.scanned import BulkPlace
 from app.dicom.value_representations import is_private
 from app.dicom.walk import PIXEL_TAGS, PixelValue, Walk
 from app.errors import InvalidDataset
 
-MAX_DEPTH = 100
+MAX_DEPTH = 64
 """Whatever the limit says: each level takes some calls of Python's own bounded stack."""
 MEMO_SEQUENCE_BYTES = 16384
 
@@ -81,7 +79,7 @@ def walk_level(walk: Walk, level: Level, position: int, stop: int, limit: int) -
 
 
 def _walk_once(walk: Walk, level: Level, position: int, stop: int, limit: int) -> int:
-    gear = _plain_implicit if level.encoding.implicit else _plain_explicit
+    gear = plain_implicit if level.encoding.implicit else plain_explicit
     while position < stop:
         position = gear(walk, level, position, stop, limit)
         if position >= stop:
@@ -92,129 +90,14 @@ def _walk_once(walk: Walk, level: Level, position: int, stop: int, limit: int) -
     return position
 
 
-def _plain_explicit(  # noqa: C901, PLR0915 - the hottest loop of all, in one piece
-    walk: Walk, level: Level, position: int, stop: int, limit: int
-) -> int:
-    """Take elements with a VR of short length, as far as the window goes."""
-    window, table, members = walk.window, level.table, level.members
-    data, base = window.data, window.base
-    here = first = begin = position - base
-    last = min(stop - base, len(data) - 7)
-    bound = min(limit - base, len(data))
-    if here < 0 or here >= last:
-        return position
-    unpack, names = level.encoding.explicit_header.unpack_from, VR_NAMES
-    known = table.young.get
-    may_run = not level.depth
-    count = since = 0
-    while here < last:
-        if may_run:
-            size, taken, may_run = table.runs.take(data, here, last, members)
-            begin = here = here + size
-            since = count = count + taken
-            if size:
-                continue
-        group, element, vr, length = unpack(data, here)
-        after = here + 8 + length
-        if vr not in names or after > bound:
-            after = _known_sequence(walk, level, data, here, bound) if vr == b"SQ" else 0
-            if not after:
-                break
-            _keep_run(walk, level, (begin, here), count - since)
-            here, may_run = after, True
-            continue
-        raw = data[here:after]
-        member = known(raw)
-        if member is None:
-            tag = group << 16 | element
-            if tag == SPECIFIC_CHARACTER_SET:
-                break
-            _keep_run(walk, level, (begin, here), count - since)
-            may_run = not level.depth
-            member = learn(walk, level, Header(tag, names[vr], length, 8), raw, raw)
-            known = table.young.get
-        if member:
-            members[group << 16 | element] = member
-        here = after
-        count += 1
-    _keep_run(walk, level, (begin, here), count - since)
-    walk.add(count, here - first)
-    return base + here
-
-
-def _keep_run(walk: Walk, level: Level, extent: tuple[int, int], count: int) -> None:
-    """Remember a stretch of the window that is long enough for a run."""
-    if count >= FEWEST and not level.depth:
-        walk.memo.learn_run(level.table, walk.window.data, *extent)
-
-
-def _known_sequence(walk: Walk, level: Level, data: bytes, here: int, bound: int) -> int:
-    """Take a whole Sequence that the memo knows; return the position after it, 0 for none."""
-    if level.depth or here + 12 > bound:
-        return 0
-    after: int = here + 12 + level.encoding.long_length.unpack_from(data, here + 8)[0]
-    if after > bound:
-        return 0
-    known = level.table.sequences.get(data[here:after])
-    if known is None:
-        return 0
-    group, element, _, _ = level.encoding.explicit_header.unpack_from(data, here)
-    level.members[group << 16 | element] = known[0]
-    walk.add(1 + known[1], 0)
-    return after
-
-
-def _plain_implicit(  # noqa: C901, PLR0915 - as hot as its sister
-    walk: Walk, level: Level, position: int, stop: int, limit: int
-) -> int:
-    """Take short elements that are neither Sequences nor Bulk Data, as far as the window goes."""
-    window, table, members = walk.window, level.table, level.members
-    data, base = window.data, window.base
-    here = first = begin = position - base
-    last = min(stop - base, len(data) - 7)
-    bound = min(limit - base, len(data))
-    if here < 0 or here >= last:
-        return position
-    unpack = level.encoding.implicit_header.unpack_from
-    known = table.young.get
-    may_run = not level.depth
-    count = since = 0
-    while here < last:
-        if may_run:
-            size, taken, may_run = table.runs.take(data, here, last, members)
-            begin = here = here + size
-            since = count = count + taken
-            if size:
-                continue
-        group, element, length = unpack(data, here)
-        after = here + 8 + length
-        if length > MEMO_ELEMENT_BYTES or after > bound:
-            break
-        raw = data[here:after]
-        member = known(raw)
-        if member is None:
-            _keep_run(walk, level, (begin, here), count - since)
-            member = find_member(walk, level, group << 16 | element, raw)
-            if member is None:
-                since = count
-                break
-            may_run = not level.depth
-            known = table.young.get
-        if member:
-            members[group << 16 | element] = member
-        here = after
-        count += 1
-    _keep_run(walk, level, (begin, here), count - since)
-    walk.add(count, here - first)
-    return base + here
-
-
 def _element(walk: Walk, level: Level, position: int, limit: int) -> Ending:
     """Take the next element, whatever it is; return the position after it and if it ends all."""
     head = walk.window.peek(position, 12)[: limit - position]
     if is_cut(head, level.encoding):
         return take_tail(walk, level, head, limit, bounded=is_bounded(walk, level, limit))
     header = read_header(head, level.encoding)
+    if header.vr is None and not level.encoding.implicit:
+        header = judge_missing_vr(walk, level, header, head, limit - position)
     walk.add(1, header.size)
     if header.tag >= DELIMITERS or header.tag == 0:
         ending = take_marker(walk, level, header, position, limit)

@@ -40,7 +40,7 @@ class Table:
 class Memo:
     """A bounded memory of encoded elements, shared by the scans of a process."""
 
-    def __init__(self, capacity_bytes: int = 64 * 2**20) -> None:
+    def __init__(self, capacity_bytes: int = 32 * 2**20) -> None:
         self._half = capacity_bytes // 2
         self._held = 0
         self._tables: dict[Context, Table] = {}

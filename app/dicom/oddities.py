@@ -4,7 +4,14 @@ The rule: what was cut short is refused, since nobody can tell what is lost. Wha
 itself while all bytes are there is read as pydicom reads it, or better, with a warning.
 """
 
-from app.dicom.headers import ITEM, ITEM_END, SEQUENCE_END, Header
+from app.dicom.headers import (
+    DELIMITERS,
+    ITEM,
+    ITEM_END,
+    SEQUENCE_END,
+    UNDEFINED,
+    Header,
+)
 from app.dicom.level import Level
 from app.dicom.source import Window
 from app.dicom.walk import PIXEL_TAGS, Walk
@@ -59,6 +66,22 @@ def _only_zeros(window: Window, position: int, limit: int) -> bool:
             return False
         position += _BLOCK
     return True
+
+
+def judge_missing_vr(
+    walk: Walk, level: Level, header: Header, head: bytes, room: int
+) -> Header:
+    """Choose how to read an element of explicit VR that has no VR: two blanks, say.
+
+    It is one of implicit VR, unless only a length of 16 bits leads to a value that is there.
+    """
+    if header.tag >= DELIMITERS or header.length <= room - 8 or header.length == UNDEFINED:
+        return header
+    length = int.from_bytes(head[6:8], "little" if level.encoding.little_endian else "big")
+    if length > room - 8:
+        return header
+    walk.warn("an element without a VR was read as unknown")
+    return Header(header.tag, "UN", length, 8)
 
 
 def clip_value(walk: Walk, level: Level, header: Header, start: int, limit: int) -> int:

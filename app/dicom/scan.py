@@ -53,10 +53,13 @@ def scan(source: Source, limits: Limits | None = None, memo: Memo | None = None)
     Source: PS3.10 §7, PS3.5 §7, PS3.18 Annex F
     """
     limits, memo = limits or Limits(), memo or Memo()
-    meta = read_file_meta(source.read(0, HEAD_BYTES))
+    head = source.read(0, HEAD_BYTES)
+    meta = read_file_meta(head)
     if meta.transfer_syntax_uid in DEFLATED:
-        source = rendition(source, meta.dataset_offset, limits)
-    walk, level = _walk(source, meta, limits, memo)
+        window = Window(rendition(source, meta.dataset_offset, limits))
+    else:
+        window = Window(source, head)
+    walk, level = _walk(window, meta, limits, memo)
     frames = _frames(walk, level, find(meta.transfer_syntax_uid)) if walk.pixels else Frames()
     return ScannedInstance(
         transfer_syntax_uid=meta.transfer_syntax_uid,
@@ -68,11 +71,11 @@ def scan(source: Source, limits: Limits | None = None, memo: Memo | None = None)
     )
 
 
-def _walk(source: Source, meta: FileMeta, limits: Limits, memo: Memo) -> tuple[Walk, Level]:
-    walk = Walk(Window(source), limits, memo)
+def _walk(window: Window, meta: FileMeta, limits: Limits, memo: Memo) -> tuple[Walk, Level]:
+    walk = Walk(window, limits, memo)
     encoding = _encoding(walk, meta)
     level = Level(encoding, DEFAULT, table_for(memo, encoding, DEFAULT))
-    walk_level(walk, level, meta.elements_offset, source.size, source.size)
+    walk_level(walk, level, meta.elements_offset, window.size, window.size)
     return walk, level
 
 

@@ -63,16 +63,17 @@ class FileSource:
 class Window:
     """A stretch of a source that is in memory: `data` begins at `base`.
 
-    For a source in memory it is the whole of it, never copied; `whole` says so.
+    For a source in memory it is the whole of it, never copied. For others it begins as `head`, the
+    first bytes, where they were read before.
     """
 
     __slots__ = ("base", "data", "size", "source")
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, head: bytes = b"") -> None:
         self.source = source
         self.size = source.size
         self.base = 0
-        self.data = source.data if isinstance(source, BytesSource) else b""
+        self.data = source.data if isinstance(source, BytesSource) else head
 
     def peek(self, offset: int, length: int, ahead: int = WINDOW) -> bytes:
         """Return `length` bytes from `offset`, fewer at the end; moves the window there.

@@ -146,6 +146,25 @@ def test_what_only_contradicts_itself_is_read(
     assert found.warnings == ((warning,) if warning else ())
 
 
+@pytest.mark.parametrize(
+    ("element", "member"),
+    [
+        (b"\x10\0\x20\0  \x02\0X1", {"vr": "LO", "Value": ["X1"]}),
+        (b"\x10\0\x20\0??\x02\0X1", {"vr": "LO", "Value": ["X1"]}),
+        (b"\x10\0\x20\0\x02\0\0\0X1", {"vr": "LO", "Value": ["X1"]}),
+    ],
+)
+def test_an_element_without_a_vr_is_read_as_what_fits(element: bytes, member: object) -> None:
+    for data in (part10(NAME, element), part10(NAME, element, explicit(0x00100040, "CS", b"F "))):
+        found = orjson.loads(scanned(data).metadata)
+        assert found["00100020"] == member
+
+
+def test_an_element_without_a_vr_that_fits_in_no_way_is_refused() -> None:
+    with pytest.raises(InvalidDataset, match="ends within a value"):
+        scan(BytesSource(part10(NAME, b"\x10\0\x20\0  \x09\0X1")))
+
+
 REFUSED = {
     "within a value": part10(NAME, ID[:-1]),
     "within a header": part10(NAME, ID[:6]),
