@@ -2,8 +2,16 @@
 
 from collections.abc import Iterator
 
-from app.dicom.headers import Encoding, Header, is_cut, read_header, read_item_header
-from app.dicom.source import Source, Window
+from app.dicom.headers import (
+    DELIMITERS,
+    UNDEFINED,
+    Encoding,
+    Header,
+    is_cut,
+    read_header,
+    read_item_header,
+)
+from app.dicom.source import WINDOW, Source, Window
 from app.errors import InvalidDataset
 
 BLOCK = 2**20
@@ -28,6 +36,8 @@ class Cursor:
         if is_cut(head, encoding):
             return None
         header = read_header(head, encoding)
+        if header.vr is None and not encoding.implicit:
+            header = _judge_missing_vr(header, head, encoding, limit - self.position - 8)
         self.position += header.size
         return header
 
@@ -59,6 +69,18 @@ class Cursor:
             length -= count
             yield data
 
+    def skip_zeros(self, limit: int) -> None:
+        """Move on over zeros, by 8 bytes: empty elements of tag 0, or padding.
+
+        Source: PS3.5 §7.1 (there is no such element)
+        """
+        while self.position < limit:
+            data = self.window.peek(self.position, min(WINDOW, limit - self.position))
+            zeros = len(data) - len(data.lstrip(b"\0"))
+            self.position += zeros - zeros % 8
+            if zeros < len(data) or zeros < 8:
+                return
+
     def stands_implicit(self) -> bool:
         """Say whether no VR stands where the next element would have one in explicit VR.
 
@@ -66,3 +88,14 @@ class Cursor:
         """
         vr = self.window.peek(self.position, 6)[4:6]
         return not (vr.isalpha() and vr.isupper())
+
+
+def _judge_missing_vr(header: Header, head: bytes, encoding: Encoding, room: int) -> Header:
+    """Choose, as the scan does, how to read an element of explicit VR that has no VR.
+
+    It is one of implicit VR, unless only a length of 16 bits leads to a value that is there.
+    """
+    if header.tag >= DELIMITERS or header.length <= room or header.length == UNDEFINED:
+        return header
+    length = int.from_bytes(head[6:8], "little" if encoding.little_endian else "big")
+    return Header(header.tag, "UN", length, 8) if length <= room else header

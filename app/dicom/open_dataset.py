@@ -46,20 +46,23 @@ class OpenDataset:
 def find_element(source: Source, dataset: OpenDataset, wanted: int) -> tuple[Cursor, Header] | None:
     """Return an element's header, and a cursor at its value; None if it is not there.
 
-    Elements are taken to stand in ascending order, as they must.
+    All elements are looked at, since some writers leave the order; of several the last counts.
 
     Source: PS3.5 §7.1
     """
     cursor = Cursor(source, dataset.start)
+    found: tuple[int, Header] | None = None
     while cursor.position < dataset.stop:
         header = cursor.header(dataset.encoding, dataset.limit)
-        if header is None or header.tag >= wanted:
-            return (cursor, header) if header is not None and header.tag == wanted else None
-        if header.length == UNDEFINED:
-            skip_undefined(cursor, dataset.encoding, dataset.limit, dataset.depth)
-        else:
-            cursor.position += header.length
-    return None
+        if header is None or (header.tag == ITEM_END and dataset.outer is not None):
+            break
+        if header.tag == wanted:
+            found = (cursor.position, header)
+        skip_value(cursor, header, dataset.encoding, dataset.limit, dataset.depth)
+    if found is None:
+        return None
+    cursor.position = found[0]
+    return cursor, found[1]
 
 
 def first_value(source: Source, dataset: OpenDataset, tag: int, most: int) -> bytes | None:
@@ -80,10 +83,22 @@ def first_number(source: Source, dataset: OpenDataset, tag: int) -> int | None:
     Source: PS3.5 §6.2
     """
     if tag not in dataset.numbers:
-        value = first_value(source, dataset, tag, 2) or b""
-        value = value if dataset.encoding.little_endian else value[::-1]
-        dataset.numbers[tag] = int.from_bytes(value, "little") if len(value) == 2 else None
+        dataset.numbers[tag] = _number(dataset, first_value(source, dataset, tag, 2) or b"")
     return dataset.numbers[tag]
+
+
+def note_number(cursor: Cursor, dataset: OpenDataset, tag: int, length: int) -> None:
+    """Remember the first number of an attribute at whose value a cursor stands.
+
+    Source: PS3.5 §6.2
+    """
+    value = cursor.window.read(cursor.position, min(length, 2))
+    dataset.numbers[tag] = _number(dataset, value)
+
+
+def _number(dataset: OpenDataset, value: bytes) -> int | None:
+    order = 1 if dataset.encoding.little_endian else -1
+    return int.from_bytes(value[::order], "little") if len(value) == 2 else None
 
 
 def nearest_number(source: Source, dataset: OpenDataset | None, tag: int) -> int | None:
@@ -125,6 +140,20 @@ def skip_undefined(cursor: Cursor, encoding: Encoding, limit: int, depth: int) -
             cursor.position += length
 
 
+def skip_value(cursor: Cursor, header: Header, encoding: Encoding, limit: int, depth: int) -> None:
+    """Move past the value of an element whose header was read.
+
+    Raises:
+        InvalidDataset: Sequences are nested too deeply.
+
+    Source: PS3.5 §7.1, §7.5
+    """
+    if header.length == UNDEFINED:
+        skip_undefined(cursor, encoding, limit, depth)
+    else:
+        cursor.position += header.length
+
+
 def _skip_item(cursor: Cursor, encoding: Encoding, limit: int, depth: int) -> None:
     while (header := cursor.header(encoding, limit)) is not None:
         if header.tag == ITEM_END:
@@ -132,7 +161,4 @@ def _skip_item(cursor: Cursor, encoding: Encoding, limit: int, depth: int) -> No
         if header.tag in {ITEM, SEQUENCE_END}:
             cursor.position -= header.size
             return
-        if header.length == UNDEFINED:
-            skip_undefined(cursor, encoding, limit, depth + 1)
-        else:
-            cursor.position += header.length
+        skip_value(cursor, header, encoding, limit, depth + 1)

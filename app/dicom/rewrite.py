@@ -4,7 +4,8 @@ How it works: one walk over the elements, in their order, that never holds more 
 Sequences and items are written with undefined length, so nothing has to be known ahead; the few
 VRs that depend on another attribute look for it with a second cursor. What comes out reads in
 pydicom, the judge of what a VR is, as the source does. What the scan has forgiven is forgiven here
-in the same way. Retired group lengths are left out, since they would be wrong.
+in the same way. Left out are retired group lengths, which would be wrong, and elements of groups
+that no Data Set has.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -26,17 +27,21 @@ from app.dicom.headers import (
     as_implicit,
 )
 from app.dicom.limits import Limits
+from app.dicom.members import is_left_out
 from app.dicom.native_frames import pixel_word, swap_words
 from app.dicom.open_dataset import (
     MAX_DEPTH,
     OpenDataset,
     first_number,
     nearest_number,
+    note_number,
     skip_undefined,
+    skip_value,
 )
 from app.dicom.source import Source
 from app.dicom.transfer_syntaxes import TransferSyntax
 from app.dicom.value_representations import (
+    LUT_DESCRIPTOR,
     PIXEL_REPRESENTATION,
     creator_of,
     find_vr,
@@ -49,6 +54,9 @@ from app.errors import InvalidDataset
 ICON_IMAGE_SEQUENCE = 0x00880200
 BITS_ALLOCATED = 0x00280100
 PIXEL_DATA = 0x7FE00010
+
+_DECISIVE = frozenset({PIXEL_REPRESENTATION, LUT_DESCRIPTOR, BITS_ALLOCATED})
+"""Attributes that decide on VRs or byte order: noted as they go by, since a search is dear."""
 
 _WORDS = {
     **dict.fromkeys(("US", "SS", "OW", "AT"), 2),
@@ -150,8 +158,8 @@ class Rewriter:
             elif header.tag in _MARKERS:
                 if self._ends(header, dataset):
                     return
-            elif header.tag == 0 and header.length == 0 and dataset.outer is None:
-                return  # zeros after the last element
+            elif header.tag == 0 and header.length == 0:
+                cursor.skip_zeros(dataset.limit)
             else:
                 yield from self._element(header, dataset)
 
@@ -165,18 +173,18 @@ class Rewriter:
 
     def _element(self, header: Header, dataset: OpenDataset) -> Iterator[bytes]:
         tag = header.tag
-        if tag in dataset.changes:
+        if tag in dataset.changes or is_left_out(tag):
             return self._change(header, dataset)
         vr = self._vr(header, dataset)
         if header.length == UNDEFINED:
             return self._undefined(header, vr, dataset)
         length = min(header.length, max(dataset.limit - self._cursor.position, 0))
-        if tag & 0xFFFF == 0:
-            return self._skip(length)
         if vr == "SQ":
             return self._sequence(tag, length, dataset, dataset.encoding)
         if is_private_creator(tag):
             self._note_creator(tag, length, dataset)
+        elif tag in _DECISIVE:
+            note_number(self._cursor, dataset, tag, length)
         return self._value(tag, vr, length, dataset)
 
     def _vr(self, header: Header, dataset: OpenDataset) -> str:
@@ -198,16 +206,9 @@ class Rewriter:
         if name is not None:
             dataset.creators[tag] = name
 
-    def _skip(self, length: int) -> Iterator[bytes]:
-        self._cursor.position += length
-        return iter(())
-
     def _change(self, header: Header, dataset: OpenDataset) -> Iterator[bytes]:
-        if header.length == UNDEFINED:
-            skip_undefined(self._cursor, dataset.encoding, dataset.limit, dataset.depth)
-        else:
-            self._cursor.position += header.length
-        return iter((dataset.changes[header.tag],))
+        skip_value(self._cursor, header, dataset.encoding, dataset.limit, dataset.depth)
+        return iter((dataset.changes.get(header.tag, b""),))
 
     def _value(self, tag: int, vr: str, length: int, dataset: OpenDataset) -> Iterator[bytes]:
         yield element_header(tag, vr, length)
@@ -229,13 +230,22 @@ class Rewriter:
             return iter(())
         if tag in PIXEL_TAGS:
             return self._fragments(tag, "OB", dataset)
-        is_items = header.vr is None and is_private(tag) and self._at_item(dataset.encoding)
-        if vr not in {"SQ", "UN"} and not is_items:
+        if not self._is_sequence(header, vr, dataset.encoding):
             return self._fragments(tag, vr, dataset)
         encoding = dataset.encoding
         if header.vr == "UN" and self._at_item(IMPLICIT_LITTLE):
             encoding = IMPLICIT_LITTLE  # whatever is around it (PS3.5 §6.2.2)
         return self._sequence(tag, None, dataset, encoding)
+
+    def _is_sequence(self, header: Header, vr: str, encoding: Encoding) -> bool:
+        """Say whether a value of undefined length is a Sequence, as far as its VR tells.
+
+        Source: PS3.5 §6.2.2
+        """
+        if header.vr is not None:
+            return vr in {"SQ", "UN"}
+        unknown = vr == "UN" or is_private(header.tag)
+        return vr == "SQ" or (unknown and self._at_item(encoding))
 
     def _at_item(self, encoding: Encoding) -> bool:
         mark = encoding.implicit_header.pack(ITEM >> 16, ITEM & 0xFFFF, 0)[:4]

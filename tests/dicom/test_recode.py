@@ -1,6 +1,7 @@
 """What is sent in Explicit VR Little Endian reads, in pydicom, as what is stored (M-03, M-24)."""
 
 import os
+import random
 import tracemalloc
 from io import BytesIO
 from pathlib import Path
@@ -20,6 +21,7 @@ from pydicom.uid import (
 from app.dicom.file_meta import read_file_meta
 from app.dicom.limits import Limits
 from app.dicom.recode import explicit_file_meta, to_explicit_little_endian
+from app.dicom.scan import scan
 from app.dicom.source import BytesSource, FileSource
 from app.dicom.transfer_syntaxes import GE_PRIVATE, find
 from app.errors import InvalidDataset
@@ -110,6 +112,43 @@ def test_a_generated_data_set_stays_what_it_is(transfer_syntax: str, data: st.Da
         data.draw(datasets(explicit=transfer_syntax != ImplicitVRLittleEndian)), transfer_syntax
     )
     assert differences(read(written), read(recode(written, transfer_syntax))) == []
+
+
+def damage(data: bytes, start: int, chance: random.Random) -> bytes:
+    """Return data with some bytes changed, put in or taken out from `start` on."""
+    damaged = bytearray(data)
+    for _ in range(chance.choice((1, 1, 2, 5))):
+        at = chance.randrange(start, len(damaged))
+        mark = b"\xfe\xff" + chance.choice((b"\x0d\xe0", b"\xdd\xe0", b"\0\xe0")) + bytes(4)
+        new = chance.choice((bytes(1), b"\xff" * 4, chance.randbytes(1), chance.randbytes(2), mark))
+        damaged[at : at + chance.choice((len(new), len(new), len(new), 0))] = new
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_the_scan_lets_in_can_be_sent_and_scans_the_same(seed: int) -> None:
+    """The scan and the rewriting forgive the same damage in the same way."""
+    chance = random.Random(seed)
+    small = [path for path in UNCOMPRESSED if path.stat().st_size < 50_000]
+    sent = 0
+    for _ in range(60):
+        stored = chance.choice(small).read_bytes()
+        data = damage(stored, read_file_meta(stored[: 2**16]).dataset_offset, chance)
+        try:
+            scanned = scan(BytesSource(data))
+        except InvalidDataset:
+            continue
+        uid = scanned.transfer_syntax_uid
+        copied = scan(BytesSource(recode(data, uid)))
+        different = {
+            tag
+            for tag in scanned.fragments.keys() | copied.fragments.keys()
+            if scanned.fragments.get(tag) != copied.fragments.get(tag)
+            and not (uid == ExplicitVRBigEndian and b"InlineBinary" in scanned.fragments[tag])
+        }
+        assert different == set()
+        sent += 1
+    assert sent > 10
 
 
 def test_preamble_and_file_meta_information_stay_but_for_the_syntax() -> None:  # M-26

@@ -156,9 +156,13 @@ def test_a_value_too_long_for_its_vr_becomes_unknown() -> None:
     assert rewrite(implicit(0x00283003, value)) == element(0x00283003, "UN", value)
 
 
-def test_group_lengths_are_left_out() -> None:
-    data = implicit(0x00100000, b"\1\0\0\0") + NAME + implicit(0x00110000, b"\1\0\0\0")
-    assert rewrite(data) == NAME_OUT
+@pytest.mark.parametrize("tag", [0x00080000, 0x00110000, 0x00000002, 0x00020010])
+def test_what_belongs_in_no_data_set_is_left_out(tag: int) -> None:
+    left_out = implicit(tag, b"\1\0\0\0")
+    sequence = implicit(tag, length=UNDEFINED) + implicit(ITEM, NAME) + implicit(SEQUENCE_END)
+    assert rewrite(left_out + NAME + left_out + sequence) == NAME_OUT
+    item = implicit(SQ, implicit(ITEM, left_out + NAME))
+    assert rewrite(item) == SQ_OPEN + NAME_OUT + SQ_CLOSE
 
 
 @pytest.mark.parametrize(
@@ -219,9 +223,12 @@ def test_fragments_in_a_syntax_without_any_are_copied(tag: int) -> None:
     )
 
 
-def test_plain_bytes_of_undefined_length_get_one() -> None:
-    data = implicit(0x00282000, length=UNDEFINED) + b"no items" + implicit(SEQUENCE_END) + NAME
-    assert rewrite(data) == explicit(0x00282000, "OB", b"no items") + NAME_OUT
+@pytest.mark.parametrize(
+    ("tag", "vr"), [(0x00282000, "OB"), (0x00091001, "UN"), (0x00120001, "UN")]
+)
+def test_plain_bytes_of_undefined_length_get_one(tag: int, vr: str) -> None:
+    data = implicit(tag, length=UNDEFINED) + b"no items" + implicit(SEQUENCE_END) + NAME
+    assert rewrite(data) == explicit(tag, vr, b"no items") + NAME_OUT
 
 
 @pytest.mark.parametrize(
@@ -297,10 +304,42 @@ def test_an_element_in_implicit_vr_among_explicit_ones_is_understood() -> None:
 
 @pytest.mark.parametrize(
     "tail",
-    [b"\0", b"\0" * 4, bytes(64), implicit(ITEM_END), implicit(SEQUENCE_END), implicit(ITEM)],
+    [
+        b"\0",
+        b"\0" * 4,
+        bytes(64),
+        bytes(70),
+        bytes(200_003),
+        implicit(ITEM_END),
+        implicit(SEQUENCE_END),
+        implicit(ITEM),
+    ],
 )
 def test_what_is_no_element_at_the_end_is_left_out(tail: bytes) -> None:
     assert rewrite(NAME + tail) == NAME_OUT
+
+
+@pytest.mark.parametrize("zeros", [8, 80, 200_000])
+def test_zeros_between_elements_are_passed_over(zeros: int) -> None:
+    assert rewrite(NAME + bytes(zeros) + NAME) == NAME_OUT + NAME_OUT
+    item = implicit(SQ, implicit(ITEM, NAME + bytes(zeros)))
+    assert rewrite(item) == SQ_OPEN + NAME_OUT + SQ_CLOSE
+
+
+def test_an_element_without_a_vr_is_read_by_the_length_that_fits() -> None:
+    blanks = explicit(0x00100020, "UN", b"ab")[:4] + b"  \2\0ab"
+    assert rewrite(NAME_OUT + blanks + NAME_OUT, EXPLICIT_LITTLE_ENDIAN) == (
+        NAME_OUT + explicit(0x00100020, "UN", b"ab") + NAME_OUT
+    )
+    turned = b"\0\x10\0\x20  \0\2ab"
+    name = big(0x00100010, "PN", b"A^B ")
+    assert rewrite(name + turned, EXPLICIT_BIG_ENDIAN) == NAME_OUT + explicit(
+        0x00100020, "LO", b"ab"
+    )
+    neither = explicit(0x00100020, "UN", b"ab")[:4] + b"  \xff\xffab"
+    assert rewrite(NAME_OUT + neither, EXPLICIT_LITTLE_ENDIAN) == NAME_OUT + explicit(
+        0x00100020, "LO", b"ab"
+    )
 
 
 def test_a_delimiter_without_a_sequence_is_passed_over() -> None:
@@ -334,6 +373,12 @@ def test_a_search_is_bounded_too() -> None:
     first = implicit(SQ, implicit(ITEM, velocity))
     with pytest.raises(InvalidDataset, match="nested"):
         rewrite(first + data + implicit(0x00280103, b"\1\0"))
+
+
+def test_what_decides_is_found_though_the_order_is_not_kept() -> None:
+    smallest, representation = implicit(0x00280106, b"\1\0"), implicit(0x00280103, b"\1\0")
+    late = implicit(0x00280103, b"\0\0")
+    assert explicit(0x00280106, "SS", b"\1\0") in rewrite(smallest + NAME + late + representation)
 
 
 def test_what_decides_is_found_behind_items_in_implicit_vr() -> None:
