@@ -16,13 +16,15 @@ Rules that must hold:
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from app.archive.context import Archive
 from app.archive.same import is_same
 from app.archive.writer import Result, discard_object
 from app.dicom.file_meta import HEAD_BYTES, add_file_meta
 from app.dicom.identity import Identity, identify, media_storage_uids
+from app.dicom.limits import Limits
 from app.dicom.scan import scan
 from app.dicom.scanned import ScannedInstance
 from app.dicom.store_report import Failed, FailureReason, Stored, StoreReport
@@ -39,7 +41,7 @@ from app.errors import (
 from app.index.events import append_event
 from app.index.instances import NewInstance, Present
 from app.objects.base import new_attempt, object_key
-from app.objects.staged import Staged
+from app.objects.staged import InMemory, Staged
 from app.rights import Principal, Verb
 
 IN_FLIGHT = 8
@@ -126,7 +128,12 @@ class _Request:
         identity: Identity | None = None
         staged = received
         try:
-            scanned, staged = await self._archive.staging.threads.run(self._examine, received)
+            looked = self._quick_look(received)
+            if looked is not None:
+                scanned = looked
+            else:
+                run = self._archive.staging.threads.run
+                scanned, staged = await run(self._examine, received)
             identity = self._checked(scanned)
             return await self._put(staged, scanned, identity)
         except InvalidDataset as error:
@@ -142,13 +149,27 @@ class _Request:
             received.discard()
             self._slots.release()
 
+    def _quick_look(self, staged: Staged) -> ScannedInstance | None:
+        """Scan a part that is quickly scanned and needs nothing added; None for all others.
+
+        A small header takes less time than the hop to a thread. What is bad or large, or made to
+        look small, is left to `_examine`.
+        """
+        if not isinstance(staged, InMemory):
+            return None
+        try:
+            scanned = scan(staged.source(), _quick(self._archive.limits), self._archive.memo)
+        except InvalidDataset:
+            return None
+        return scanned if _has_head(staged, scanned) else None
+
     def _examine(self, staged: Staged) -> tuple[ScannedInstance, Staged]:
         """Scan a part, and give it the head it lacks. For a thread."""
         limits, memo = self._archive.limits, self._archive.memo
         scanned = scan(staged.source(), limits, memo)
-        meta = staged.source().read(0, scanned.dataset_offset)
-        if meta.startswith(b"DICM", 128) and _TRANSFER_SYNTAX in meta:
+        if _has_head(staged, scanned):
             return scanned, staged
+        meta = staged.source().read(0, scanned.dataset_offset)
         staged = staged.with_head(*self._missing_head(scanned, meta))
         try:
             return scan(staged.source(), limits, memo), staged
@@ -188,6 +209,23 @@ class _Request:
             raise
         new = NewInstance(ref, scanned, key, staged.size, staged.sha256, staged.dataset_sha256)
         return _Placed(new, identity.sop_class_uid)
+
+
+@lru_cache(maxsize=8)
+def _quick(limits: Limits) -> Limits:
+    """Return the limits of what is scanned on the spot, well below a frame's worth of time."""
+    return replace(
+        limits,
+        header_bytes=min(limits.header_bytes, 2**18),
+        elements=min(limits.elements, 2000),
+        fragments=min(limits.fragments, 2000),
+        inflated_bytes=min(limits.inflated_bytes, 2**18),
+    )
+
+
+def _has_head(staged: Staged, scanned: ScannedInstance) -> bool:
+    meta = staged.source().read(0, scanned.dataset_offset)
+    return meta.startswith(b"DICM", 128) and _TRANSFER_SYNTAX in meta
 
 
 def _failed(error: ArchiveError, reason: int, identity: Identity | None, staged: Staged) -> Failed:
