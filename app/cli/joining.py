@@ -18,6 +18,8 @@ from app.index.revisions import revisions
 from app.settings import Settings
 
 JOIN_SECONDS = 120.0
+FOR_COMMANDS = 24
+"""Connections beside those of the workers: for an import, a doctor, a person with psql."""
 LOCK_NAME = "serve.lock"
 DATABASE = "fileroom"
 
@@ -49,10 +51,12 @@ def served_directory(directory: Path) -> Iterator[None]:
 
 
 def own_postgres(settings: Settings) -> EmbeddedPostgres:
-    """Return the PostgreSQL that belongs to the data directory."""
+    """Return the PostgreSQL that belongs to the data directory, large enough for all workers."""
+    database = settings.database
+    needed = settings.http.workers * 2 * database.pool_size + FOR_COMMANDS
     sizes = {
-        "shared_buffers": f"{settings.database.shared_buffers // 1024}kB",
-        "max_connections": str(settings.database.max_connections),
+        "shared_buffers": f"{database.shared_buffers // 1024}kB",
+        "max_connections": str(max(database.max_connections, needed)),
     }
     return EmbeddedPostgres(settings.postgres_directory, settings=sizes)
 

@@ -1,7 +1,10 @@
 """`fileroom serve`: settings, the supervisor, and what it prints."""
 
+import json
+import sys
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import typer
@@ -16,11 +19,20 @@ APPLICATION = "app.main:create_app"
 def serve_archive(flags: Mapping[str, Any]) -> None:
     """Serve until told to stop."""
     settings = load_settings(flags)
-    Supervisor(settings, _tell, APPLICATION).run(_announce)
+    for_people = settings.log.format == "console" or (
+        settings.log.format == "auto" and sys.stderr.isatty()
+    )
+    Supervisor(settings, _tell if for_people else _log, APPLICATION).run(_announce)
 
 
 def _tell(message: str) -> None:
     typer.echo(f"{time.strftime('%H:%M:%S')} {message}", err=True)
+
+
+def _log(message: str) -> None:
+    """Write a line as the workers' logs write it; their library is too large for the parent."""
+    told = {"event": message, "level": "warning", "timestamp": datetime.now(UTC).isoformat()}
+    typer.echo(json.dumps(told), err=True)
 
 
 def _announce(settings: Settings) -> None:

@@ -113,7 +113,8 @@ class Supervisor:
     @contextlib.contextmanager
     def _signals_handled(self) -> Iterator[int]:
         wake, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        before = {number: signal.signal(number, self._signalled) for number in STOPPING}
+        stopping = [number for number in STOPPING if not _is_nohup(number)]
+        before = {number: signal.signal(number, self._signalled) for number in stopping}
         before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
         descriptor = signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
         try:
@@ -262,6 +263,11 @@ def _ending(code: int | None) -> str:
     if code is not None and code < 0:
         return f"signal {signal.Signals(-code).name}"
     return f"exit code {code}"
+
+
+def _is_nohup(number: signal.Signals) -> bool:
+    """Say whether whoever started us wants a hang-up of the terminal ignored."""
+    return number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
 
 
 def _empty(directory: Path) -> None:

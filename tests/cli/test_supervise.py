@@ -30,7 +30,7 @@ from app.cli.main import main
 serving.APPLICATION = {APPLICATION!r}
 main()
 """
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 
 @dataclass
@@ -150,6 +150,19 @@ def test_a_signal_ends_all_cleanly(server: Server, number: signal.Signals) -> No
     assert free(server.url)
     control = (server.data / "postgres" / "postgres.log").read_text()
     assert "database system is shut down" in control
+
+
+@pytest.mark.slow
+def test_nohup_is_heeded(tmp_path: Path) -> None:
+    """A server that was started with `nohup` outlives its terminal."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a child inherits it
+    try:
+        with serving(tmp_path / "data") as server:
+            server.process.send_signal(signal.SIGHUP)
+            time.sleep(0.5)
+            assert server.get("/pid").status_code == 200
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.mark.slow
