@@ -94,7 +94,7 @@ def _element(walk: Walk, level: Level, position: int, limit: int) -> Ending:
     """Take the next element, whatever it is; return the position after it and if it ends all."""
     head = walk.window.peek(position, 12)[: limit - position]
     if is_cut(head, level.encoding):
-        return take_tail(walk, level, head, limit, bounded=is_bounded(walk, level, limit))
+        return take_tail(walk, head, limit, bounded=is_bounded(walk, level, limit))
     header = read_header(head, level.encoding)
     if header.vr is None and not level.encoding.implicit:
         header = judge_missing_vr(walk, level, header, head, limit - position)
@@ -232,7 +232,7 @@ def _sequence(
         head = walk.window.peek(position, 8)[: limit - position]
         if len(head) < 8:
             position, _ = take_tail(
-                walk, level, head, limit, bounded=bounded or is_bounded(walk, level, limit)
+                walk, head, limit, bounded=bounded or is_bounded(walk, level, limit)
             )
             break
         item_tag, length = read_item_header(head, encoding)

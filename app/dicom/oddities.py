@@ -24,7 +24,7 @@ Ending = tuple[int, bool]
 """The position after it, and whether it ends the level."""
 
 
-def take_tail(walk: Walk, level: Level, head: bytes, limit: int, *, bounded: bool) -> Ending:
+def take_tail(walk: Walk, head: bytes, limit: int, *, bounded: bool) -> Ending:
     """Pass over bytes that are no element: padding may stand there, half a header may not.
 
     `bounded` as in `is_bounded`.
@@ -34,8 +34,7 @@ def take_tail(walk: Walk, level: Level, head: bytes, limit: int, *, bounded: boo
     """
     if head.strip(b"\0\r\n ") and not bounded:
         raise InvalidDataset("the object ends within a Data Element", CUT_SHORT)
-    if level.depth or head:
-        walk.warn("bytes after the last Data Element were passed over")
+    walk.warn("bytes after the last Data Element were passed over")
     return limit, True
 
 
@@ -68,9 +67,7 @@ def _only_zeros(window: Window, position: int, limit: int) -> bool:
     return True
 
 
-def judge_missing_vr(
-    walk: Walk, level: Level, header: Header, head: bytes, room: int
-) -> Header:
+def judge_missing_vr(walk: Walk, level: Level, header: Header, head: bytes, room: int) -> Header:
     """Choose how to read an element of explicit VR that has no VR: two blanks, say.
 
     It is one of implicit VR, unless only a length of 16 bits leads to a value that is there.

@@ -45,6 +45,13 @@ def test_elements_begin_after_a_command_set() -> None:
     assert meta.transfer_syntax_uid == EXPLICIT
 
 
+@pytest.mark.parametrize("rest", [implicit(0x00000002, length=999), bytes(16)])
+def test_what_is_no_command_set_is_no_reason_to_skip(rest: bytes) -> None:
+    head = part10(rest)
+    meta = read_file_meta(head)
+    assert meta.elements_offset == meta.dataset_offset == len(head) - len(rest)
+
+
 @pytest.mark.parametrize("head", [b"", b"short", bytes(300), b"GIF89a" * 50, b'{"a": 1}' * 20])
 def test_what_is_no_dicom_is_refused(head: bytes) -> None:
     with pytest.raises(InvalidDataset, match="this is no DICOM"):

@@ -300,6 +300,15 @@ def test_a_value_of_undefined_length_without_items_has_no_frames() -> None:
     assert (scanned.frames.kind, scanned.warnings) == (FrameKind.NONE, (UNCLEAR,))
 
 
+def test_an_encapsulated_icon_is_bulk_data_and_has_no_frames() -> None:
+    icon = item(image(2, 2), pixel_data(fragments(b"abcd"), length=UNDEFINED))
+    data = part10(explicit(0x00880200, "SQ", icon))
+    _, scanned = found(data)
+    place = scanned.bulk_values["00880200/1/7FE00010"]
+    assert data[place.offset : place.offset + place.length] == fragments(b"abcd")[:-8]
+    assert scanned.frames.kind is FrameKind.NONE
+
+
 def test_fragments_are_counted() -> None:
     data = encapsulated(fragments(*[b"ab"] * 11), 1)
     scan(BytesSource(data), Limits(fragments=11))
