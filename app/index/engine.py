@@ -2,32 +2,26 @@
 
 Both libraries get their connections from `connect`, so URLs and session settings are the same for
 both. Connections are opened when needed and closed when nothing has used them for a while: an
-archive at rest holds none. An error that means "the database does not answer" leaves this package
-as `Unavailable`, a full disk as `StorageFull`; all others are faults and stay as they are.
+archive at rest holds none.
 """
 
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 import orjson
 from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError, DisconnectionError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from app.errors import StorageFull, Unavailable
-
-if TYPE_CHECKING:
-    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
-    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
-else:  # generic for the type checker alone
-    Connection = asyncpg.Connection
+from app.errors import Unavailable
+from app.index.faults import TRY_AGAIN, TransactionFailed, cause_of, index_errors
+from app.index.pool import Connection, Pool, Use
 
 Session: TypeAlias = AsyncConnection
 
@@ -39,39 +33,6 @@ ATTEMPTS = 8
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
-_NOT_ANSWERING = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,  # shut down, starting, or over the statement's time
-    asyncpg.InsufficientResourcesError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.ReadOnlySQLTransactionError,  # a standby, after a failover
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.InternalClientError,
-    asyncpg.InterfaceError,  # the connection is closed
-    PoolTimeout,
-)
-
-
-class TransactionFailed(Exception):
-    """The database gave up a transaction that its user took for whole: a fault of ours."""
-
-
-class TryAgain(Exception):
-    """Another transaction was in between; the same work in a new one will do."""
-
-
-_TRY_AGAIN = (TryAgain, asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
-
-
-class _PoolConnection(Connection):
-    """A connection for single SELECTs: it leaves no session state, so nothing is reset after it."""
-
-    def get_reset_query(self) -> str:
-        return ""
-
-
 BY_KEY = {
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
@@ -81,11 +42,14 @@ BY_KEY = {
 so that the plan is right for a table that was empty then: planning them anew takes longer than
 running them, and a plan for an empty table reads all of a grown one until its statistics come."""
 
+FOR_ITS_VALUES = {"plan_cache_mode": "force_custom_plan"}
+"""Settings for searches."""
+
 
 class Index:
     """The archive's index. Made by `open_index`, closed by `close`."""
 
-    def __init__(self, engine: AsyncEngine, pool: "Pool", searches: "Pool") -> None:
+    def __init__(self, engine: AsyncEngine, pool: Pool, searches: Pool) -> None:
         self.engine = engine
         self.pool = pool
         self.searches = searches
@@ -117,7 +81,7 @@ class Index:
             Unavailable: the database does not answer, or no connection came free in time.
         """
         with index_errors():
-            async with self._acquired(self.pool) as connection:
+            async with self.pool.use() as connection:
                 await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
                 try:
                     yield connection
@@ -127,16 +91,13 @@ class Index:
                 if await connection.execute("COMMIT") != "COMMIT":
                     raise TransactionFailed("an error inside the transaction was passed over")
 
-    @asynccontextmanager
-    async def at_once(self) -> AsyncIterator[Connection]:
+    def at_once(self) -> Use:
         """Give the same kind of connection without a transaction: each statement is one.
 
         Raises:
             Unavailable: the database does not answer, or no connection came free in time.
         """
-        with index_errors():
-            async with self._acquired(self.pool) as connection:
-                yield connection
+        return self.pool.use()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Session]:
@@ -156,12 +117,12 @@ class Index:
         Raises:
             Unavailable: the database does not answer, or no connection came free in time.
         """
-        async with self.at_once() as connection:
+        async with self.pool.use() as connection:
             return await connection.fetch(sql, *arguments)
 
     async def fetchrow(self, sql: str, *arguments: object) -> asyncpg.Record | None:
         """Return the first row of one SELECT, as `fetch` does."""
-        async with self.at_once() as connection:
+        async with self.pool.use() as connection:
             return await connection.fetchrow(sql, *arguments)
 
     async def search(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
@@ -173,9 +134,8 @@ class Index:
         Raises:
             Unavailable: the database does not answer in time.
         """
-        with index_errors():
-            async with self._acquired(self.searches) as connection:
-                return await connection.fetch(sql, *arguments)
+        async with self.searches.use() as connection:
+            return await connection.fetch(sql, *arguments)
 
     async def retrying(self, work: Callable[[Connection], Awaitable[_Result]]) -> _Result:
         """Run `work` in a `writing` of its own, again after a deadlock or serialisation fault.
@@ -188,7 +148,7 @@ class Index:
                 async with self.writing() as connection:
                     return await work(connection)
             except Exception as error:
-                if not isinstance(cause_of(error), _TRY_AGAIN):
+                if not isinstance(cause_of(error), TRY_AGAIN):
                     raise
                 _log.info("transaction is tried again: %s", type(cause_of(error)).__name__)
             await asyncio.sleep(0.01 * attempt)
@@ -200,24 +160,14 @@ class Index:
         with suppress(asyncio.CancelledError):
             await self._keeper
         await self.engine.dispose()
-        for pool in (self.pool, self.searches):
-            try:
-                await asyncio.wait_for(pool.close(), CONNECT_SECONDS)
-            except TimeoutError:
-                pool.terminate()
-
-    @asynccontextmanager
-    async def _acquired(self, pool: "Pool") -> AsyncIterator[Connection]:
-        with index_errors(connecting=True):
-            connection = await pool.acquire(timeout=CONNECT_SECONDS)
-        try:
-            yield cast("Connection", connection)
-        finally:
-            await pool.release(connection)
+        await self.pool.close()
+        await self.searches.close()
 
     async def _close_idle(self) -> None:
         while True:
             await asyncio.sleep(IDLE_SECONDS / 2)
+            self.pool.close_idle(IDLE_SECONDS)
+            self.searches.close_idle(IDLE_SECONDS)
             if monotonic() - self._used > IDLE_SECONDS:
                 await self.engine.dispose()
 
@@ -228,22 +178,13 @@ async def open_index(url: str, *, pool_size: int = 4) -> Index:
     `pool_size` is the most connections that each of the pools holds.
     """
     engine = make_engine(url, pool_size=pool_size)
-    settings = _session_settings(STATEMENT_SECONDS)
-    pool = await _make_pool(url, pool_size, {**settings, **BY_KEY})
-    planned = {**settings, "plan_cache_mode": "force_custom_plan"}
-    return Index(engine, pool, await _make_pool(url, pool_size, planned))
+    pool = _make_pool(url, pool_size, BY_KEY)
+    return Index(engine, pool, _make_pool(url, pool_size, FOR_ITS_VALUES))
 
 
-async def _make_pool(url: str, size: int, settings: dict[str, str]) -> "Pool":
-    return await asyncpg.create_pool(
-        _plain(url),
-        min_size=0,
-        max_size=size,
-        max_inactive_connection_lifetime=IDLE_SECONDS,
-        connection_class=_PoolConnection,
-        timeout=CONNECT_SECONDS,
-        server_settings=settings,
-    )
+def _make_pool(url: str, size: int, settings: Mapping[str, str]) -> Pool:
+    seconds = STATEMENT_SECONDS
+    return Pool(lambda: connect(url, statement_seconds=seconds, **settings), size, CONNECT_SECONDS)
 
 
 def make_engine(
@@ -274,47 +215,15 @@ def _renew_if_closed(connection: Any, *_: object) -> None:
         raise DisconnectionError
 
 
-async def connect(url: str, *, statement_seconds: int = STATEMENT_SECONDS) -> Connection:
-    """Open one connection; the caller closes it."""
+async def connect(
+    url: str, *, statement_seconds: int = STATEMENT_SECONDS, **settings: str
+) -> Connection:
+    """Open one connection with settings of PostgreSQL's; the caller closes it."""
     return await asyncpg.connect(
         _plain(url),
         timeout=CONNECT_SECONDS,
-        server_settings=_session_settings(statement_seconds),
+        server_settings={**_session_settings(statement_seconds), **settings},
     )
-
-
-@contextmanager
-def index_errors(*, connecting: bool = False) -> Iterator[None]:
-    """Turn the errors of both libraries into ours.
-
-    While `connecting`, every OSError and time-out is the database's; elsewhere it may be that of
-    the code which uses the Session.
-
-    Raises:
-        Unavailable: the database does not answer.
-        StorageFull: its disk is full.
-    """
-    try:
-        yield
-    except Exception as error:
-        cause = cause_of(error)
-        if isinstance(cause, asyncpg.DiskFullError):
-            raise StorageFull("the index has no room left") from error
-        if is_unavailable(cause) or (connecting and isinstance(cause, OSError | TimeoutError)):
-            raise Unavailable("the index does not answer") from error
-        raise
-
-
-def is_unavailable(error: BaseException) -> bool:
-    """Say whether an error means that the database does not answer, not that it was misused."""
-    return isinstance(error, _NOT_ANSWERING) and not isinstance(error, asyncpg.DataError)
-
-
-def cause_of(error: BaseException) -> BaseException:
-    """Return asyncpg's own error behind SQLAlchemy's wrapping of it."""
-    if isinstance(error, DBAPIError) and error.orig is not None:
-        return error.orig.__cause__ or error.orig
-    return error
 
 
 async def _roll_back(connection: Connection) -> None:

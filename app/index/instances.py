@@ -28,10 +28,12 @@ from app.dicom.attributes import instance_values, series_document, study_documen
 from app.dicom.scanned import DERIVED_VERSION, BulkPlace, FrameKind, Frames, ScannedInstance
 from app.dicom.uids import InstanceRef
 from app.errors import ArchiveError, InvalidDataset
-from app.index.engine import Connection, Index, TryAgain
+from app.index.engine import Index
+from app.index.faults import TryAgain
 from app.index.frames import pack_bulk_values, unpack_bulk_values
 from app.index.packing import metadata_packer, unpack_metadata
 from app.index.parents import Parent, Parents, SeriesName, find_parents, settle_parents
+from app.index.pool import Connection
 
 _log = logging.getLogger(__name__)
 

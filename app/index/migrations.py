@@ -13,7 +13,8 @@ import asyncio
 import asyncpg
 
 from app.errors import Conflict
-from app.index.engine import connect, index_errors
+from app.index.engine import connect
+from app.index.faults import index_errors
 from app.index.revisions import migrations_directory, revisions
 
 LOCK = 0x46494C45524F4F4D

@@ -15,8 +15,9 @@ import orjson
 
 from app.dicom.attributes import series_values, split_members, study_values
 from app.dicom.scanned import ScannedInstance
-from app.index.engine import Connection, TryAgain
+from app.index.faults import TryAgain
 from app.index.packing import make_dictionary
+from app.index.pool import Connection
 
 CONFLICTS_KEPT = 20
 """Instances whose disagreement with their Study or Series is kept."""

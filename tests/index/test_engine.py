@@ -12,15 +12,9 @@ from sqlalchemy import text
 from app.errors import StorageFull, Unavailable
 from app.index import engine
 from app.index.embedded import EmbeddedPostgres
-from app.index.engine import (
-    Connection,
-    Index,
-    TransactionFailed,
-    TryAgain,
-    connect,
-    index_errors,
-    open_index,
-)
+from app.index.engine import Index, connect, open_index
+from app.index.faults import TransactionFailed, TryAgain, index_errors
+from app.index.pool import Connection
 
 KILL_OTHERS = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -245,7 +239,7 @@ async def test_closing_ends_what_is_in_use(
 ) -> None:
     monkeypatch.setattr(engine, "CONNECT_SECONDS", 0.3)
     index = await open_index(database_url)
-    connection = await index.pool.acquire()
+    connection = await index.pool.take()
     await index.close()
     with pytest.raises(asyncpg.InterfaceError):
         await connection.execute("SELECT 1")
