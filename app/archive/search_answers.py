@@ -12,6 +12,7 @@ import orjson
 from app.dicom.attributes import (
     CUT,
     MEMBER_BREAK,
+    PATIENT_COUNTS,
     TABLE,
     Level,
     Returned,
@@ -27,7 +28,6 @@ _PLACEHOLDER = BULK_DATA_PLACEHOLDER.decode()
 _KEY = len(member_key(0))
 _ = MEMBER_BREAK
 _RETURNED = {(row.level, row.tag): row for row in TABLE if row.returned is not Returned.NEVER}
-_PATIENT_COUNTS = {row.tag for row in TABLE if row.returned is Returned.COMPUTED_ASKED}
 
 
 class Answers:
@@ -36,8 +36,9 @@ class Answers:
     def __init__(self, query: Query, base_url: str) -> None:
         self._query = query
         self._studies = orjson.dumps(f"{base_url}/studies")[1:-1].decode()
+        self._modality = 0x00080060 in query.include
         above = any(query.wants(level) for level in Level if level < query.level)
-        extra = query.wants_extra(query.level) or bool(query.include & _PATIENT_COUNTS)
+        extra = query.wants_extra(query.level) or bool(query.include & PATIENT_COUNTS)
         self._merging = above or extra or query.wants_metadata()
 
     def render(self, found: Found) -> str:
@@ -58,7 +59,7 @@ class Answers:
     def _study(self, row: StudyRow) -> tuple[str, str, str]:
         """Return the computed members of a Study, as they go into the cuts of its document."""
         return (
-            _codes(tuple(row.modalities), tuple(row.sop_classes)),
+            _codes(tuple(row.modalities), tuple(row.sop_classes), self._modality),
             f'{_URL}{self._studies}/{row.study_instance_uid}"]}}',
             f'"00201206":{{"vr":"IS","Value":[{row.number_of_series}]}}{_}'
             f'"00201208":{{"vr":"IS","Value":[{row.number_of_instances}]}}',
@@ -111,7 +112,7 @@ class Answers:
         return [members[key] for key in sorted(members)]
 
     def _patient(self, row: StudyRow) -> Iterable[str]:
-        if self._query.include & _PATIENT_COUNTS:
+        if self._query.include & PATIENT_COUNTS:
             yield _member(0x00201200, "IS", row.patient_studies)
             yield _member(0x00201202, "IS", row.patient_series)
             yield _member(0x00201204, "IS", row.patient_instances)
@@ -184,13 +185,23 @@ _URL = '"00081190":{"vr":"UR","Value":["'
 
 
 @lru_cache(maxsize=1024)
-def _codes(modalities: tuple[str, ...], sop_classes: tuple[str, ...]) -> str:
-    """Return what a Study is made of, and that it is there; few combinations fill a hospital."""
+def _codes(modalities: tuple[str, ...], sop_classes: tuple[str, ...], modality: bool) -> str:
+    """Return what a Study is made of, and that it is there; few combinations fill a hospital.
+
+    `modality` says whether the modalities are also returned as that of the Study (OHIF).
+    """
     members = [_ONLINE]
-    for tag, vr, values in ((0x00080061, "CS", modalities), (0x00080062, "UI", sop_classes)):
-        listed = f',"Value":{orjson.dumps(sorted(values)).decode()}' if values else ""
-        members.append(f'{member_key(tag)}{{"vr":"{vr}"{listed}}}')
+    if modality:
+        members.append(_listed(0x00080060, "CS", modalities))
+    members.append(_listed(0x00080061, "CS", modalities))
+    members.append(_listed(0x00080062, "UI", sop_classes))
     return MEMBER_BREAK.join(members)
+
+
+def _listed(tag: int, vr: str, values: Iterable[str]) -> str:
+    listed = sorted(values)
+    value = f',"Value":{orjson.dumps(listed).decode()}' if listed else ""
+    return f'{member_key(tag)}{{"vr":"{vr}"{value}}}'
 
 
 def _image(row: InstanceRow) -> Iterable[str]:

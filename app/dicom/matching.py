@@ -139,9 +139,10 @@ class Query:
         levels above of which one is asked for.
         """
         named = (self.study, self.series, None)[level]
-        own = level == self.level or (level < self.level and named is None)
-        above = level < self.level and (self.include_all or bool(self.include & _ANSWERED[level]))
-        return own or above
+        if level >= self.level or named is None:
+            return level <= self.level
+        asked = self.include & _ANSWERED[level] - _ANSWERED[self.level]
+        return self.include_all or bool(asked)
 
     def wants_extra(self, level: Level) -> bool:
         """Say whether an answer has attributes of a level that are returned only when asked for."""

@@ -10,8 +10,7 @@ lower levels than the one that is searched ask for a child that meets them all.
 
 from typing import Any, NamedTuple
 
-from app.dicom.attributes import TABLE as ATTRIBUTES
-from app.dicom.attributes import Level, Returned
+from app.dicom.attributes import PATIENT_COUNTS, Level
 from app.dicom.matching import Match, Query
 from app.index.access import visible_as
 from app.index.conditions import ALIASES, Arguments, conditions
@@ -98,9 +97,6 @@ _PATIENT = ", ".join(
     f"(SELECT {value} {_OF_PATIENT})"
     for value in ("count(*)", "sum(number_of_series)", "sum(number_of_instances)")
 )
-_PATIENT_COUNTS = frozenset(
-    row.tag for row in ATTRIBUTES if row.returned is Returned.COMPUTED_ASKED
-)
 
 
 async def find_matches(index: Index, scope: Scope, query: Query, most: int) -> list[Found]:
@@ -156,7 +152,7 @@ def _columns(query: Query) -> str:
             "s.study_instance_uid, '', '{}'::text[], '{}'::text[], 0, 0,"
             " s.timezone_offset_from_utc, ''"
         )
-    columns = [study, _PATIENT if query.include & _PATIENT_COUNTS else "0, 0, 0"]
+    columns = [study, _PATIENT if query.include & PATIENT_COUNTS else "0, 0, 0"]
     if query.level >= Level.SERIES:
         document = "e.document" if query.wants(Level.SERIES) else "''"
         extra = "e.extra" if query.wants_extra(Level.SERIES) else "''"

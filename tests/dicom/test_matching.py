@@ -210,6 +210,13 @@ INCLUDES: list[tuple[dict[str, Any], set[Level], bool, bool]] = [
     ({"level": Level.INSTANCE, "study": "1", "series": "2"}, {Level.INSTANCE}, False, False),
     ({"level": Level.STUDY, "include": {0x00080060}}, {Level.STUDY}, False, False),
     ({"level": Level.STUDY, "include": {0x00081030}}, {Level.STUDY}, False, False),
+    # Weasis asks for the Retrieve URL of a Series, which Studies have too
+    (
+        {"level": Level.SERIES, "study": "1", "include": {0x00081190, 0x0020000D, 0x00080060}},
+        {Level.SERIES},
+        False,
+        False,
+    ),
     ({"level": Level.STUDY, "include": {0x00101010}}, {Level.STUDY}, True, False),
     ({"level": Level.STUDY, "include_all": True}, {Level.STUDY}, True, False),
     (
