@@ -136,6 +136,21 @@ def test_every_decision_is_one_page_of_four_parts() -> None:
         assert len(text.splitlines()) <= 60, page.name
 
 
+def test_every_claim_of_conformance_is_held_by_a_test_that_cites_it() -> None:
+    page = (ROOT / "docs/conformance.md").read_text()
+    rows = re.findall(
+        r"^\| ([SQWMJG]-\d\d) \| . \| .* \| ([^|]+) \| ([^|]*) \|$", page, re.MULTILINE
+    )
+    assert len(rows) > 200
+    assert len({number for number, _, _ in rows}) == len(rows)
+    for number, state, tests in rows:
+        named = re.findall(r"`([^`]+)`", tests)
+        assert state.startswith("not yet") == (not named), number
+        assert state.startswith(("yes", "partly: ", "not yet")), number
+        for name in named:
+            assert number in (ROOT / f"tests/{name}.py").read_text(), (number, name)
+
+
 def test_every_link_in_the_documents_leads_somewhere() -> None:
     broken = [
         f"{name}: {target}"
