@@ -10,7 +10,7 @@ NAME = f"""
 SELECT study_instance_uid, series_instance_uid, sop_instance_uid
 FROM instance JOIN series ON series.id = series_key JOIN study ON study.id = series.study_key
 WHERE {VISIBLE} AND instance.tenant_id = $1 AND sop_instance_uid = $3
-"""
+"""  # noqa: S608 - only constants of ours
 
 
 async def name_instance(index: Index, scope: Scope, sop_instance_uid: str) -> InstanceRef:

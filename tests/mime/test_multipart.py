@@ -23,10 +23,10 @@ def cut(body: bytes, size: int) -> list[bytes]:
 async def read(
     body: bytes, boundary: str = "b", size: int = 64, limits: PartLimits = LIMITS
 ) -> Parts:
-    parts = []
-    async for part in read_parts(stream(cut(body, size)), boundary, limits):
-        parts.append((dict(part.headers), b"".join([piece async for piece in part])))
-    return parts
+    return [
+        (dict(part.headers), b"".join([piece async for piece in part]))
+        async for part in read_parts(stream(cut(body, size)), boundary, limits)
+    ]
 
 
 ONE = [({"content-type": "application/dicom"}, b"DICM")]
