@@ -132,10 +132,7 @@ def _undefined(walk: Walk, level: Level, header: Header, position: int, limit: i
     """
     start = position + header.size
     if _is_sequence(walk, level, header, start):
-        encoding = level.encoding
-        if header.vr == "UN":
-            encoding = _encoding_of_unknown(walk, encoding, start)
-        return _sequence(walk, level, header.tag, encoding, (start, limit, limit))
+        return _open_sequence(walk, level, header, position, limit)
     value = walk_fragments(walk.window, start, limit, level.encoding, walk.limits)
     if not value.delimited:
         walk.warn("the delimiter after the last fragment is missing")
@@ -199,26 +196,52 @@ def _defined_sequence(walk: Walk, level: Level, header: Header, position: int, l
     """Take a Sequence of known length, as a whole from the memo if that is possible."""
     start = position + header.size
     extent = (start, start + length, start + length)
-    if level.depth or length > MEMO_SEQUENCE_BYTES:
-        _sequence(walk, level, header.tag, level.encoding, extent, bounded=True)
-        return
-    raw = walk.window.read(position, header.size + length)
-    known = walk.memo.recall_sequence(level.table, raw)
-    if known is not None:
-        level.members[header.tag] = known[0]
-        walk.add(known[1], length)
-        return
-    before = walk.count, walk.peculiar
+    if not level.depth and length <= MEMO_SEQUENCE_BYTES:
+        raw = walk.window.read(position, header.size + length)
+        known = walk.memo.recall_sequence(level.table, raw)
+        if known is not None:
+            level.members[header.tag] = known[0]
+            walk.add(known[1], length)
+            return
+    _new_sequence(walk, level, header, level.encoding, extent)
+
+
+def _open_sequence(walk: Walk, level: Level, header: Header, position: int, limit: int) -> int:
+    """Take a Sequence of undefined length, from the memo or anew; return the position after it."""
+    start = position + header.size
+    window = walk.window
+    if not level.depth and position >= window.base:
+        known = walk.memo.recall_open(level.table, window.data, position - window.base)
+        if known is not None:
+            raw, level.members[header.tag], count = known
+            walk.add(count, len(raw))
+            return position + len(raw)
+    encoding = level.encoding
+    if header.vr == "UN":
+        encoding = _encoding_of_unknown(walk, encoding, start)
+    return _new_sequence(walk, level, header, encoding, (start, limit, limit))
+
+
+def _new_sequence(
+    walk: Walk, level: Level, header: Header, encoding: Encoding, extent: Extent
+) -> int:
+    """Take a Sequence and, if it stands alone, remember it; return the position after it."""
+    start, is_open = extent[0] - header.size, header.length == UNDEFINED
+    count, peculiar = walk.count, walk.peculiar
     inherited, level.inherited = level.inherited, False
-    _sequence(walk, level, header.tag, level.encoding, extent, bounded=True)
-    if before[1] == walk.peculiar and not level.inherited:
-        member = level.members[header.tag]
-        walk.memo.learn_sequence(level.table, raw, member, walk.count - before[0])
+    end = _sequence(walk, level, header.tag, encoding, extent, bounded=not is_open)
+    is_own = peculiar == walk.peculiar and not level.inherited
     level.inherited |= inherited
+    size = (end if is_open else extent[1]) - start
+    if is_own and not level.depth and size <= MEMO_SEQUENCE_BYTES:
+        learn = walk.memo.learn_open if is_open else walk.memo.learn_sequence
+        raw = walk.window.read(start, size)
+        learn(level.table, raw, level.members[header.tag], walk.count - count)
+    return end
 
 
 def _sequence(
-    walk: Walk, level: Level, tag: int, encoding: Encoding, extent: Extent, *, bounded: bool = False
+    walk: Walk, level: Level, tag: int, encoding: Encoding, extent: Extent, *, bounded: bool
 ) -> int:
     """Take the items of a Sequence into one member; return the position after it.
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 from app.dicom.runs import Runs
 
+_CANDIDATES = 8
+_HEAD = 24
 OVERHEAD = 200
 """What an entry takes beside its bytes: two bytes objects and a slot."""
 
@@ -31,6 +33,8 @@ class Table:
     old: dict[bytes, bytes] = field(default_factory=dict)
     sequences: dict[bytes, tuple[bytes, int]] = field(default_factory=dict)
     old_sequences: dict[bytes, tuple[bytes, int]] = field(default_factory=dict)
+    open_sequences: dict[bytes, tuple[tuple[bytes, bytes, int], ...]] = field(default_factory=dict)
+    """By their first bytes: those of undefined length, whose own bytes tell where they end."""
     runs: Runs = field(init=False)
 
     def __post_init__(self) -> None:
@@ -38,7 +42,7 @@ class Table:
 
 
 class Memo:
-    """A bounded memory of encoded elements, shared by the scans of a process."""
+    """A bounded memory of encoded elements, shared by a process's scans with the same Limits."""
 
     def __init__(self, capacity_bytes: int = 32 * 2**20) -> None:
         self._half = capacity_bytes // 2
@@ -91,6 +95,19 @@ class Memo:
         self._grow(len(raw) + len(member))
         table.sequences[raw] = (member, elements)
 
+    def recall_open(self, table: Table, data: bytes, here: int) -> tuple[bytes, bytes, int] | None:
+        """Return bytes, member and element count of a sequence of undefined length at `here`."""
+        for found in table.open_sequences.get(data[here : here + _HEAD], ()):
+            if data.startswith(found[0], here):
+                return found
+        return None
+
+    def learn_open(self, table: Table, raw: bytes, member: bytes, elements: int) -> None:
+        """Remember a whole sequence of undefined length, its delimiter included."""
+        self._grow(len(raw) + len(member))
+        others = table.open_sequences.get(raw[:_HEAD], ())
+        table.open_sequences[raw[:_HEAD]] = ((raw, member, elements), *others)[:_CANDIDATES]
+
     def learn_run(self, table: Table, data: bytes, here: int, end: int) -> None:
         """Remember a stretch of elements that are known one by one."""
         self._grow(table.runs.record(data, here, end, table.young))
@@ -102,4 +119,5 @@ class Memo:
             for table in list(self._tables.values()):
                 table.old, table.young = table.young, {}
                 table.old_sequences, table.sequences = table.sequences, {}
+                table.open_sequences = {}
                 table.runs = Runs(table.implicit, table.little_endian)

@@ -51,3 +51,19 @@ def test_contexts_are_bounded() -> None:
     for i in range(1000):
         memo.learn(memo.table((False, True, (str(i),))), b"raw", b"member")
     assert memo.tables <= 256
+
+
+def test_open_sequences_are_found_by_all_their_bytes() -> None:
+    memo = Memo()
+    table = memo.table(EXPLICIT)
+    head = b"h" * 40
+    for i in range(20):
+        memo.learn_open(table, head + b"%02d" % i, b"member %d" % i, i)
+    assert memo.recall_open(table, b".." + head + b"19 and more", 2) == (
+        head + b"19",
+        b"member 19",
+        19,
+    )
+    assert memo.recall_open(table, head + b"99", 0) is None
+    assert memo.recall_open(table, b"other", 0) is None
+    assert sum(len(each) for each in table.open_sequences.values()) == 8

@@ -11,7 +11,17 @@ from app.dicom.runs import FEWEST, Runs
 from app.dicom.scan import scan
 from app.dicom.source import BytesSource
 from tests.factories import make_part10, make_series
-from tests.raw_elements import EXPLICIT, IMPLICIT, explicit, implicit, item, part10
+from tests.raw_elements import (
+    EXPLICIT,
+    IMPLICIT,
+    SEQUENCE_END,
+    UNDEFINED,
+    explicit,
+    implicit,
+    item,
+    open_item,
+    part10,
+)
 
 TAGS = [0x00100000 + i for i in range(0x10, 0x30)]
 
@@ -118,6 +128,41 @@ def test_a_series_scans_the_same_with_a_memo(transfer_syntax: str) -> None:
         for dataset in series:
             source = BytesSource(make_part10(dataset, transfer_syntax=transfer_syntax))
             assert scan(source, None, memo) == scan(source)
+
+
+@pytest.mark.parametrize("uid", [EXPLICIT, IMPLICIT])
+def test_sequences_of_undefined_length_are_remembered_whole(uid: str) -> None:
+    plain = uid == EXPLICIT
+    memo = Memo()
+    for value in (b"X1", b"X2", b"X1", b"X2", b"X1"):
+        ident = explicit(0x00100020, "LO", value) if plain else implicit(0x00100020, value)
+        items = open_item(ident) + SEQUENCE_END
+        sequence = (
+            explicit(0x00081140, "SQ", items, UNDEFINED)
+            if plain
+            else implicit(0x00081140, items, UNDEFINED)
+        )
+        source = BytesSource(part10(sequence, ident, uid=uid))
+        assert scan(source, None, memo) == scan(source)
+    (table,) = (memo.table(key) for key in [(not plain, True, ("iso8859",))])
+    assert [len(each) for each in table.open_sequences.values()] == [2]
+
+
+def test_an_open_sequence_beyond_the_window_is_read_anew() -> None:
+    items = open_item(explicit(0x00100020, "LO", b"X1")) + SEQUENCE_END
+    sequence = explicit(0x00081140, "SQ", items, UNDEFINED)
+    long = explicit(0x00080119, "UC", b"x" * 100_000)
+    data = part10(long, sequence)
+
+    class Slow:
+        size = len(data)
+
+        def read(self, offset: int, length: int) -> bytes:
+            return data[offset : offset + length]
+
+    memo = Memo()
+    for _ in range(3):
+        assert scan(Slow(), None, memo) == scan(BytesSource(data))
 
 
 def test_a_warning_is_not_lost_with_what_is_remembered() -> None:
