@@ -4,12 +4,13 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from app.admin import metrics
-from app.errors import ArchiveError, Forbidden
+from app.errors import ArchiveError, Forbidden, Unavailable
 from app.index.alive import check_alive
+from app.index.overview import count_everything
 from app.rights import Verb
 from app.web.deps import ArchiveDep, PrincipalDep
 
-router = APIRouter(tags=["operation"])
+router = APIRouter(tags=["Operation"])
 NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -37,8 +38,12 @@ async def get_ready(archive: ArchiveDep) -> JSONResponse:
 
 
 @router.get("/metrics", response_class=Response)
-async def get_metrics(principal: PrincipalDep) -> Response:
-    """Return what all workers have counted, in Prometheus' text format."""
+async def get_metrics(principal: PrincipalDep, archive: ArchiveDep) -> Response:
+    """Return what all workers have counted and what is stored, in Prometheus' text format."""
     if Verb.ADMINISTER not in principal.verbs:
         raise Forbidden("Metrics are for operators")
-    return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE, headers=NO_STORE)
+    try:
+        overview = await count_everything(archive.index, principal.scope)
+    except Unavailable:
+        overview = None
+    return Response(metrics.exposition(overview), media_type=metrics.CONTENT_TYPE, headers=NO_STORE)

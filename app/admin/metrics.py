@@ -7,7 +7,8 @@ has to be set before `prometheus_client` is imported first. Without it a process
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from dataclasses import asdict
 from typing import Any
 
 from prometheus_client import (
@@ -19,8 +20,12 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
+from app.index.overview import Overview
 from app.logs import ACCESS
 
 Scope = MutableMapping[str, Any]
@@ -146,10 +151,27 @@ def _log_request(scope: Scope, status: int, seconds: float) -> None:
     _access.info("request", extra={**told, "milliseconds": round(1000 * seconds, 1)})
 
 
-def exposition() -> bytes:
-    """Return the counts of all workers in Prometheus' text format."""
-    if DIRECTORY_VARIABLE not in os.environ:
-        return generate_latest(REGISTRY)
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+class _Holdings(Collector):
+    """How much is stored, asked at the moment of the scrape; nothing if the index fails."""
+
+    def __init__(self, overview: Overview | None) -> None:
+        self._overview = overview
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield one number for each of them."""
+        answers = float(self._overview is not None)
+        yield GaugeMetricFamily("fileroom_index_up", "Whether the index answers", answers)
+        for name, value in asdict(self._overview).items() if self._overview else ():
+            text = f"Stored: {name}"
+            yield GaugeMetricFamily(f"fileroom_stored_{name}", text, float(value))
+
+
+def exposition(overview: Overview | None) -> bytes:
+    """Return the counts of all workers and what is stored, in Prometheus' text format."""
+    stored = CollectorRegistry()
+    stored.register(_Holdings(overview))
+    counted = REGISTRY
+    if DIRECTORY_VARIABLE in os.environ:
+        counted = CollectorRegistry()
+        MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
+    return generate_latest(stored) + generate_latest(counted)

@@ -10,7 +10,7 @@ from typing import Any
 
 from app.cli.refusal import Refusal
 from app.main import create_app
-from app.settings import Settings
+from app.settings import load_settings
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_$][A-Za-z_$-]*")
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff]")
@@ -19,7 +19,7 @@ _NO_KEYS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null
 
 def contract_text() -> str:
     """Return the contract (OpenAPI) as YAML."""
-    return "".join(f"{line}\n" for line in _lines(create_app(Settings()).openapi()))
+    return "".join(f"{line}\n" for line in _lines(create_app(load_settings()).openapi()))
 
 
 def check_contract(path: Path) -> None:

@@ -31,13 +31,14 @@ from app.cli.listening import bound_socket
 from app.cli.order import Order
 from app.cli.refusal import Refusal
 from app.index.account import EmbeddedError
-from app.index.embedded import AlreadyRunning
+from app.index.embedded import AlreadyRunning, EmbeddedPostgres
 from app.index.parent import ends_with_parent
 from app.settings import METRICS_VARIABLE, Settings
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 STEADY_SECONDS = 30.0
 KILL_AFTER = 5.0
+LOOK_SECONDS = 5.0
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -197,15 +198,18 @@ class Supervisor:
 
     def _watch(self) -> None:
         while not self._signals:
-            self._sleep(5)
-            if self._postgres is not None and self._postgres.pid is None and not self._signals:
-                self._tell("PostgreSQL has ended unexpectedly and is started again")
-                self._restart_postgres()
+            self._sleep(LOOK_SECONDS)
+            if self._postgres is not None and not self._signals:
+                self._look_after(self._postgres)
             for position, worker in enumerate(self._workers):
                 if worker.process.poll() is not None and not self._signals:
                     self._workers[position] = self._replace(worker)
 
-    def _restart_postgres(self) -> None:
+    def _look_after(self, postgres: EmbeddedPostgres) -> None:
+        if postgres.pid is not None:
+            postgres.shorten_log()
+            return
+        self._tell("PostgreSQL has ended unexpectedly and is started again")
         self._interruptible = True
         try:
             self._start_postgres()
@@ -219,6 +223,8 @@ class Supervisor:
         pid, code = dead.process.pid, dead.process.returncode
         self._tell(f"Worker {pid} has ended unexpectedly ({_ending(code)}) and is replaced")
         dead.close()
+        for gauge in self._settings.metrics_directory.glob(f"gauge_live*_{pid}.db"):
+            gauge.unlink()  # the requests that were open in it are not any more
         self._rest(time.monotonic() - dead.begun)
         worker = self._hire()
         self._order(worker)

@@ -182,6 +182,13 @@ class EmbeddedPostgres:
             raise EmbeddedError(f"PostgreSQL refused: {done.stderr.decode(errors='replace')}")
         return done.stdout.decode()
 
+    def shorten_log(self) -> None:
+        """Put a log that has grown too long aside; PostgreSQL goes on at the beginning of it."""
+        log = self._log()
+        if log.stat().st_size > LOG_BYTES:
+            shutil.copyfile(log, log.with_suffix(".log.1"))
+            os.truncate(log, 0)
+
     def socket_directory(self) -> Path:
         """Return the socket's directory, or a short link to it: socket paths hold 107 bytes."""
         place = self.directory / "socket"
@@ -299,6 +306,7 @@ class EmbeddedPostgres:
         fresh.replace(self.cluster / name)
 
     def _spawn(self, account: Account, programs: Path) -> None:
+        self.shorten_log()
         place = HERE if account.foreign else str(self.cluster)
         command = [
             str(programs / "bin" / "postgres"),
@@ -332,8 +340,6 @@ class EmbeddedPostgres:
 
     def _log(self) -> Path:
         log = self.directory / "postgres.log"
-        if log.exists() and log.stat().st_size > LOG_BYTES:
-            log.replace(log.with_suffix(".log.1"))
         log.touch(mode=0o600)
         return log
 

@@ -12,7 +12,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.admin.metrics import Measured
+from app.index.embedded import EmbeddedPostgres
 from app.logs import ACCESS
+from tests.admin.conftest import Served
 from tests.factories import make_part10
 
 SCRIPT = """
@@ -26,7 +28,7 @@ async def send(message):
 scope = {"type": "http", "method": "GET", "path": "/", "fileroom.route": "/here"}
 for _ in range(int(sys.argv[1])):
     asyncio.run(Measured(app)(scope, None, send))
-print(exposition().decode())
+print(exposition(None).decode())
 """
 
 
@@ -77,6 +79,22 @@ async def test_durations_are_counted(client: httpx.AsyncClient) -> None:
     before = await sample(client, "fileroom_http_request_seconds_count", **labels)
     await client.get("/health/live")
     assert await sample(client, "fileroom_http_request_seconds_count", **labels) == before + 1
+
+
+async def test_what_is_stored_is_told_as_well(client: httpx.AsyncClient) -> None:
+    headers = {"Content-Type": "application/dicom", "Accept": "application/dicom+json"}
+    body = make_part10()
+    (await client.post("/dicom-web/studies", content=body, headers=headers)).raise_for_status()
+    assert await sample(client, "fileroom_index_up") == 1
+    assert await sample(client, "fileroom_stored_instances") == 1
+    assert await sample(client, "fileroom_stored_bytes") == len(body)
+
+
+async def test_without_an_index_the_metrics_say_so(
+    served: Served, postgres: EmbeddedPostgres
+) -> None:
+    async with served(url=postgres.url("no_such_database")) as client:
+        assert "fileroom_index_up 0.0" in (await client.get("/metrics")).text.splitlines()
 
 
 async def test_a_method_of_no_meaning_is_not_a_label_of_its_own(client: httpx.AsyncClient) -> None:

@@ -214,10 +214,13 @@ def test_requests_that_do_not_end_are_given_up_after_the_drain_time(tmp_path: Pa
 @pytest.mark.slow
 def test_a_killed_worker_is_replaced(server: Server) -> None:
     before = server.get("/pid").json()
+    gauge = server.data / "metrics" / f"gauge_livesum_{before}.db"
+    gauge.touch()
     os.kill(before, signal.SIGKILL)
     server.until("has ended unexpectedly (signal SIGKILL) and is replaced")
     after = server.get("/pid").json()
     assert after != before
+    assert not gauge.exists()
     assert server.get("/sql").json() == 42
 
 

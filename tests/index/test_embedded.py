@@ -2,7 +2,6 @@
 
 import os
 import pwd
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,13 +13,12 @@ import asyncpg
 import psutil
 import pytest
 
-from app.index.account import CANDIDATES, Account, EmbeddedError, choose_account
-from app.index.binaries import installed_programs, major_version, programs_for
+from app.index.account import Account, EmbeddedError
+from app.index.binaries import installed_programs, major_version
 from app.index.embedded import LONGEST_SOCKET_PATH, AlreadyRunning, EmbeddedPostgres
 from app.index.orphans import processes_in
+from tests.ordinary_users import as_root, is_known, open_for_all
 
-ROOT = os.geteuid() == 0
-as_root = pytest.mark.skipif(not ROOT, reason="only root can lend PostgreSQL another user")
 FAST = {"fsync": "off"}
 
 HOLD = """
@@ -53,13 +51,6 @@ def hold(directory: Path, *prefix: str) -> tuple[subprocess.Popen[bytes], int]:
     assert child.stdout
     with child.stdout as said:
         return child, int(said.readline())
-
-
-def open_for_all(place: Path) -> None:
-    """Let every user walk down to a directory that pytest made for us alone."""
-    for directory in (place, *place.parents):
-        if directory.stat().st_mode & 0o011 == 0:
-            directory.chmod(directory.stat().st_mode | 0o055)
 
 
 def wait_until_gone(cluster: Path, seconds: float = 20) -> None:
@@ -119,7 +110,7 @@ def test_nobody_is_trusted(postgres: EmbeddedPostgres) -> None:
 @as_root
 def test_another_user_is_not_let_in(postgres: EmbeddedPostgres) -> None:
     """The socket lies behind a directory of mode 0700; were it open, `peer` would refuse."""
-    stranger = next(user for user in ("daemon", "bin", "games") if _known(user))
+    stranger = next(user for user in ("daemon", "bin", "games") if is_known(user))
     socket = postgres.directory / "socket"
     open_for_all(socket)
     socket.chmod(0o777)
@@ -137,17 +128,6 @@ def test_root_lends_it_an_unprivileged_user(postgres: EmbeddedPostgres) -> None:
     assert user.real == postgres.cluster.stat().st_uid
 
 
-@as_root
-def test_it_runs_as_the_owner_of_its_data(tmp_path: Path) -> None:
-    owner = pwd.getpwnam("nobody")
-    data = tmp_path / "data"
-    data.mkdir()
-    os.chown(data, owner.pw_uid, owner.pw_gid)
-    assert choose_account(data / "postgres" / "18") == Account(
-        "nobody", owner.pw_uid, owner.pw_gid, foreign=True
-    )
-
-
 def test_the_log_keeps_what_patients_are_called_to_itself(postgres: EmbeddedPostgres) -> None:
     postgres.run_script("CREATE TABLE patient (name text UNIQUE, age int CHECK (age > 0))")
     for statement in (
@@ -160,6 +140,19 @@ def test_the_log_keeps_what_patients_are_called_to_itself(postgres: EmbeddedPost
     log = (postgres.directory / "postgres.log").read_text()
     assert log.count("ERROR") == 3
     assert "Muster" not in log
+
+
+def test_a_log_that_grows_is_put_aside_while_it_runs(
+    postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.index.embedded.LOG_BYTES", 10)
+    log = postgres.directory / "postgres.log"
+    before = log.read_text()
+    postgres.shorten_log()
+    assert (log.read_text(), (postgres.directory / "postgres.log.1").read_text()) == ("", before)
+    with pytest.raises(EmbeddedError):
+        postgres.run_script("SELECT nonsense")
+    assert log.read_text().startswith("2"), "it goes on at the beginning, without a hole"
 
 
 def test_a_second_one_on_the_directory_is_told_who_runs_it(tmp_path: Path) -> None:
@@ -293,36 +286,6 @@ def test_a_link_directory_of_others_is_not_used(
         server.socket_directory()
 
 
-def test_a_user_without_a_name_is_told_what_to_do(tmp_path: Path) -> None:
-    nameless = 2_000_000_123
-    if not ROOT:
-        pytest.skip("only root can give a directory away")
-    os.chown(tmp_path, nameless, nameless)
-    with pytest.raises(EmbeddedError, match=f"user id {nameless} has no name"):
-        choose_account(tmp_path)
-
-
-@as_root
-def test_programs_that_the_user_may_not_enter_are_copied(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As when the checkout is in /root: the copy runs by itself, libraries included."""
-    place = tmp_path / "site-packages"
-    original = installed_programs().parent
-    shutil.copytree(original, place / original.name, ignore=shutil.ignore_patterns("include"))
-    shutil.copytree(original.with_suffix(".libs"), place / f"{original.name}.libs")
-    place.chmod(0o700)
-    open_for_all(tmp_path)
-    open_to_all = tmp_path / "open"
-    monkeypatch.syspath_prepend(place)
-    account = choose_account(tmp_path)
-    copy = programs_for(account, open_to_all)
-    assert copy.is_relative_to(open_to_all)
-    assert programs_for(account, open_to_all) == copy
-    done = subprocess.run([copy / "bin" / "initdb", "--version"], user=account.uid, check=False)
-    assert done.returncode == 0
-
-
 @as_root
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", [0o700, 0o755])
@@ -375,16 +338,3 @@ def test_an_ordinary_user_runs_it_as_oneself(tmp_path: Path) -> None:
         assert seen_by_root.run_script("SELECT 1", "fileroom") == "1\n"
         child.kill()
     wait_until_gone(seen_by_root.cluster)
-
-
-@as_root
-def test_a_candidate_for_lending_is_known_here() -> None:
-    assert any(_known(name) for name in CANDIDATES)
-
-
-def _known(name: str) -> bool:
-    try:
-        pwd.getpwnam(name)
-    except KeyError:
-        return False
-    return True
