@@ -53,18 +53,23 @@ def take_marker(
             return position, True
         walk.warn("a delimiter without a Sequence was passed over")
         return position + 8, False
-    if header.tag == 0 and not level.depth and _only_zeros(walk.window, position, limit):
-        walk.warn("zeros after the last Data Element were passed over")
-        return limit, True
+    if header.tag == 0 and not level.depth:
+        after = _after_zeros(walk.window, position, limit)
+        if after == limit or after > position + 8:
+            walk.warn("zeros after the last Data Element were passed over")
+            return after, False
     return None
 
 
-def _only_zeros(window: Window, position: int, limit: int) -> bool:
+def _after_zeros(window: Window, position: int, limit: int) -> int:
+    """Return where zeros end, by steps of 8 bytes; each is looked at once, however many."""
     while position < limit:
-        if window.read(position, min(_BLOCK, limit - position)).strip(b"\0"):
-            return False
-        position += _BLOCK
-    return True
+        block = window.read(position, min(_BLOCK, limit - position))
+        zeros = len(block) - len(block.lstrip(b"\0"))
+        if zeros < len(block):
+            return position + zeros - zeros % 8
+        position += zeros
+    return limit
 
 
 def judge_missing_vr(walk: Walk, level: Level, header: Header, head: bytes, room: int) -> Header:

@@ -83,6 +83,12 @@ BETTER = [
         "zeros after the last Data Element were passed over",
     ),
     ("few zeros at the end", part10(ID, bytes(3)), ["00100020"], PASSED_OVER),
+    (
+        "very many zeros before an element",  # looked at once, not again at each of them
+        part10(ID, bytes(2_000_000), explicit(0x00100040, "CS", b"F ")),
+        ["00100020", "00100040"],
+        "zeros after the last Data Element were passed over",
+    ),
     ("a line's end at the end", part10(ID, b"\r\n"), ["00100020"], PASSED_OVER),
     ("a stray delimiter", part10(NAME, SEQUENCE_END, ID), ["00100010", "00100020"], STRAY),
     ("a stray item's delimiter", part10(NAME, ITEM_END, ID), ["00100010", "00100020"], STRAY),
