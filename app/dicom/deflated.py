@@ -21,7 +21,7 @@ _BLOCK = 2**16
 _CHUNK = 2**18
 _FREE_GROWTH = 64 * 2**20
 _KEPT = 2**20
-_RESTARTS = 64
+_RESTARTS = 8
 
 
 def inflate_dataset(source: Source, dataset_offset: int, limits: Limits) -> Iterator[bytes]:
@@ -100,7 +100,7 @@ def rendition(source: Source, dataset_offset: int, limits: Limits) -> Source:
 class InflatingSource:
     """A large rendition, read from front to back; steps back are dear, so they are counted.
 
-    The last MiB stays at hand. Further back it begins again, at most 64 times.
+    The last MiB stays at hand. Further back it begins again, at most 8 times.
     """
 
     __slots__ = (

@@ -7,8 +7,9 @@ an element without a VR, a delimiter, an oddity. What must hold:
 * Positions are absolute. `stop` is where a level ends by declaration, `limit` where the bytes
   that hold it end (of the object or of a Sequence of defined length): an element may pass `stop`,
   as pydicom allows, but never `limit`.
-* A level deeper than the limit is refused, so recursion is bounded; every element and item counts,
-  so a Data Set that makes us begin again (`Level.restart`) is bounded too.
+* A level deeper than the limit is refused, so recursion is bounded; every element and item counts.
+* A level whose meaning was mistaken is read again (`Level.restart`); how much is read again is
+  bounded, as levels within levels would double the work at each.
 * What goes into the memo depends on nothing but its key.
 """
 
@@ -71,6 +72,7 @@ def walk_level(walk: Walk, level: Level, position: int, stop: int, limit: int) -
     level.start = position
     position = _walk_once(walk, level, position, stop, limit)
     if level.misled_items():
+        walk.begin_again(position - level.start)
         position = _walk_once(walk, level, level.restart(), stop, limit)
     level.complete = True
     for late in level.deferred:
@@ -110,6 +112,7 @@ def _element(walk: Walk, level: Level, position: int, limit: int) -> Ending:
     if start + length > limit:
         length = clip_value(walk, level, header, start, limit)
     if header.tag == SPECIFIC_CHARACTER_SET and _character_set(walk, level, start, length):
+        walk.begin_again(start + length - level.start)
         return level.restart(), False
     _value(walk, level, header, position, length)
     return start + length, False

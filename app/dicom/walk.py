@@ -11,6 +11,7 @@ from app.errors import InvalidDataset
 
 PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 """Float, Double Float and plain Pixel Data: always Bulk Data."""
+_MOST_REREAD = 16
 
 
 @dataclass(slots=True)
@@ -38,6 +39,7 @@ class Walk:
     pixels: PixelValue | None = None
     peculiar: int = 0
     """Grows with each warning and bulk value: what belongs to this Instance alone."""
+    reread: int = 0
     count: int = 0
     held: int = 0
 
@@ -45,6 +47,16 @@ class Walk:
         """Note what had to be recovered, once."""
         self.warnings[words] = None
         self.peculiar += 1
+
+    def begin_again(self, size: int) -> None:
+        """Note that so many bytes will be read once more.
+
+        Raises:
+            InvalidDataset: it was many times as much as there is, for levels within levels.
+        """
+        self.reread += size
+        if self.reread > _MOST_REREAD * self.window.size:
+            raise InvalidDataset("the elements are out of order at too many levels", 0xC002)
 
     def add(self, count: int, held: int) -> None:
         """Count elements and the bytes of their values.

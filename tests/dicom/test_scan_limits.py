@@ -137,10 +137,20 @@ def test_a_deflated_data_set_grows_up_to_the_limit() -> None:
 
 def test_a_data_set_that_makes_us_begin_again_and_again_is_refused() -> None:
     value = explicit(0x00100020, "LO", b"X1") + explicit(0x00080005, "CS", b"ISO_IR 192")
+    value += explicit(0x00282000, "OB", bytes(100_000))
     for charset in (b"ISO_IR 100", b"ISO_IR 144") * 15:
         late = explicit(0x00100020, "LO", b"X1") + explicit(0x00080005, "CS", charset)
         value = explicit(0x00081140, "SQ", open_item(value) + SEQUENCE_END, UNDEFINED) + late
-    assert refused(part10(value), Limits(elements=20_000)) == "more than 20000 Data Elements"
+    message = refused(part10(value), Limits())
+    assert message == "the elements are out of order at too many levels"
+
+
+def test_items_that_are_mistaken_about_pixels_at_every_level_are_refused() -> None:
+    value = implicit(0x00280106, b"\xff\xff") + implicit(0x00282000, bytes(100_000))
+    for representation in (b"\1\0", b"\2\0") * 15:
+        value = implicit(SEQUENCE, item(value)) + implicit(0x00280103, representation)
+    message = refused(part10(value, uid=IMPLICIT), Limits())
+    assert message == "the elements are out of order at too many levels"
 
 
 class SparseSource:
