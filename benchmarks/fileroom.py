@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,16 @@ def digest_sources() -> str:
     for path in sorted([*root.rglob("*.py"), *(root.parent / "alembic").rglob("*.py")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
+
+
+def forget_others(cache: Path, kept: str, current: str) -> None:
+    """Remove archives `kept`-… that other versions of the program have loaded."""
+    for path in cache.glob(f"{kept}-*"):
+        if not path.name.startswith(current):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def _describe_commit() -> str:

@@ -118,6 +118,7 @@ class Bench:
             return
         kept = f"population-{VERSION}-{studies}"
         ours = f"{kept}-{fileroom.digest_sources()}"
+        fileroom.forget_others(self.options.cache, kept, ours)
         servers = self._make_servers(ours, kept, works_on=False)
         try:
             for server in servers:
