@@ -56,6 +56,7 @@ DURATION = Histogram(
 RECEIVED = Counter("fileroom_http_received_bytes", "Bytes of request bodies", ("method", "route"))
 SENT = Counter("fileroom_http_sent_bytes", "Bytes of answer bodies", ("method", "route"))
 OPEN = Gauge("fileroom_http_requests_open", "Requests under way", multiprocess_mode="livesum")
+"""Set once a second by the worker, which knows; counting it at each request would cost more."""
 
 
 _access = logging.getLogger(ACCESS)
@@ -115,11 +116,9 @@ class Measured:
             return message
 
         begun = time.perf_counter()
-        OPEN.inc()
         try:
             await self.app(scope, receiving, sending)
         finally:
-            OPEN.dec()
             seconds = time.perf_counter() - begun
             self._route(scope).add(status, seconds, received, sent)
             if _access.isEnabledFor(logging.INFO):

@@ -16,6 +16,7 @@ from collections.abc import Callable
 import uvicorn
 from uvicorn._types import ASGIApplication
 
+from app.admin.metrics import OPEN
 from app.cli.guard import GuardedProtocol
 from app.cli.order import Order
 from app.logs import configure_logs
@@ -41,6 +42,7 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Do what uvicorn does ten times a second; once a second look after connections."""
         if counter % 10 == 0:
+            OPEN.set(len(self.server_state.tasks))
             settings = self._settings
             for connection in list(self.server_state.connections):
                 if isinstance(connection, GuardedProtocol):

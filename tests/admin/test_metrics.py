@@ -102,7 +102,7 @@ async def test_a_method_of_no_meaning_is_not_a_label_of_its_own(client: httpx.As
     assert "FROBNICATE" not in (await client.get("/metrics")).text
 
 
-async def test_a_request_that_fails_is_counted_as_500_and_no_longer_open() -> None:
+async def test_a_request_that_fails_is_counted_as_500(client: httpx.AsyncClient) -> None:
     async def broken(scope: object, receive: object, send: object) -> None:
         raise RuntimeError("broken")
 
@@ -113,6 +113,8 @@ async def test_a_request_that_fails_is_counted_as_500_and_no_longer_open() -> No
     scope = {"type": "http", "method": "GET", "path": "/", "fileroom.route": "/broken"}
     with pytest.raises(RuntimeError, match="broken"):
         await measured(scope, nothing, nothing)  # type: ignore[arg-type]
+    labels = {"method": "GET", "route": "/broken", "status": "500"}
+    assert await sample(client, "fileroom_http_requests_total", **labels) == 1
 
 
 @pytest.mark.parametrize(("access", "lines"), [(logging.INFO, 1), (logging.WARNING, 0)])

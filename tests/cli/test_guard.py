@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from app.cli.guard import HEAD_BYTES
 from app.cli.listening import bound_socket
@@ -130,6 +131,14 @@ async def test_a_body_that_goes_on_slowly_is_taken(port: int) -> None:
             await slow.send(b"a")
             await asyncio.sleep(0.4)
         assert (await slow.rest()).startswith(OK)
+
+
+async def test_requests_under_way_are_counted_once_a_second(port: int) -> None:
+    async with client(port) as patient:
+        await patient.send(b"GET /busy/0 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        await asyncio.sleep(1.5)
+        assert REGISTRY.get_sample_value("fileroom_http_requests_open") == 1
+        assert (await patient.rest()).startswith(OK)
 
 
 async def test_work_that_takes_long_after_a_whole_body_is_waited_for(port: int) -> None:
