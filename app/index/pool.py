@@ -6,8 +6,8 @@ Here a connection is popped off a list and put back. What keeps that right:
 
 * whoever uses a connection leaves nothing on it but a transaction that is over: no SET, no LISTEN,
   no session's lock;
-* only a connection whose use ended well, or with an error that the server itself has reported, is
-  used again; after anything else, a cancelled request above all, it is closed.
+* a connection is used again only if no statement can still be under way on it: after a cancelled
+  request, or an error of the connection itself, it is closed.
 """
 
 import asyncio
@@ -132,10 +132,17 @@ class Use:
         if error is None:
             self._pool.give_back(self._connection, sound=True)
             return
-        self._pool.give_back(self._connection, sound=isinstance(error, asyncpg.PostgresError))
+        self._pool.give_back(self._connection, sound=_is_harmless(error))
         ours = translate(error)
         if ours is not None:
             raise ours from error
+
+
+def _is_harmless(error: BaseException) -> bool:
+    """Say whether a connection is as good after an error as before."""
+    if isinstance(error, asyncpg.DataError):
+        return True  # a value that could not even be sent
+    return isinstance(error, Exception) and not isinstance(error, asyncpg.InterfaceError | OSError)
 
 
 async def _close(connection: Connection, seconds: float) -> None:
