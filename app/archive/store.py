@@ -15,19 +15,20 @@ Rules that must hold:
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import lru_cache
 
+from app.archive.conclusion import conclude
 from app.archive.context import Archive
-from app.archive.same import is_same
-from app.archive.writer import Result, discard_object
+from app.archive.placed import Placed, Placing
+from app.archive.writer import discard_object
 from app.dicom.file_meta import HEAD_BYTES, add_file_meta
 from app.dicom.identity import Identity, identify, media_storage_uids
 from app.dicom.limits import Limits
 from app.dicom.scan import scan
 from app.dicom.scanned import ScannedInstance
-from app.dicom.store_report import Failed, FailureReason, Stored, StoreReport
+from app.dicom.store_report import Failed, FailureReason, StoreReport
 from app.dicom.transfer_syntaxes import find
 from app.dicom.uids import StudyRef
 from app.errors import (
@@ -38,8 +39,7 @@ from app.errors import (
     StorageFull,
     Unavailable,
 )
-from app.index.events import append_event
-from app.index.instances import NewInstance, Present
+from app.index.instances import NewInstance
 from app.objects.base import new_attempt, object_key
 from app.objects.staged import InMemory, Staged
 from app.rights import Principal, Verb
@@ -49,14 +49,6 @@ IN_FLIGHT = 8
 
 _PREAMBLE = bytes(128) + b"DICM"
 _TRANSFER_SYNTAX = b"\x02\x00\x10\x00"
-
-
-@dataclass(frozen=True, slots=True)
-class _Placed:
-    """An Instance whose object is put."""
-
-    new: NewInstance
-    sop_class_uid: str
 
 
 async def store_instances(
@@ -86,7 +78,7 @@ async def store_instances(
         raise
     if not placed:
         raise InvalidRequest("at least one part with an Instance was expected")
-    report = StoreReport(await _add(archive, principal, placed))
+    report = StoreReport(await conclude(archive, principal, placed))
     request.raise_if_all_failed_for_us(report)
     return report
 
@@ -99,10 +91,11 @@ class _Request:
         self._principal = principal
         self._study = study
         self._slots = asyncio.Semaphore(IN_FLIGHT)
-        self._tasks: list[asyncio.Task[_Placed | Failed]] = []
+        self._tasks: list[asyncio.Task[Placed | Failed]] = []
         self._faults: list[ArchiveError] = []
+        self._placing = Placing()
 
-    async def place_all(self, parts: AsyncIterator[AsyncIterator[bytes]]) -> list[_Placed | Failed]:
+    async def place_all(self, parts: AsyncIterator[AsyncIterator[bytes]]) -> list[Placed | Failed]:
         """Stage all parts in order, and place each while the next ones arrive."""
         async for part in parts:
             await self._slots.acquire()
@@ -115,15 +108,15 @@ class _Request:
         for task in self._tasks:
             task.cancel()
         for result in await asyncio.gather(*self._tasks, return_exceptions=True):
-            if isinstance(result, _Placed):
-                await discard_object(self._archive.objects, result.new.object_key)
+            if isinstance(result, Placed):
+                await discard_object(self._archive.objects, result.object_key)
 
     def raise_if_all_failed_for_us(self, report: StoreReport) -> None:
         """Raise what kept us from storing anything, if it was nothing in the data."""
         if self._faults and len(self._faults) == len(report.results):
             raise self._faults[0]
 
-    async def _place(self, received: Staged) -> _Placed | Failed:
+    async def _place(self, received: Staged) -> Placed | Failed:
         """Scan, check and put one part; what is wrong with it is a `Failed`."""
         identity: Identity | None = None
         staged = received
@@ -198,7 +191,7 @@ class _Request:
             raise InvalidDataset("not allowed in this Study", FailureReason.NOT_AUTHORIZED)
         return identity
 
-    async def _put(self, staged: Staged, scanned: ScannedInstance, identity: Identity) -> _Placed:
+    async def _put(self, staged: Staged, scanned: ScannedInstance, identity: Identity) -> Placed:
         ref = identity.ref
         tenant = self._principal.scope.tenant_id
         key = object_key(tenant, ref.study, ref.series, ref.instance, new_attempt())
@@ -208,7 +201,7 @@ class _Request:
             await discard_object(self._archive.objects, key)
             raise
         new = NewInstance(ref, scanned, key, staged.size, staged.sha256, staged.dataset_sha256)
-        return _Placed(new, identity.sop_class_uid)
+        return self._placing.place(new, identity.sop_class_uid)
 
 
 @lru_cache(maxsize=8)
@@ -232,59 +225,3 @@ def _failed(error: ArchiveError, reason: int, identity: Identity | None, staged:
     if identity is not None:
         return Failed(reason, str(error), identity.sop_class_uid, identity.ref.instance)
     return Failed(reason, str(error), *media_storage_uids(staged.source().read(0, HEAD_BYTES)))
-
-
-async def _add(
-    archive: Archive, principal: Principal, placed: Sequence[_Placed | Failed]
-) -> list[Stored | Failed]:
-    """Make all that was put visible; report in the order of the request."""
-    good = [one for one in placed if isinstance(one, _Placed)]
-    tenant = principal.scope.tenant_id
-    results = await archive.writer.add(tenant, principal.name, [one.new for one in good])
-    pairs = list(zip(good, results, strict=True))
-    try:
-        concluded = [await _conclude(archive, one, result) for one, result in pairs]
-        await _log_refusals(archive, principal, pairs, concluded)
-    finally:
-        for one, result in pairs:
-            if isinstance(result, Present):
-                await discard_object(archive.objects, one.new.object_key)
-    remaining = iter(concluded)
-    return [one if isinstance(one, Failed) else next(remaining) for one in placed]
-
-
-async def _conclude(archive: Archive, one: _Placed, result: Result) -> Stored | Failed:
-    """Say what became of one Instance after the writer's result."""
-    uid, warnings = one.new.ref.instance, one.new.scanned.warnings
-    if result is None:
-        return Stored(one.new.ref, one.sop_class_uid, warnings=warnings)
-    if isinstance(result, InvalidDataset):
-        return Failed(result.reason, str(result), one.sop_class_uid, uid)
-    if await is_same(archive, one.new, result):
-        return Stored(result.ref, one.sop_class_uid, known=True, warnings=warnings)
-    comment = "another Instance has this SOP Instance UID; it stays"
-    return Failed(FailureReason.DUPLICATE_INSTANCE, comment, one.sop_class_uid, uid)
-
-
-async def _log_refusals(
-    archive: Archive,
-    principal: Principal,
-    pairs: Sequence[tuple[_Placed, Result]],
-    concluded: Sequence[Stored | Failed],
-) -> None:
-    """Log that other content came under a UID that is taken: both digests, no patient data."""
-    refused = [
-        {
-            "study": one.new.ref.study,
-            "series": one.new.ref.series,
-            "instance": one.new.ref.instance,
-            "sha256": one.new.sha256.hex(),
-            "present": {"study": result.ref.study, "sha256": result.sha256.hex()},
-        }
-        for (one, result), conclusion in zip(pairs, concluded, strict=True)
-        if isinstance(result, Present) and isinstance(conclusion, Failed)
-    ]
-    if refused:
-        tenant, name = principal.scope.tenant_id, principal.name
-        async with archive.transaction() as session:
-            await append_event(session, tenant, name, "refused", {"instances": refused})

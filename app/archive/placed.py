@@ -1,0 +1,47 @@
+"""Instances of one request that are put and wait for its end, in little memory.
+
+A request may have 100,000 parts. What a scan found in each is some hundred fragments, nearly all of
+them the same objects in every Instance of a Series; it is their dict that takes the memory. While
+they wait, the values alone are kept, and the tags once for all that have the same.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from app.index.instances import NewInstance
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An Instance whose object is put; `instance` gives it whole."""
+
+    sop_class_uid: str
+    _new: NewInstance
+    _tags: tuple[int, ...]
+    _values: tuple[bytes, ...]
+
+    @property
+    def object_key(self) -> str:
+        """The key of its object."""
+        return self._new.object_key
+
+    def instance(self) -> NewInstance:
+        """Return what the index takes."""
+        fragments = dict(zip(self._tags, self._values, strict=True))
+        return replace(self._new, scanned=replace(self._new.scanned, fragments=fragments))
+
+
+class Placing:
+    """Makes `Placed` for one request."""
+
+    def __init__(self) -> None:
+        self._tags: dict[tuple[int, ...], tuple[int, ...]] = {}
+
+    def place(self, new: NewInstance, sop_class_uid: str) -> Placed:
+        """Return an Instance as it waits."""
+        fragments = new.scanned.fragments
+        tags = tuple(fragments)
+        tags = self._tags.setdefault(tags, tags)
+        values: Sequence[bytes] = tuple(fragments.values())
+        bare = replace(new, scanned=replace(new.scanned, fragments={}))
+        return Placed(sop_class_uid, bare, tags, tuple(values))
