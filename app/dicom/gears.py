@@ -11,6 +11,9 @@ from app.dicom.members import MEMO_ELEMENT_BYTES, SPECIFIC_CHARACTER_SET, find_m
 from app.dicom.runs import FEWEST
 from app.dicom.walk import Walk
 
+MOST_RUNLESS = 200
+"""How often a scan looks for a run in vain; each time may cost as much as a hundred elements."""
+
 
 def plain_explicit(  # noqa: C901, PLR0915 - the hottest loop of all, in one piece
     walk: Walk, level: Level, position: int, stop: int, limit: int
@@ -25,7 +28,7 @@ def plain_explicit(  # noqa: C901, PLR0915 - the hottest loop of all, in one pie
         return position
     unpack, names = level.encoding.explicit_header.unpack_from, VR_NAMES
     known = table.young.get
-    may_run = not level.depth
+    may_run = _may_run(walk, level)
     count = since = 0
     while here < last:
         if may_run:
@@ -34,6 +37,7 @@ def plain_explicit(  # noqa: C901, PLR0915 - the hottest loop of all, in one pie
             since = count = count + taken
             if size:
                 continue
+            walk.runless += not may_run
         group, element, vr, length = unpack(data, here)
         after = here + 8 + length
         if vr not in names or after > bound:
@@ -41,7 +45,7 @@ def plain_explicit(  # noqa: C901, PLR0915 - the hottest loop of all, in one pie
             if not after:
                 break
             _keep_run(walk, level, (begin, here), count - since)
-            here, may_run = after, True
+            here, may_run = after, _may_run(walk, level)
             continue
         raw = data[here:after]
         member = known(raw)
@@ -50,7 +54,7 @@ def plain_explicit(  # noqa: C901, PLR0915 - the hottest loop of all, in one pie
             if tag == SPECIFIC_CHARACTER_SET:
                 break
             _keep_run(walk, level, (begin, here), count - since)
-            may_run = not level.depth
+            may_run = _may_run(walk, level)
             member = learn(walk, level, Header(tag, names[vr], length, 8), raw, raw)
             known = table.young.get
         if member:
@@ -60,6 +64,11 @@ def plain_explicit(  # noqa: C901, PLR0915 - the hottest loop of all, in one pie
     _keep_run(walk, level, (begin, here), count - since)
     walk.add(count, here - first)
     return base + here
+
+
+def _may_run(walk: Walk, level: Level) -> bool:
+    """Say whether to look for a run: in items they are short, and where none fit it is wasted."""
+    return not level.depth and walk.runless < MOST_RUNLESS
 
 
 def _keep_run(walk: Walk, level: Level, extent: tuple[int, int], count: int) -> None:
@@ -97,7 +106,7 @@ def plain_implicit(  # noqa: C901, PLR0915 - as hot as its sister
         return position
     unpack = level.encoding.implicit_header.unpack_from
     known = table.young.get
-    may_run = not level.depth
+    may_run = _may_run(walk, level)
     count = since = 0
     while here < last:
         if may_run:
@@ -106,6 +115,7 @@ def plain_implicit(  # noqa: C901, PLR0915 - as hot as its sister
             since = count = count + taken
             if size:
                 continue
+            walk.runless += not may_run
         group, element, length = unpack(data, here)
         after = here + 8 + length
         if length > MEMO_ELEMENT_BYTES or after > bound:
@@ -118,7 +128,7 @@ def plain_implicit(  # noqa: C901, PLR0915 - as hot as its sister
             if member is None:
                 since = count
                 break
-            may_run = not level.depth
+            may_run = _may_run(walk, level)
             known = table.young.get
         if member:
             members[group << 16 | element] = member

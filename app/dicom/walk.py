@@ -40,6 +40,7 @@ class Walk:
     peculiar: int = 0
     """Grows with each warning and bulk value: what belongs to this Instance alone."""
     reread: int = 0
+    runless: int = 0
     count: int = 0
     held: int = 0
 

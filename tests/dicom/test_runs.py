@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.dicom.gears import MOST_RUNLESS
 from app.dicom.memo import Memo
-from app.dicom.runs import FEWEST, Runs
+from app.dicom.runs import FEWEST, Runs, Taken
 from app.dicom.scan import scan
 from app.dicom.source import BytesSource
 from tests.factories import make_part10, make_series
@@ -163,6 +164,28 @@ def test_an_open_sequence_beyond_the_window_is_read_anew() -> None:
     memo = Memo()
     for _ in range(3):
         assert scan(Slow(), None, memo) == scan(BytesSource(data))
+
+
+def test_a_scan_looks_for_runs_in_vain_a_bounded_number_of_times(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tries: list[int] = []
+    take = Runs.take
+
+    def counted(runs: Runs, data: bytes, here: int, bound: int, members: dict[int, bytes]) -> Taken:
+        tries.append(here)
+        return take(runs, data, here, bound, members)
+
+    monkeypatch.setattr(Runs, "take", counted)
+    memo = Memo()
+    for series in range(8):  # as many runs that begin alike as are kept
+        for _ in range(2):
+            parts = [explicit(0x00100020, "LO", b"%04d" % (series * 9 + i)) for i in range(9)]
+            scan(BytesSource(part10(*parts)), None, memo)
+    tries.clear()
+    distinct = [explicit(0x00100020, "LO", b"%04d" % i) for i in range(1000, 6000)]
+    scan(BytesSource(part10(*distinct)), None, memo)
+    assert len(tries) == MOST_RUNLESS
 
 
 def test_a_warning_is_not_lost_with_what_is_remembered() -> None:
