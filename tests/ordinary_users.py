@@ -2,6 +2,8 @@
 
 import os
 import pwd
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,11 +11,13 @@ import pytest
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for other users")
 
 
-def open_for_all(place: Path) -> None:
-    """Let every user walk down to a directory that pytest made for us alone."""
-    for directory in (place, *place.parents):
-        if directory.stat().st_mode & 0o011 == 0:
-            directory.chmod(directory.stat().st_mode | 0o055)
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that every user may enter; pytest keeps its own ones to root."""
+    with tempfile.TemporaryDirectory(prefix="fileroom-test-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        yield directory
 
 
 def is_known(name: str) -> bool:

@@ -8,8 +8,8 @@
 
 Rules that hold: PostgreSQL is a child that gets SIGINT (a fast shutdown) when its parent dies.
 Stale lock files are removed only while both locks are ours, so while no process of the cluster
-can be alive. Everyone is let in by `peer` alone: root, the account that PostgreSQL runs under and
-whoever started it, all as the role `fileroom`.
+can be alive. `peer` lets in root and whoever started it, both as the role `fileroom`, and nobody
+else: not even the account that root lends, which other programs may run under as well.
 
 As root it runs under another account (`account.py`), which often may not enter the data
 directory by its path. So it is started inside its cluster and told `-D /proc/self/cwd`, and its
@@ -288,7 +288,7 @@ class EmbeddedPostgres:
         _sync_directory(self.directory)
 
     def _configure(self, account: Account) -> None:
-        names = {account.name, pwd.getpwuid(os.geteuid()).pw_name, "root"}
+        names = {pwd.getpwuid(os.geteuid()).pw_name, "root"}
         maps = "".join(f'fileroom "{name}" {ROLE}\n' for name in sorted(names))
         lines = (f"{name} = '{value}'\n" for name, value in self.settings.items())
         self._write(account, "pg_hba.conf", "local all all peer map=fileroom\n")

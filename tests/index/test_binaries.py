@@ -11,7 +11,7 @@ import pytest
 
 from app.index.account import Account, EmbeddedError, choose_account
 from app.index.binaries import _suits, _trusted, installed_programs, major_version, programs_for
-from tests.ordinary_users import as_root, open_for_all
+from tests.ordinary_users import as_root
 
 
 def test_the_major_version_is_that_of_the_programs() -> None:
@@ -27,7 +27,7 @@ def test_an_ordinary_user_takes_them_where_they_are(tmp_path: Path) -> None:
 
 @as_root
 def test_programs_that_the_user_may_not_enter_are_copied(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, open_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when the checkout is in /root: the copy runs by itself, libraries included."""
     place = tmp_path / "site-packages"
@@ -35,8 +35,7 @@ def test_programs_that_the_user_may_not_enter_are_copied(
     shutil.copytree(original, place / original.name, ignore=shutil.ignore_patterns("include"))
     shutil.copytree(original.with_suffix(".libs"), place / f"{original.name}.libs")
     place.chmod(0o700)
-    open_for_all(tmp_path)
-    open_to_all = tmp_path / "open"
+    open_to_all = open_directory / "copies"
     monkeypatch.syspath_prepend(place)
     account = choose_account(tmp_path)
     copy = programs_for(account, open_to_all)

@@ -17,7 +17,7 @@ from app.index.account import Account, EmbeddedError
 from app.index.binaries import installed_programs, major_version
 from app.index.embedded import LONGEST_SOCKET_PATH, AlreadyRunning, EmbeddedPostgres
 from app.index.orphans import processes_in
-from tests.ordinary_users import as_root, is_known, open_for_all
+from tests.ordinary_users import as_root
 
 FAST = {"fsync": "off"}
 
@@ -108,16 +108,19 @@ def test_nobody_is_trusted(postgres: EmbeddedPostgres) -> None:
 
 
 @as_root
-def test_another_user_is_not_let_in(postgres: EmbeddedPostgres) -> None:
+@pytest.mark.parametrize("stranger", ["daemon", "account"])
+def test_another_user_is_not_let_in(open_directory: Path, stranger: str) -> None:
     """The socket lies behind a directory of mode 0700; were it open, `peer` would refuse."""
-    stranger = next(user for user in ("daemon", "bin", "games") if is_known(user))
+    postgres = EmbeddedPostgres(open_directory / "postgres", settings=FAST)
+    postgres.start()
+    user = postgres.cluster.stat().st_uid if stranger == "account" else stranger
     socket = postgres.directory / "socket"
-    open_for_all(socket)
     socket.chmod(0o777)
     (socket / ".s.PGSQL.5432").chmod(0o777)
     psql = str(installed_programs() / "bin" / "psql")
     command = [psql, "-h", str(socket), "-U", "fileroom", "-d", "postgres", "-c", "SELECT 1"]
-    done = subprocess.run(command, user=stranger, capture_output=True, check=False)
+    done = subprocess.run(command, user=user, capture_output=True, check=False)
+    postgres.stop()
     assert b"Peer authentication failed" in done.stderr
 
 
@@ -310,15 +313,14 @@ def _python_for(account: Account) -> str | None:
 
 
 @as_root
-def test_an_ordinary_user_runs_it_as_oneself(tmp_path: Path) -> None:
+def test_an_ordinary_user_runs_it_as_oneself(open_directory: Path) -> None:
     nobody = pwd.getpwnam("nobody")
     account = Account("nobody", nobody.pw_uid, nobody.pw_gid, foreign=True)
     python = _python_for(account)
     if python is None:
         pytest.skip("an ordinary user may not enter this checkout or run a Python of this version")
-    data = tmp_path / "data"
+    data = open_directory / "data"
     data.mkdir()
-    open_for_all(tmp_path)
     os.chown(data, account.uid, account.gid)
     site = installed_programs().parent.parent
     child = subprocess.Popen(
