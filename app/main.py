@@ -18,7 +18,7 @@ from app.dicomweb.frames import FRAMES_CONTRACT, FramesRoute
 from app.settings import Settings
 from app.web.auth import Identity
 from app.web.cors import cross_origin_rules
-from app.web.faults import Faults
+from app.web.faults import ASGIApp, Faults, Receive, Scope, Send
 from app.web.head import Head
 from app.web.problems import add_problem_handlers
 
@@ -27,6 +27,21 @@ _DESCRIPTION = """\
 An archive for medical images: DICOMweb (PS3.18) under `/dicom-web`, WADO-URI at `/wado`.
 Errors are problem documents (RFC 9457).
 """
+
+
+class _Application(FastAPI):
+    """FastAPI inside our own plumbing, so that frames are served before it is entered at all."""
+
+    plumbing: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or the application's lifespan."""
+        enter = self.plumbing if scope["type"] == "http" else super().__call__
+        await enter(scope, receive, send)
+
+    async def route_request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request by FastAPI's routes."""
+        await super().__call__(scope, receive, send)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -38,7 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.archive = archive
             yield
 
-    app = FastAPI(
+    app = _Application(
         title="Fileroom",
         version=__version__,
         description=_DESCRIPTION,
@@ -46,6 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.base_url = settings.base_url + DICOMWEB
@@ -55,11 +71,9 @@ def create_app(settings: Settings) -> FastAPI:
     for routes in (wado_uri, health, pages):
         app.include_router(routes.router)
     add_problem_handlers(app)
-    app.add_middleware(FramesRoute, prefix=DICOMWEB, state=app.state)
-    app.add_middleware(Faults)
-    app.add_middleware(CORSMiddleware, **cross_origin_rules(settings.http.cors_origins))
-    app.add_middleware(Measured)
-    app.add_middleware(Head)
+    frames = FramesRoute(app.route_request, DICOMWEB, app.state)
+    origins = cross_origin_rules(settings.http.cors_origins)
+    app.plumbing = Head(Measured(CORSMiddleware(Faults(frames), **origins)))
     app.openapi = lambda: _contract(app)  # type: ignore[method-assign]
     return app
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.archive.cache import FileCache
+from app.archive.leases import FrameLeases
 from app.archive.workers import Workers
 from app.archive.writer import Writer
 from app.dicom.limits import Limits
@@ -43,6 +44,7 @@ class Archive:
     workers: Workers
     cache: FileCache
     memo: Memo
+    leases: FrameLeases
     limits: Limits
 
     def transaction(self) -> AbstractAsyncContextManager[Session]:
@@ -65,7 +67,17 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
     cache = await asyncio.to_thread(FileCache, place.cache, place.cache_bytes)
     try:
         async with Writer(index, objects) as writer:  # which writes all that waits, then ends
-            yield Archive(index, objects, staging, writer, workers, cache, Memo(), limits)
+            yield Archive(
+                index=index,
+                objects=objects,
+                staging=staging,
+                writer=writer,
+                workers=workers,
+                cache=cache,
+                memo=Memo(),
+                leases=FrameLeases(index),
+                limits=limits,
+            )
     finally:
         await workers.close()
         staging.close()

@@ -20,7 +20,7 @@ from app.dicom.scanned import FrameKind
 from app.dicom.transfer_syntaxes import find
 from app.dicom.uids import InstanceRef
 from app.errors import Forbidden, NotAcceptable
-from app.index.frames import FramePlace, locate_frames
+from app.index.frames import FramePlace
 from app.index.places import InstancePlace
 from app.mime.media_types import Form
 from app.rights import Principal, Verb
@@ -70,7 +70,7 @@ async def find_frames(
     """
     if Verb.VIEW not in principal.verbs:
         raise Forbidden("Viewing is not allowed to you")
-    places = await locate_frames(archive.index, principal.scope, ref, numbers)
+    places = await archive.leases.locate(principal.scope, ref, numbers)
     for form in forms:
         if not form.multipart and len(numbers) > 1 and form.media_type != "*/*":
             continue  # one body holds one frame (M-12)

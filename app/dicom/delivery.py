@@ -7,6 +7,7 @@ it is stored (M-03, M-04). "*" means as stored (M-06). A named one is delivered 
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from app.dicom.transfer_syntaxes import (
     EXPLICIT_LITTLE_ENDIAN,
@@ -74,6 +75,7 @@ def _explicit(stored: TransferSyntax, wanted: str | None) -> tuple[How | None, s
     return How.REWRITTEN, EXPLICIT_LITTLE_ENDIAN
 
 
+@lru_cache(maxsize=1024)
 def deliver_frames(form: Form, stored_uid: str) -> Delivery | None:
     """Return how frames are delivered in one accepted form, or None if they cannot be.
 

@@ -12,9 +12,9 @@ import orjson
 
 from app.dicom.native_frames import bit_range
 from app.dicom.scanned import BulkPlace, FrameKind, Frames
-from app.dicom.uids import InstanceRef
+from app.dicom.uids import InstanceRef, SeriesRef
 from app.errors import NotFound
-from app.index.access import INSTANCE, missing, reference_arguments
+from app.index.access import INSTANCE, VISIBLE, missing, reference_arguments
 from app.index.engine import Index
 from app.index.places import PLACE, InstancePlace, make_place
 from app.rights import Scope
@@ -33,6 +33,15 @@ SELECT {PLACE}, frame_offset, frame_length, CASE WHEN frame_kind = {FrameKind.TA
     FROM unnest($6::integer[], $7::integer[]) AS slice (first, length)) END AS slices
 {INSTANCE}
 """  # noqa: S608 - our own text, as below
+
+LIST_NATIVE = f"""
+SELECT {PLACE}, frame_offset, frame_length
+FROM study JOIN series ON series.study_key = study.id AND series.tenant_id = study.tenant_id
+    JOIN instance ON instance.series_key = series.id
+WHERE {VISIBLE} AND study.study_instance_uid = $3 AND series.series_instance_uid = $4
+    AND frame_kind IN ({FrameKind.STRIDE:d}, {FrameKind.BITS:d})
+LIMIT $5
+"""  # noqa: S608
 
 LOAD_FRAMES = f"""
 SELECT frame_kind, frame_count, frame_offset, frame_length, frame_table {INSTANCE}
@@ -82,15 +91,54 @@ async def locate_frames(
     if row is None:
         raise missing(ref)
     instance = make_place(row)
-    for number in numbers:
-        if not 1 <= number <= instance.frame_count:
-            raise NotFound("Frame", f"{number} of Instance {ref.instance}")
     if instance.frame_kind is FrameKind.TABLE:
+        _check_numbers(instance, numbers)
         table = _entries(runs, row["slices"])
         return FramePlaces(instance, tuple(_from_table(n, *table[n]) for n in numbers))
-    place = _one_bit if instance.frame_kind is FrameKind.BITS else _stride
-    offset, length = row["frame_offset"], row["frame_length"]
-    return FramePlaces(instance, tuple(place(number, offset, length) for number in numbers))
+    return NativeFrames(instance, row["frame_offset"], row["frame_length"]).places(numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class NativeFrames:
+    """Where all frames of an Instance lie that has them one after the other."""
+
+    instance: InstancePlace
+    offset: int
+    length: int
+
+    def places(self, numbers: Sequence[int]) -> FramePlaces:
+        """Return where the frames `numbers` (1-based) lie.
+
+        Raises:
+            NotFound: the Instance lacks one of them.
+        """
+        _check_numbers(self.instance, numbers)
+        place = _one_bit if self.instance.frame_kind is FrameKind.BITS else _stride
+        frames = tuple(place(number, self.offset, self.length) for number in numbers)
+        return FramePlaces(self.instance, frames)
+
+
+async def list_native_frames(
+    index: Index, scope: Scope, ref: SeriesRef, most: int
+) -> dict[str, NativeFrames]:
+    """Return, by SOP Instance UID, the native frames of up to `most` Instances of a Series.
+
+    A Series that is not there, or not for this scope, has none.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    rows = await index.fetch(LIST_NATIVE, *reference_arguments(scope, ref), most)
+    found = (
+        NativeFrames(make_place(row), row["frame_offset"], row["frame_length"]) for row in rows
+    )
+    return {native.instance.ref.instance: native for native in found}
+
+
+def _check_numbers(instance: InstancePlace, numbers: Sequence[int]) -> None:
+    for number in numbers:
+        if not 1 <= number <= instance.frame_count:
+            raise NotFound("Frame", f"{number} of Instance {instance.ref.instance}")
 
 
 async def load_frames(index: Index, scope: Scope, ref: InstanceRef) -> Frames:
