@@ -163,7 +163,7 @@ async def test_the_forms_of_content_type_that_clients_send(
         ({"content_type": "multipart/form-data; boundary=b"}, multipart(b"x")),
         ({"content_type": RELATED.replace("/dicom", "/dicom+json")}, multipart(b"x")),
         ({"content_type": RELATED.replace("/dicom", "/dicom+xml")}, multipart(b"x")),
-        ({"content_encoding": "gzip"}, gzip.compress(multipart(b"x"))),  # G-19
+        ({"content_encoding": "gzip"}, gzip.compress(multipart(b"x"), mtime=0)),  # G-19
         ({}, multipart(b"x", content_type="image/jpeg")),
         (
             {},
