@@ -39,5 +39,5 @@ class Limits:
     """How long a client may send nothing in the middle of a body."""
     search_results: int = 5_000
     """Matches in one Search answer when the client names no limit, and the most it may ask for."""
-    counted_matches: int = 10_000
+    counted_matches: int = 1_000
     """How far the remaining matches of a Search are counted."""

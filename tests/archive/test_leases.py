@@ -11,7 +11,7 @@ from app.archive.leases import FrameLeases
 from app.archive.store import store_instances
 from app.dicom.uids import InstanceRef
 from app.errors import NotFound, Unavailable
-from app.index.frames import locate_frames
+from app.index.frames import list_native_frames, locate_frames
 from app.rights import Principal, Scope
 from tests.archive.test_store import parts
 from tests.factories import make_part10, make_series
@@ -39,14 +39,13 @@ async def test_many_at_once_ask_for_a_series_once(
 ) -> None:
     refs = await store_series(archive, 20)
     asked = 0
-    listing = leases.list_native_frames
 
     async def counted(*arguments: object) -> object:
         nonlocal asked
         asked += 1
-        return await listing(*arguments)  # type: ignore[arg-type]
+        return await list_native_frames(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(leases, "list_native_frames", counted)
+    monkeypatch.setattr("app.archive.leases.list_native_frames", counted)
     await asyncio.gather(*(archive.leases.locate(SCOPE, ref, [1]) for ref in refs))
     assert asked == 1
 
