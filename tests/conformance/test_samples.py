@@ -33,38 +33,36 @@ OCTETS = 'multipart/related; type="application/octet-stream"'
 CUT_SHORT = {"MR_truncated.dcm", "rtplan_truncated.dcm"}
 BEYOND_PYDICOM = {"emri_small_jpeg_2k_lossless_too_short.dcm"}
 """Stored; pydicom drops the whole Data Set because its last delimiter is missing."""
-NO_HIERARCHY = set(
-    [
-        "DICOMDIR",
-        "DICOMDIR-bigEnd",
-        "DICOMDIR-empty.dcm",
-        "DICOMDIR-implicit",
-        "DICOMDIR-nooffset",
-        "DICOMDIR-nopatient",
-        "DICOMDIR-reordered",
-        "JPEGLSNearLossless_08.dcm",
-        "JPEGLSNearLossless_16.dcm",
-        "SC_rgb_jls_lossy_line.dcm",
-        "SC_rgb_jls_lossy_sample.dcm",
-        "UN_sequence.dcm",
-        "chrSQEncoding.dcm",
-        "chrSQEncoding1.dcm",
-        "empty_charset_LEI.dcm",
-        "fall.dcm",
-        "hotiron.dcm",
-        "hotmetalblue.dcm",
-        "meta_missing_tsyntax.dcm",
-        "nested_priv_SQ.dcm",
-        "no_meta.dcm",
-        "no_meta_group_length.dcm",
-        "pet.dcm",
-        "pet20step.dcm",
-        "priv_SQ.dcm",
-        "spring.dcm",
-        "summer.dcm",
-        "winter.dcm",
-    ]
-)
+NO_HIERARCHY = {
+    "DICOMDIR",
+    "DICOMDIR-bigEnd",
+    "DICOMDIR-empty.dcm",
+    "DICOMDIR-implicit",
+    "DICOMDIR-nooffset",
+    "DICOMDIR-nopatient",
+    "DICOMDIR-reordered",
+    "JPEGLSNearLossless_08.dcm",
+    "JPEGLSNearLossless_16.dcm",
+    "SC_rgb_jls_lossy_line.dcm",
+    "SC_rgb_jls_lossy_sample.dcm",
+    "UN_sequence.dcm",
+    "chrSQEncoding.dcm",
+    "chrSQEncoding1.dcm",
+    "empty_charset_LEI.dcm",
+    "fall.dcm",
+    "hotiron.dcm",
+    "hotmetalblue.dcm",
+    "meta_missing_tsyntax.dcm",
+    "nested_priv_SQ.dcm",
+    "no_meta.dcm",
+    "no_meta_group_length.dcm",
+    "pet.dcm",
+    "pet20step.dcm",
+    "priv_SQ.dcm",
+    "spring.dcm",
+    "summer.dcm",
+    "winter.dcm",
+}
 """They lack a UID that says what and where an Instance is: DICOMDIRs, palettes, fragments."""
 TWELVE_BIT_JPEG = {"JPEG-lossy.dcm", "JPGExtended.dcm"}
 """No decoder that pydicom may use takes them; DCMTK's does."""
