@@ -171,3 +171,24 @@ def test_a_store_whose_directory_cannot_be_made_is_unavailable(tmp_path: Path) -
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(Unavailable):
         LocalStore(tmp_path / "file" / "objects")
+
+
+async def test_what_cannot_be_listed_is_unavailable(
+    local: LocalStore, staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: str) -> None:
+        raise PermissionError(errno.EACCES, "no")
+
+    await put(local, staging, KEY, b"x")
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(Unavailable):
+        _ = [key async for key in local.keys("")]
+
+
+async def test_a_long_read_goes_on_after_a_short_one(
+    local: LocalStore, staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pread = os.pread
+    await put(local, staging, KEY, b"0123456789")
+    monkeypatch.setattr(os, "pread", lambda fd, length, at: pread(fd, min(length, 3), at))
+    assert await local.read(KEY, 1, 8) == b"12345678"

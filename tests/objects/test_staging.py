@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.dicom.limits import Limits
-from app.errors import TooLarge, Unavailable
+from app.errors import StorageFull, TooLarge, Unavailable
 from app.objects.staging import Staging
 from tests.objects.test_contract import chunks
 
@@ -145,3 +145,18 @@ async def test_parts_are_staged_side_by_side(staging: Staging) -> None:
     assert [part.source().read(2999, 1)[0] for part in parts] == list(range(20))
     for part in parts:
         part.discard()
+
+
+async def test_a_head_that_cannot_be_written_leaves_nothing_more(
+    staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_fd: int, _pieces: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    staged = await staging.stage(chunks(bytes(3_000_000)))
+    before = list(staging.directory.iterdir())
+    monkeypatch.setattr("os.writev", full)
+    with pytest.raises(StorageFull):
+        staged.with_head(b"head", skip=0)
+    assert list(staging.directory.iterdir()) == before
+    staged.discard()
