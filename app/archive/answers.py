@@ -1,9 +1,12 @@
 """What a retrieve gives back: bodies that stream, all looked up before the first byte."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
+_Thing = TypeVar("_Thing")
 _Value = TypeVar("_Value")
 
 
@@ -40,6 +43,30 @@ async def begun(iterator: AsyncIterator[_Value]) -> AsyncIterator[_Value]:
             yield value
 
     return resumed()
+
+
+async def ahead(
+    things: AsyncIterator[_Thing], job: Callable[[_Thing], Coroutine[Any, Any, _Value]], most: int
+) -> AsyncIterator[_Value]:
+    """Do a job for each thing, up to `most` at once before their turn; yield results in order."""
+    waiting: deque[asyncio.Task[_Value]] = deque()
+    try:
+        async for thing in things:
+            waiting.append(asyncio.create_task(job(thing)))
+            if len(waiting) > most:
+                yield await waiting.popleft()
+        while waiting:
+            yield await waiting.popleft()
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def each(values: Iterable[_Value]) -> AsyncIterator[_Value]:
+    """Iterate over values that are there already."""
+    for value in values:
+        yield value
 
 
 async def once(data: bytes) -> AsyncIterator[bytes]:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 
+from app.archive.answers import ahead, each
 from app.archive.context import Archive
 from app.archive.frames import decode, find_frames
 from app.archive.originals import open_original, read_stored, source_of
@@ -19,6 +20,8 @@ from app.index.places import InstancePlace
 from app.mime.media_types import Form
 from app.rights import Principal
 
+AHEAD = 2
+"""Frames that are decoded while the one before them is sent."""
 _NATIVE = (Form(OCTET_STREAM, multipart=True),)
 
 
@@ -49,8 +52,9 @@ async def decoded_instance(
     async for piece in from_thread(instance.header()):
         yield piece
     yield instance.frame(frame)
-    for one in found.frames[1:]:
-        yield instance.frame(await decode(archive, original, description, one))
+    rest = each(found.frames[1:])
+    async for frame in ahead(rest, lambda one: decode(archive, original, description, one), AHEAD):
+        yield instance.frame(frame)
     async for piece in from_thread(instance.trailer()):
         yield piece
 

@@ -5,11 +5,9 @@ Explicit VR Little Endian as it streams, its pixels copied, or decoded in worker
 delivered how depends on the stored Transfer Syntaxes alone, so that is settled first, by one query.
 """
 
-import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from app.archive.answers import Answer, Body, begun
+from app.archive.answers import Answer, Body, ahead, begun
 from app.archive.context import Archive
 from app.archive.decoded import decoded_instance, from_thread
 from app.archive.originals import lost, source_of
@@ -53,7 +51,9 @@ async def retrieve_instances(
             await _open(archive, principal, await anext(wanted), deliveries)
         ]
     else:
-        bodies = await begun(_opened_ahead(archive, principal, wanted, deliveries))
+        bodies = await begun(
+            ahead(wanted, lambda place: _open(archive, principal, place, deliveries), AHEAD)
+        )
     return Answer(APPLICATION_DICOM, multipart, bodies, complete=None not in deliveries.values())
 
 
@@ -105,24 +105,3 @@ async def _open(
 
 async def _stored(archive: Archive, place: InstancePlace) -> AsyncIterator[bytes]:
     return await archive.objects.stream(place.object_key, place.base_offset, place.size)
-
-
-async def _opened_ahead(
-    archive: Archive,
-    principal: Principal,
-    places: AsyncIterator[InstancePlace],
-    deliveries: Deliveries,
-) -> AsyncIterator[Body]:
-    """Open the next Instances while the present one is sent."""
-    waiting: deque[asyncio.Task[Body]] = deque()
-    try:
-        async for place in places:
-            opening = _open(archive, principal, place, deliveries)
-            waiting.append(asyncio.create_task(opening))
-            if len(waiting) > AHEAD:
-                yield await waiting.popleft()
-        while waiting:
-            yield await waiting.popleft()
-    finally:
-        for task in waiting:
-            task.cancel()
