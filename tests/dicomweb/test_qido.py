@@ -150,6 +150,15 @@ async def test_an_instance_is_answered_with_all_that_the_standard_names(
     }
 
 
+async def test_an_instance_without_image_or_number_says_so(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    await fill(app, {"StudyInstanceUID": STUDY, "InstanceNumber": None, "Rows": None})
+    (row,) = await get(client, "/instances")
+    assert row["00200013"] == {"vr": "IS"}
+    assert "00280010" not in row
+
+
 async def test_relational_searches_add_the_levels_above(filled: httpx.AsyncClient) -> None:
     #
     series = await get(filled, f"/series?SeriesInstanceUID={SERIES}")
