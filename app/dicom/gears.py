@@ -18,18 +18,19 @@ MOST_RUNLESS = 200
 def plain_explicit(  # noqa: C901, PLR0915 - the hottest loop of all, in one piece
     walk: Walk, level: Level, position: int, stop: int, limit: int
 ) -> int:
-    """Take elements with a VR of short length, as far as the window goes."""
+    """Take elements with a VR of short length, as far as the window goes.
+
+    Source: PS3.5 §7.1.2
+    """
     window, table, members = walk.window, level.table, level.members
     data, base = window.data, window.base
     here = first = begin = position - base
-    last = min(stop - base, len(data) - 7)
-    bound = min(limit - base, len(data))
-    if here < 0 or here >= last:
+    last, bound = min(stop - base, len(data) - 7), min(limit - base, len(data))
+    if not 0 <= here < last:
         return position
     unpack, names = level.encoding.explicit_header.unpack_from, VR_NAMES
     known = table.young.get
-    may_run = _may_run(walk, level)
-    count = since = 0
+    may_run, count, since = _may_run(walk, level), 0, 0
     while here < last:
         if may_run:
             size, taken, may_run = table.runs.take(data, here, last, members)
@@ -50,12 +51,12 @@ def plain_explicit(  # noqa: C901, PLR0915 - the hottest loop of all, in one pie
         raw = data[here:after]
         member = known(raw)
         if member is None:
-            tag = group << 16 | element
-            if tag == SPECIFIC_CHARACTER_SET:
+            header = Header(group << 16 | element, names[vr], length, 8)
+            if header.tag == SPECIFIC_CHARACTER_SET:
                 break
             _keep_run(walk, level, (begin, here), count - since)
             may_run = _may_run(walk, level)
-            member = learn(walk, level, Header(tag, names[vr], length, 8), raw, raw)
+            member = learn(walk, level, header, raw, raw)
             known = table.young.get
         if member:
             members[group << 16 | element] = member
@@ -96,18 +97,19 @@ def _known_sequence(walk: Walk, level: Level, data: bytes, here: int, bound: int
 def plain_implicit(  # noqa: C901, PLR0915 - as hot as its sister
     walk: Walk, level: Level, position: int, stop: int, limit: int
 ) -> int:
-    """Take short elements that are neither Sequences nor Bulk Data, as far as the window goes."""
+    """Take short elements that are neither Sequences nor Bulk Data, as far as the window goes.
+
+    Source: PS3.5 §7.1.3
+    """
     window, table, members = walk.window, level.table, level.members
     data, base = window.data, window.base
     here = first = begin = position - base
-    last = min(stop - base, len(data) - 7)
-    bound = min(limit - base, len(data))
+    last, bound = min(stop - base, len(data) - 7), min(limit - base, len(data))
     if here < 0 or here >= last:
         return position
     unpack = level.encoding.implicit_header.unpack_from
     known = table.young.get
-    may_run = _may_run(walk, level)
-    count = since = 0
+    may_run, count, since = _may_run(walk, level), 0, 0
     while here < last:
         if may_run:
             size, taken, may_run = table.runs.take(data, here, last, members)

@@ -51,12 +51,18 @@ EXPLICIT_BIG = _encoding(False, False)
 
 
 def as_implicit(encoding: Encoding) -> Encoding:
-    """Return the implicit VR encoding in the same byte order."""
+    """Return the implicit VR encoding in the same byte order.
+
+    Source: PS3.5 §7.1.3
+    """
     return IMPLICIT_LITTLE if encoding.little_endian else IMPLICIT_BIG
 
 
 def is_cut(head: bytes, encoding: Encoding) -> bool:
-    """Say whether these bytes, the first 12 of an element or all there are, lack its header."""
+    """Say whether these bytes, the first 12 of an element or all there are, lack its header.
+
+    Source: PS3.5 §7.1
+    """
     return len(head) < 8 or (len(head) < 12 and not encoding.implicit and head[4:6] in LONG_VRS)
 
 

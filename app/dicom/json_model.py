@@ -57,7 +57,10 @@ def encode_member(
 
 
 def empty_member(tag: int, vr: str) -> bytes:
-    """Return the member for an element without a value (J-08)."""
+    """Return the member for an element without a value (J-08).
+
+    Source: PS3.18 §F.2.5
+    """
     return b'"%08X":{"vr":"%b"}' % (tag, vr.encode())
 
 
@@ -80,12 +83,18 @@ def sequence_member(tag: int, items: list[bytes]) -> bytes:
 
 
 def join_members(members: dict[int, bytes]) -> bytes:
-    """Return the JSON object of members, ascending by tag (J-02)."""
+    """Return the JSON object of members, ascending by tag (J-02).
+
+    Source: PS3.18 §F.2.2
+    """
     return b"{" + b",".join(ascending(members).values()) + b"}"
 
 
 def ascending(members: dict[int, bytes]) -> dict[int, bytes]:
-    """Return the members in ascending order of their tags."""
+    """Return the members in ascending order of their tags.
+
+    Source: PS3.18 §F.2.2
+    """
     tags = sorted(members)
     if tags == list(members):
         return members

@@ -131,12 +131,18 @@ class Level:
 
 
 def table_for(memo: Memo, encoding: Encoding, encodings: tuple[str, ...]) -> Table:
-    """Return the memo's table for elements in this encoding and these character sets."""
+    """Return the memo's table for elements in this encoding and these character sets.
+
+    Source: PS3.5 §7.1, §6.1.2.3
+    """
     return memo.table((encoding.implicit, encoding.little_endian, encodings))
 
 
 def values_of(member: bytes | None) -> list[object]:
-    """Return what is in a member's Value; nothing for none."""
+    """Return what is in a member's Value; nothing for none.
+
+    Source: PS3.18 §F.2.2
+    """
     if member is None:
         return []
     (element,) = orjson.loads(b"{" + member + b"}").values()
@@ -145,13 +151,19 @@ def values_of(member: bytes | None) -> list[object]:
 
 
 def number_of(member: bytes | None) -> int | None:
-    """Return the first value of a member if it is a whole number."""
+    """Return the first value of a member if it is a whole number.
+
+    Source: PS3.18 §F.2.2
+    """
     value = _first_of(member) if member is not None and len(member) < _SHORT else None
     return value if isinstance(value, int) else None
 
 
 def text_of(member: bytes | None) -> str:
-    """Return the first value of a member if it is a short text, or nothing."""
+    """Return the first value of a member if it is a short text, or nothing.
+
+    Source: PS3.18 §F.2.2
+    """
     value = _first_of(member) if member is not None and len(member) < _SHORT else None
     return value if isinstance(value, str) else ""
 

@@ -22,14 +22,20 @@ def is_left_out(tag: int) -> bool:
 
 
 def is_bulk(walk: Walk, vr: str, length: int) -> bool:
-    """Say whether a value of this length becomes Bulk Data: binary ones soon, numbers late."""
+    """Say whether a value of this length becomes Bulk Data: binary ones soon, numbers late.
+
+    Source: PS3.18 §F.2.6
+    """
     if vr in BINARY_VRS:
         return length > walk.limits.inline_bytes
     return vr in NUMBER_FORMATS and length > walk.limits.text_bytes
 
 
 def add_bulk(walk: Walk, level: Level, tag: int, place: BulkPlace) -> None:
-    """Note where a bulk value lies and refer to it."""
+    """Note where a bulk value lies and refer to it.
+
+    Source: PS3.18 §F.2.6
+    """
     path = f"{level.path}{tag:08X}"
     level.members[tag] = bulk_member(tag, place.vr, path)
     walk.bulk_values[path] = place
@@ -41,6 +47,8 @@ def add_inline(walk: Walk, level: Level, header: Header, vr: str, raw: bytes) ->
 
     Where the VR was found out from other elements, it is part of what the memo goes by; so it is
     for Specific Character Set, which the fast gear shall not find, since there is more to do.
+
+    Source: PS3.18 §F.2.2
     """
     certain = header.vr == vr or certain_vr(header.tag) is not None
     key = raw if certain and header.tag != SPECIFIC_CHARACTER_SET else raw + vr.encode()
@@ -51,7 +59,10 @@ def add_inline(walk: Walk, level: Level, header: Header, vr: str, raw: bytes) ->
 
 
 def find_member(walk: Walk, level: Level, tag: int, raw: bytes) -> bytes | None:
-    """Return the member of an element of implicit VR, or None if there is more to do about it."""
+    """Return the member of an element of implicit VR, or None if there is more to do about it.
+
+    Source: PS3.5 §7.1.3
+    """
     vr = certain = certain_vr(tag)
     if tag >= DELIMITERS:
         return None
@@ -82,6 +93,8 @@ def learn(walk: Walk, level: Level, header: Header, raw: bytes, key: bytes) -> b
 
     Raises:
         InvalidDataset: the value is longer than a text may be.
+
+    Source: PS3.18 §F.2.2
     """
     member = walk.memo.recall(level.table, key)
     if member is not None:

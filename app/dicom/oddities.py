@@ -31,6 +31,8 @@ def take_tail(walk: Walk, head: bytes, limit: int, *, bounded: bool) -> Ending:
 
     Raises:
         InvalidDataset: the object ends within an element.
+
+    Source: PS3.5 §7.1; PS3.10 §7.2
     """
     if head.strip(b"\0\r\n ") and not bounded:
         raise InvalidDataset("the object ends within a Data Element", CUT_SHORT)
@@ -76,6 +78,8 @@ def judge_missing_vr(walk: Walk, level: Level, header: Header, head: bytes, room
     """Choose how to read an element of explicit VR that has no VR: two blanks, say.
 
     It is one of implicit VR, unless only a length of 16 bits leads to a value that is there.
+
+    Source: PS3.5 §7.1.2
     """
     if header.tag >= DELIMITERS or header.length <= room - 8 or header.length == UNDEFINED:
         return header
@@ -94,6 +98,8 @@ def clip_value(walk: Walk, level: Level, header: Header, start: int, limit: int)
 
     Raises:
         InvalidDataset: the object ends within the value.
+
+    Source: PS3.5 §7.1, §7.5
     """
     if is_bounded(walk, level, limit):
         walk.warn("a value is longer than the Sequence that holds it")
@@ -107,6 +113,8 @@ def clip_item(walk: Walk, level: Level, stop: int, limit: int) -> None:
 
     Raises:
         InvalidDataset: the object ends within the item.
+
+    Source: PS3.5 §7.5
     """
     if stop - limit >= 8 and not is_bounded(walk, level, limit):
         raise InvalidDataset("the object ends within an item of a Sequence", CUT_SHORT)
@@ -114,5 +122,8 @@ def clip_item(walk: Walk, level: Level, stop: int, limit: int) -> None:
 
 
 def is_bounded(walk: Walk, level: Level, limit: int) -> bool:
-    """Say whether the limit is the declared end of a Sequence, all of which is there."""
+    """Say whether the limit is the declared end of a Sequence, all of which is there.
+
+    Source: PS3.5 §7.5
+    """
     return level.bounded or limit < walk.window.size

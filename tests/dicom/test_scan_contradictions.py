@@ -133,6 +133,12 @@ BETTER = [
         None,
     ),
     (
+        "an element of zeros in an item",
+        part10(sequence(item(ID, implicit(0, b""), explicit(0x00100040, "CS", b"F ")))),
+        ["00081140"],
+        None,
+    ),
+    (
         "a File Meta element in the Data Set",
         part10(ID, explicit(0x00020003, "UI", b"1.2\0")),
         ["00100020"],
