@@ -18,6 +18,7 @@ from app.dicomweb.frames import FRAMES_CONTRACT, FramesRoute
 from app.settings import Settings
 from app.web.auth import Identity
 from app.web.cors import cross_origin_rules
+from app.web.direct import Direct
 from app.web.faults import ASGIApp, Faults, Receive, Scope, Send
 from app.web.head import Head
 from app.web.problems import add_problem_handlers
@@ -71,7 +72,8 @@ def create_app(settings: Settings) -> FastAPI:
     for routes in (wado_uri, health, pages):
         app.include_router(routes.router)
     add_problem_handlers(app)
-    frames = FramesRoute(app.route_request, DICOMWEB, app.state)
+    direct = Direct(app.route_request, DICOMWEB, app.state, (*stow.DIRECT, *qido.DIRECT))
+    frames = FramesRoute(direct, DICOMWEB, app.state)
     origins = cross_origin_rules(settings.http.cors_origins)
     app.plumbing = Head(Measured(CORSMiddleware(Faults(frames), **origins)))
     app.openapi = lambda: _contract(app)  # type: ignore[method-assign]

@@ -27,6 +27,7 @@ from prometheus_client.registry import Collector
 
 from app.index.overview import Overview
 from app.logs import ACCESS
+from app.web.direct import ROUTE
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -36,8 +37,6 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-ROUTE = "fileroom.route"
-"""Where a raw ASGI endpoint writes its route's template into the scope."""
 UNKNOWN_ROUTE = "other"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)

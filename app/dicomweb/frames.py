@@ -19,6 +19,7 @@ from app.dicom.uids import InstanceRef, check_uid
 from app.errors import ArchiveError, InvalidRequest
 from app.mime.multipart import closing, part_header
 from app.web.accept import forms_of
+from app.web.direct import ROUTE
 from app.web.faults import ASGIApp, Receive, Scope, Send
 from app.web.problems import PROBLEMS, problem, problem_of
 from app.web.responses import PRIVATE
@@ -65,7 +66,7 @@ class FramesRoute:
         if match is None:
             await self.app(scope, receive, send)
             return
-        scope["fileroom.route"] = self.prefix + FRAMES
+        scope[ROUTE] = self.prefix + FRAMES
         if scope["method"] != "GET":
             allow = {"Allow": "GET, HEAD"}
             response = problem(HTTPStatus.METHOD_NOT_ALLOWED, "Frames can be read alone", allow)

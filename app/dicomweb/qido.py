@@ -8,10 +8,12 @@ from fastapi import APIRouter, Depends, Request, Response
 from app.archive.context import Archive
 from app.archive.search import SearchResult, search
 from app.dicom.attributes import Level
+from app.dicom.uids import check_uid
 from app.dicomweb.query import read_query
 from app.rights import Principal
 from app.web.accept import DICOM_JSON, json_accepted
 from app.web.deps import ArchiveDep, BaseUrlDep, PrincipalDep, SeriesPath, StudyPath
+from app.web.direct import DirectRoute
 from app.web.responses import PRIVATE, dicom_json
 
 router = APIRouter(tags=["Search (QIDO-RS)"])
@@ -145,3 +147,24 @@ async def search_instances_of_study(ref: StudyPath, asked: _SearchDep) -> Respon
 async def search_instances_of_series(ref: SeriesPath, asked: _SearchDep) -> Response:
     """Search for Instances of a Series (PS3.18 §10.6)."""
     return await asked.answer(Level.INSTANCE, ref.study, ref.series)
+
+
+def _direct(level: Level, template: str) -> DirectRoute:
+    async def answer(
+        request: Request,
+        archive: Archive,
+        principal: Principal,
+        base_url: str,
+        names: tuple[str, ...],
+    ) -> Response:
+        uids = map(check_uid, names)
+        return await _Search(request, archive, principal, base_url).answer(level, *uids)
+
+    return DirectRoute("GET", template, answer)
+
+
+DIRECT = (
+    _direct(Level.STUDY, "/studies"),
+    _direct(Level.SERIES, "/studies/{study}/series"),
+    _direct(Level.INSTANCE, "/studies/{study}/series/{series}/instances"),
+)

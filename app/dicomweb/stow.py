@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from app.archive.context import Archive
 from app.archive.store import store_instances
 from app.dicom.store_report import Outcome, StoreReport, report_json
-from app.dicom.uids import StudyRef
+from app.dicom.uids import StudyRef, check_uid
 from app.errors import ArchiveError, InvalidMultipart, InvalidRequest, UnsupportedMediaType
 from app.mime.media_types import MediaType, parse_media_type
 from app.mime.multipart import Part, PartLimits, read_parts
@@ -17,6 +17,7 @@ from app.rights import Principal
 from app.web.accept import DICOM_JSON, json_accepted
 from app.web.bodies import Body
 from app.web.deps import ArchiveDep, BaseUrlDep, PrincipalDep, StudyPath
+from app.web.direct import DirectRoute
 from app.web.problems import problem_of
 from app.web.responses import dicom_json
 
@@ -76,6 +77,20 @@ async def post_study(
 ) -> Response:
     """Store Instances of one Study; those of others fail (PS3.18 §10.5)."""
     return await _store(request, archive, principal, base_url, ref)
+
+
+async def _post(
+    request: Request,
+    archive: Archive,
+    principal: Principal,
+    base_url: str,
+    names: tuple[str, ...],
+) -> Response:
+    study = StudyRef(check_uid(names[0])) if names else None
+    return await _store(request, archive, principal, base_url, study)
+
+
+DIRECT = (DirectRoute("POST", "/studies", _post), DirectRoute("POST", "/studies/{study}", _post))
 
 
 async def _store(
