@@ -160,3 +160,22 @@ def test_every_link_in_the_documents_leads_somewhere() -> None:
         if "://" not in target and not (ROOT / name).parent.joinpath(target).exists()
     ]
     assert broken == []
+
+
+def test_make_offers_what_the_documents_promise() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    promised = [
+        "help",
+        "install",
+        "run",
+        "test",
+        "test-all",
+        "check",
+        "fix",
+        "bench",
+        "openapi",
+        "lock",
+        "clean",
+    ]
+    assert set(promised) <= set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
+    assert len(makefile.splitlines()) <= 60
