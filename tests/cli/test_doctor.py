@@ -3,12 +3,13 @@
 import json
 import os
 import socket
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from app.cli.doctor import MARKS, Finding, Verdict, examine, report
+from app.cli.doctor import CHECKS, MARKS, Finding, Verdict, examine, report
 from app.cli.joining import LOCK_NAME
 from app.index.account import EmbeddedError
 from app.index.embedded import EmbeddedPostgres
@@ -130,6 +131,33 @@ def test_a_data_directory_that_all_may_read_is_noted(data: Path) -> None:
     data.chmod(0o755)
     found = findings(data)["data directory"]
     assert (found.verdict, found.mend) == (Verdict.NOTE, f"`chmod 700 {data}`")
+
+
+def test_a_data_directory_that_cannot_be_written_is_found(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    found = findings(data)["data directory"]
+    assert found.verdict is Verdict.BAD
+    assert found.mend.startswith("`chown -R")
+
+
+def test_what_this_user_may_not_read_is_said_and_the_rest_goes_on(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(_: object) -> Finding:
+        raise PermissionError(13, "Permission denied", "serve.lock")
+
+    monkeypatch.setitem(CHECKS, "server", forbidden)
+    found = findings(data)
+    assert list(found) == ORDER
+    assert found["server"].found == f"serve.lock may not be read by user {os.geteuid()}"
+
+
+def test_another_system_than_linux_is_noted(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    finding = next(examine({"data_dir": data}))
+    assert (finding.check, finding.verdict) == ("python", Verdict.NOTE)
 
 
 def test_little_space_is_found(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,3 +125,11 @@ def test_migrate_says_when_the_database_does_not_answer(tmp_path: Path) -> None:
     url = f"postgresql://fileroom@/fileroom?host={tmp_path}"
     done = fileroom("migrate", FILEROOM_DATABASE__URL=url)
     assert (done.returncode, done.stderr) == (1, "fileroom: the index does not answer\n")
+
+
+def test_openapi_prints_the_contract_and_compares_it(tmp_path: Path) -> None:
+    printed = fileroom("openapi")
+    assert printed.stdout.startswith('openapi: "3.1.0"\n')
+    (tmp_path / "openapi.yaml").write_text(printed.stdout)
+    compared = fileroom("openapi", "--check", str(tmp_path / "openapi.yaml"))
+    assert (compared.returncode, compared.stdout) == (0, "")

@@ -87,8 +87,8 @@ def test_one_that_comes_while_it_is_stopped_starts_it_again(settings: Settings) 
 
     def stop() -> None:
         time.sleep(0.5)
-        users.release()
         postgres.stop()
+        users.release()
 
     thread = threading.Thread(target=stop)
     thread.start()
@@ -96,6 +96,20 @@ def test_one_that_comes_while_it_is_stopped_starts_it_again(settings: Settings) 
         assert own_postgres(settings).run_script("SELECT 1") == "1\n"
         assert late.url.startswith("postgresql://")
     thread.join()
+
+
+def test_one_that_never_gets_ready_is_given_up(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.cli.joining.JOIN_SECONDS", 0.3)
+    settings.postgres_directory.mkdir(parents=True)
+    with FileLock(settings.postgres_directory / "lock") as lock:
+        assert lock.acquire("fileroom serve")
+        with (
+            pytest.raises(EmbeddedError, match="was starting and does not answer"),
+            joined_index(settings, "a test"),
+        ):
+            pass
 
 
 @as_root

@@ -85,12 +85,20 @@ def serving(data: Path, *flags: str, **variables: str) -> Iterator[Server]:
         server.url = page.split()[1].rstrip("/")
         yield server
     finally:
-        tree = server.tree if server.process.poll() is None else []
-        for process in tree:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        server.process.wait()
-        server.reader.join()
+        end(server)
+
+
+def end(server: Server) -> None:
+    """Stop what is left of a server, politely if that does not take long."""
+    tree = server.tree if server.process.poll() is None else []
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        server.process.terminate()
+        server.process.wait(PATIENCE)
+    for process in tree:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    server.process.wait()
+    server.reader.join()
 
 
 def start(data: Path, *flags: str, **variables: str) -> Server:

@@ -16,6 +16,7 @@ import pytest
 from app.index.account import Account, EmbeddedError
 from app.index.binaries import installed_programs, major_version
 from app.index.embedded import LONGEST_SOCKET_PATH, AlreadyRunning, EmbeddedPostgres
+from app.index.locks import FileLock
 from app.index.orphans import processes_in
 from tests.ordinary_users import as_root
 
@@ -67,6 +68,37 @@ def test_a_database_is_made_once_and_kept(postgres: EmbeddedPostgres) -> None:
     postgres.start()
     postgres.ensure_database()
     assert postgres.run_script("SELECT value FROM kept", "fileroom") == "ß\n"
+
+
+def test_one_that_runs_is_not_started_again(postgres: EmbeddedPostgres) -> None:
+    before = postgres.pid
+    postgres.start()
+    assert postgres.pid == before
+
+
+def test_what_an_earlier_run_left_and_does_not_end_is_named(tmp_path: Path) -> None:
+    """As when it works in another container on the same files: only the lock shows it."""
+    directory = tmp_path / "postgres"
+    directory.mkdir()
+    lock = FileLock(directory / "running")
+    assert lock.acquire()
+    told: list[str] = []
+    with pytest.raises(EmbeddedError, match=r"still works in .*of another container"):
+        EmbeddedPostgres(directory).start(patience=0.3, waiting=told.append)
+    lock.release()
+    assert told[0] == "Ending a PostgreSQL that an earlier run has left behind"
+
+
+def test_a_cluster_that_cannot_be_made_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.index.embedded.HERE", "/no/such/directory")
+    server = EmbeddedPostgres(tmp_path / "postgres")
+    with pytest.raises(EmbeddedError, match="initdb failed"):
+        server.start()
+    assert not server.cluster.exists()
+    assert not list(server.directory.glob("*.unfinished"))
+    assert server.running_elsewhere() is None
 
 
 async def test_asyncpg_connects_by_the_url(postgres: EmbeddedPostgres) -> None:
