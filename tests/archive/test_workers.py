@@ -174,11 +174,12 @@ async def test_processes_at_rest_end() -> None:
 
 
 async def test_a_closed_pool_ends_its_jobs_and_takes_no_more() -> None:
+    others = set(children())
     pool = Workers(1, MEMORY, 20)
     running = asyncio.create_task(pool.run(f"{JOBS}:sleep", 60))
     waiting = asyncio.create_task(pool.run(f"{JOBS}:echo", 1))
     await asyncio.sleep(0.2)
-    before = [child.pid for child in children()]
+    ours = set(children()) - others
     await pool.close()
     with pytest.raises(asyncio.CancelledError):
         await running
@@ -186,7 +187,7 @@ async def test_a_closed_pool_ends_its_jobs_and_takes_no_more() -> None:
         await waiting
     with pytest.raises(Unavailable):
         await pool.run(f"{JOBS}:echo", 1)
-    assert not any(psutil.pid_exists(process_id) for process_id in before)
+    assert not any(process.is_running() for process in ours)
 
 
 async def test_no_process_to_be_had_is_unavailable(

@@ -299,9 +299,9 @@ def test_why_it_does_not_start_is_said(postgres: EmbeddedPostgres) -> None:
 
 
 def test_a_long_path_gets_a_short_link_to_its_socket(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_directory: Path
 ) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(open_directory))  # short, unlike pytest's own
     server = EmbeddedPostgres(tmp_path / ("d" * 120) / "postgres", settings=FAST)
     server.start()
     assert len(str(server.socket_directory() / ".s.PGSQL.5432")) <= LONGEST_SOCKET_PATH
