@@ -1,14 +1,16 @@
 """A short-lived child of `serve`: is the index of this version? It is one so that the parent stays
 small. The URL comes on standard input, for it may hold a password."""
 
+import gc
 import sys
-
-from app.errors import ArchiveError
-from app.index.migrations import migrate, pending
 
 
 def main() -> None:
     """Migrate (`migrate`), or only look (`check`). Exits with a sentence where that fails."""
+    gc.disable()  # it lives for a second, and most of that is imports
+    from app.errors import ArchiveError  # noqa: PLC0415
+    from app.index.migrations import migrate, pending  # noqa: PLC0415
+
     url = sys.stdin.read().strip()
     try:
         if sys.argv[1:] == ["migrate"]:

@@ -1,98 +1,21 @@
-"""One worker of `fileroom serve`: the ASGI application in uvicorn, on a socket it inherits.
+"""Where a worker of `fileroom serve` begins. It imports for seconds, so this makes that quick: no
+garbage is collected meanwhile, and optional parts of libraries that no server uses are left out."""
 
-It imports the application at once, while the parent still starts PostgreSQL, and then waits for
-its `Order` on standard input. It says that it serves by one byte on standard output. It ends with
-its parent: the kernel kills it.
-"""
-
-import importlib
-import os
-import pickle
-import resource
-import socket
+import gc
 import sys
-from collections.abc import Callable
 
-import uvicorn
-from uvicorn._types import ASGIApplication
-
-from app.admin.metrics import OPEN
-from app.cli.guard import GuardedProtocol
-from app.cli.order import Order
-from app.logs import configure_logs
-from app.settings import Settings
-
-
-class Server(uvicorn.Server):
-    """uvicorn, which tells the parent when it serves and looks after slow connections."""
-
-    def __init__(
-        self, config: uvicorn.Config, settings: Settings, tell_ready: Callable[[], None]
-    ) -> None:
-        super().__init__(config)
-        self._settings = settings
-        self._tell_ready = tell_ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then say so."""
-        await super().startup(sockets)
-        if self.started:
-            self._tell_ready()
-
-    async def on_tick(self, counter: int) -> bool:
-        """Do what uvicorn does ten times a second; once a second look after connections."""
-        if counter % 10 == 0:
-            OPEN.set(len(self.server_state.tasks))
-            settings = self._settings
-            for connection in list(self.server_state.connections):
-                if isinstance(connection, GuardedProtocol):
-                    connection.look(settings.http.header_seconds, settings.limits.body_seconds)
-        return await super().on_tick(counter)
+UNUSED = ("rich", "gdcm", "requests")
+"""For tracebacks in colour, for decoding (the codecs' processes do that), for downloads."""
 
 
 def main() -> None:
-    """Serve as the parent orders; ends when it asks for that or dies."""
-    module, _, name = sys.argv[1].partition(":")
-    create_app = getattr(importlib.import_module(module), name)
-    order: Order = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our parent alone
-    settings: Settings = order.settings
-    configure_logs(settings.log.level, settings.log.format, access=settings.log.access)
-    _raise_open_files()
-    server = Server(configuration(settings, create_app(settings)), settings, _tell_parent)
-    server.run(sockets=[socket.socket(fileno=order.listening)])
+    """Serve the application that the first argument names."""
+    gc.disable()
+    for name in UNUSED:
+        sys.modules[name] = None  # type: ignore[assignment]
+    from app.cli.asgi_server import serve_orders  # noqa: PLC0415 - only now
 
-
-def configuration(settings: Settings, application: ASGIApplication) -> uvicorn.Config:
-    """Return how uvicorn serves: guarded, quiet, and bounded as the settings say."""
-    http = settings.http
-    return uvicorn.Config(
-        application,
-        http=GuardedProtocol,
-        loop="uvloop",
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        root_path=http.root_path,
-        proxy_headers=bool(http.trusted_proxies),
-        forwarded_allow_ips=list(http.trusted_proxies),
-        timeout_keep_alive=int(http.keep_alive_seconds),
-        timeout_graceful_shutdown=int(http.drain_seconds),
-        limit_concurrency=http.connections,
-        backlog=2048,
-    )
-
-
-def _tell_parent() -> None:
-    os.write(1, b"1")
-    os.dup2(2, 1)  # what is printed by mistake goes where the log goes
-
-
-def _raise_open_files() -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    serve_orders(sys.argv[1])
 
 
 if __name__ == "__main__":

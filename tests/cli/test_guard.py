@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
+from app.cli.asgi_server import Server, configuration
 from app.cli.guard import HEAD_BYTES
 from app.cli.listening import bound_socket
-from app.cli.worker import Server, configuration
 from app.dicom.limits import Limits
 from app.settings import Http, Settings
 
