@@ -21,6 +21,8 @@ from pathlib import Path
 
 TOOLS = ("unshare", "nsenter", "setpriv", "chroot", "ip")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+WITH_US = ("setpriv", "--pdeathsig=KILL")
+"""Nothing outlives a test run that is killed."""
 NO_PRIVILEGES = ("--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", "--clear-groups")
 STOP_SECONDS = 30
 
@@ -56,7 +58,17 @@ class Machine:
             'mount -t tmpfs none "$0" && ip link set lo up && echo ready && exec sleep infinity'
         )
         self._holder = subprocess.Popen(
-            ["unshare", "--mount", "--net", "--propagation=private", "sh", "-ec", script, space],
+            [
+                *WITH_US,
+                "unshare",
+                "--mount",
+                "--net",
+                "--propagation=private",
+                "sh",
+                "-ec",
+                script,
+                space,
+            ],
             stdout=subprocess.PIPE,
         )
         assert self._holder.stdout is not None
@@ -222,7 +234,7 @@ def run(
     script = "\n".join([*steps, f"exec {shlex.join(words)}"])
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*machine.enter("--mount", "--net"), *isolate, "sh", "-ec", script],
+            [*WITH_US, *machine.enter("--mount", "--net"), *isolate, "sh", "-ec", script],
             stdout=output,
             stderr=subprocess.STDOUT,
         )
