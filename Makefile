@@ -52,7 +52,7 @@ clean: ## remove what was built or measured; ./data stays
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
 	touch $@
 .venv/run.stamp: .venv/install.stamp requirements/run.txt pyproject.toml
-	VIRTUAL_ENV=.venv $(BIN)/uv pip install --require-hashes -r requirements/run.txt
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --compile-bytecode --require-hashes -r requirements/run.txt
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --no-deps --no-build-isolation -e .
 	touch $@
 .venv/dev.stamp: .venv/run.stamp requirements/dev.txt

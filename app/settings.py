@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import ipaddress
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from app.archive.context import Place
 
 PREFIX = "FILEROOM_"
+WILDCARDS = frozenset({"0.0.0.0", "::", "*", ""})  # noqa: S104 - recognised, not bound
 BETWEEN = "__"
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Not ours: `prometheus_client` reads it, and `serve` sets it for the workers."""
@@ -233,7 +235,10 @@ class Settings(BaseSettings):
     @property
     def base_url(self) -> str:
         """The address that clients use, without a slash at its end."""
-        host = f"[{self.http.host}]" if ":" in self.http.host else self.http.host
+        host = self.http.host
+        if host in WILDCARDS:
+            host = socket.gethostname()  # a wildcard is no address that a client could use
+        host = f"[{host}]" if ":" in host else host
         own = f"http://{host}:{self.http.port}"
         return (self.http.public_url or own) + self.http.root_path
 

@@ -3,6 +3,7 @@
 import dataclasses
 import pickle
 import re
+import socket
 import stat
 from pathlib import Path
 
@@ -10,7 +11,15 @@ import pytest
 from pydantic import ByteSize, TypeAdapter
 
 from app.dicom.limits import Limits
-from app.settings import PREFIX, Settings, SettingsError, is_loopback, known_names, load_settings
+from app.settings import (
+    PREFIX,
+    Http,
+    Settings,
+    SettingsError,
+    is_loopback,
+    known_names,
+    load_settings,
+)
 
 EVERYWHERE = "0.0.0.0"
 DOCUMENTED = re.findall(
@@ -242,3 +251,9 @@ def test_reading_settings_makes_nothing(tmp_path: Path) -> None:
     load_settings({"data_dir": tmp_path / "data"})
     assert list(tmp_path.iterdir()) == []
     assert stat.S_ISDIR(tmp_path.stat().st_mode)
+
+
+@pytest.mark.parametrize("wildcard", ["0.0.0.0", "::"])
+def test_urls_name_the_machine_where_all_addresses_are_listened_on(wildcard: str) -> None:
+    settings = Settings().model_copy(update={"http": Http(host=wildcard)})
+    assert settings.base_url == f"http://{socket.gethostname()}:8080"  # G-28

@@ -95,7 +95,10 @@ def _decode(encoded: bytes, padding: str = "") -> str:
         text = unquote_to_bytes(encoded.replace(b"+", b" ")).decode()
     except UnicodeDecodeError as error:
         raise InvalidQuery("a parameter is not percent-encoded UTF-8") from error
-    text = text.rstrip(padding) if padding else text
+    stripped = text.rstrip(padding) if padding else text
+    if text and not stripped:
+        raise InvalidQuery("a value of padding alone was given")
+    text = stripped
     if _CONTROL.search(text):
         raise InvalidQuery("a parameter has control characters")
     return text

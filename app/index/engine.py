@@ -7,6 +7,7 @@ archive at rest holds none.
 
 import asyncio
 import logging
+import random
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -28,7 +29,8 @@ Session: TypeAlias = AsyncConnection
 STATEMENT_SECONDS = 30
 CONNECT_SECONDS = 10
 IDLE_SECONDS = 60
-ATTEMPTS = 8
+ATTEMPTS = 24
+LONGEST_PAUSE = 0.25
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -151,7 +153,8 @@ class Index:
                 if not isinstance(cause_of(error), TRY_AGAIN):
                     raise
                 _log.info("transaction is tried again: %s", type(cause_of(error)).__name__)
-            await asyncio.sleep(0.01 * attempt)
+            # writers that met once must not meet again: each waits for a time of its own
+            await asyncio.sleep(random.uniform(0, min(0.01 * 2**attempt, LONGEST_PAUSE)))  # noqa: S311
         raise Unavailable("the index is busy: too many writers change the same Study at once")
 
     async def close(self) -> None:

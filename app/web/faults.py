@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import structlog
+from starlette.requests import ClientDisconnect
 
 from app.errors import ArchiveError
 from app.web.problems import fault, problem_of
@@ -16,6 +17,10 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 log = structlog.get_logger()
+
+
+class NothingMore(OSError):
+    """The rest of an answer is not wanted: it was a HEAD. No fault of anybody's."""
 
 
 class Faults:
@@ -42,6 +47,8 @@ class Faults:
 
         try:
             await self.app(scope, receive, sending)
+        except (NothingMore, ClientDisconnect):
+            raise  # nobody listens any more
         except Exception as error:
             request_id = secrets.token_hex(8)
             if begun or not isinstance(error, ArchiveError):

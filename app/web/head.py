@@ -2,7 +2,7 @@
 
 from starlette.requests import ClientDisconnect
 
-from app.web.faults import ASGIApp, Message, Receive, Scope, Send
+from app.web.faults import ASGIApp, Message, NothingMore, Receive, Scope, Send
 
 
 class Head:
@@ -28,10 +28,10 @@ class Head:
                 await send({"type": "http.response.body", "body": b""})
                 answered = True
             elif message.get("more_body", False):
-                raise OSError("nothing but the head is wanted")
+                raise NothingMore
 
         try:
             await self.app({**scope, "method": "GET"}, receive, sending)
-        except (OSError, ClientDisconnect):
+        except (NothingMore, ClientDisconnect):
             if not answered:
                 raise

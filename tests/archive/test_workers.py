@@ -187,7 +187,7 @@ async def test_a_closed_pool_ends_its_jobs_and_takes_no_more() -> None:
         await waiting
     with pytest.raises(Unavailable):
         await pool.run(f"{JOBS}:echo", 1)
-    assert not any(process.is_running() for process in ours)
+    assert all([await gone(process.pid) for process in ours])
 
 
 async def test_no_process_to_be_had_is_unavailable(
