@@ -5,16 +5,7 @@ from dataclasses import dataclass
 
 from app.errors import InvalidUID
 
-_UID = re.compile(r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*", re.ASCII)
 _SAFE = re.compile(r"[0-9.]{1,64}", re.ASCII)
-
-
-def is_uid(text: str) -> bool:
-    """Say whether `text` is a UID: 1 to 64 characters, numeric components, no leading zeros.
-
-    Source: PS3.5 §9.1
-    """
-    return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
 def check_uid(text: str) -> str:
