@@ -191,3 +191,9 @@ def test_flags_change_how_values_are_read_wherever_they_stand() -> None:  # Q-37
 def test_the_path_says_below_what_is_searched() -> None:
     query = read_query(b"", Level.INSTANCE, "1.2", "1.2.3")
     assert (query.level, query.study, query.series) == (Level.INSTANCE, "1.2", "1.2.3")
+
+
+@pytest.mark.parametrize("value", [b"%00", b"%00%00"])
+def test_a_value_of_padding_alone_does_not_match_everything(value: bytes) -> None:  # Z-07
+    with pytest.raises(InvalidQuery):
+        read_query(b"PatientName=" + value, Level.STUDY)
