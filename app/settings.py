@@ -228,11 +228,6 @@ class Settings(BaseSettings):
         return (self.data_dir / "postgres").absolute()
 
     @property
-    def metrics_directory(self) -> Path:
-        """Where the workers share what they count."""
-        return (self.data_dir / "metrics").absolute()
-
-    @property
     def base_url(self) -> str:
         """The address that clients use, without a slash at its end."""
         host = self.http.host

@@ -167,7 +167,7 @@ class Composed:
         (folder / "tls").mkdir()
         _, script, *arguments = COMPOSE["services"]["certificate"]["command"]
         assert script == "/make-certificate"
-        assert arguments == ["/etc/nginx/tls", "${FILEROOM_NAME:-localhost}"]
+        assert arguments == ["/etc/nginx/tls", "${SERVER_NAME:-localhost}"]
         subprocess.run([ROOT / "deploy/make-certificate", folder / "tls", "localhost"], check=True)
         (folder / "hosts").write_text("127.0.0.1 localhost archive database\n")
         self.key = (folder / "secrets/key").read_text().strip()
@@ -215,7 +215,7 @@ class Composed:
             for word in COMPOSE["services"]["archive"]["secrets"]
         }
         environment = {
-            key: str(value).replace("${FILEROOM_NAME:-localhost}", "localhost")
+            key: str(value).replace("${SERVER_NAME:-localhost}", "localhost")
             for key, value in service.get(
                 "environment", COMPOSE["x-archive"]["environment"]
             ).items()

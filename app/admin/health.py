@@ -11,6 +11,7 @@ from app.rights import Verb
 from app.web.deps import ArchiveDep, PrincipalDep
 
 router = APIRouter(tags=["Operation"])
+FULL = "full: nothing more can be stored"
 NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -22,7 +23,10 @@ async def get_live() -> JSONResponse:
 
 @router.get("/health/ready", responses={503: {"description": "The index or the objects fail."}})
 async def get_ready(archive: ArchiveDep) -> JSONResponse:
-    """Say whether index and objects answer, so whether requests can be served."""
+    """Say whether index and objects answer, so whether requests can be served.
+
+    A full disk is told of, but leaves the archive ready: what is stored can still be read.
+    """
     checks = {"index": "ok", "objects": "ok"}
     try:
         await check_alive(archive.index)
@@ -30,9 +34,11 @@ async def get_ready(archive: ArchiveDep) -> JSONResponse:
         checks["index"] = "does not answer"
     try:
         await archive.objects.check()
+        if not await archive.staging.free_bytes():
+            checks["objects"] = FULL
     except ArchiveError:
         checks["objects"] = "does not answer"
-    ready = set(checks.values()) == {"ok"}
+    ready = set(checks.values()) <= {"ok", FULL}
     body = {"status": "ready" if ready else "unavailable", **checks}
     return JSONResponse(body, 200 if ready else 503, headers=NO_STORE)
 
@@ -46,4 +52,5 @@ async def get_metrics(principal: PrincipalDep, archive: ArchiveDep) -> Response:
         overview = await count_everything(archive.index, principal.scope)
     except Unavailable:
         overview = None
-    return Response(metrics.exposition(overview), media_type=metrics.CONTENT_TYPE, headers=NO_STORE)
+    counts = metrics.exposition(overview, await archive.staging.free_bytes())
+    return Response(counts, media_type=metrics.CONTENT_TYPE, headers=NO_STORE)

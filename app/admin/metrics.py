@@ -27,6 +27,7 @@ from prometheus_client.registry import Collector
 
 from app.index.overview import Overview
 from app.logs import ACCESS
+from app.settings import METRICS_VARIABLE
 from app.web.direct import ROUTE
 
 Scope = MutableMapping[str, Any]
@@ -35,7 +36,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 UNKNOWN_ROUTE = "other"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
@@ -152,24 +152,27 @@ def _log_request(scope: Scope, status: int, seconds: float) -> None:
 class _Holdings(Collector):
     """How much is stored, asked at the moment of the scrape; nothing if the index fails."""
 
-    def __init__(self, overview: Overview | None) -> None:
+    def __init__(self, overview: Overview | None, free: int) -> None:
         self._overview = overview
+        self._free = free
 
     def collect(self) -> Iterator[Metric]:
         """Yield one number for each of them."""
         answers = float(self._overview is not None)
         yield GaugeMetricFamily("fileroom_index_up", "Whether the index answers", answers)
+        room = "Bytes that can be stored before the disk is full"
+        yield GaugeMetricFamily("fileroom_free_bytes", room, float(self._free))
         for name, value in asdict(self._overview).items() if self._overview else ():
             text = f"Stored: {name}"
             yield GaugeMetricFamily(f"fileroom_stored_{name}", text, float(value))
 
 
-def exposition(overview: Overview | None) -> bytes:
+def exposition(overview: Overview | None, free: int) -> bytes:
     """Return the counts of all workers and what is stored, in Prometheus' text format."""
     stored = CollectorRegistry()
-    stored.register(_Holdings(overview))
+    stored.register(_Holdings(overview, free))
     counted = REGISTRY
-    if DIRECTORY_VARIABLE in os.environ:
+    if METRICS_VARIABLE in os.environ:
         counted = CollectorRegistry()
         MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
     return generate_latest(stored) + generate_latest(counted)

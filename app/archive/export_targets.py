@@ -49,8 +49,6 @@ class Folder:
         self._file: IO[bytes] | None = None
 
     def __enter__(self) -> "Folder":
-        with os_faults():
-            self._root.mkdir(parents=True, exist_ok=True)
         return self
 
     def __exit__(

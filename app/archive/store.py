@@ -23,7 +23,7 @@ from app.archive.conclusion import conclude
 from app.archive.context import Archive
 from app.archive.placed import Placed, Placing
 from app.archive.writer import discard_object
-from app.dicom.file_meta import HEAD_BYTES, add_file_meta
+from app.dicom.file_meta import HEAD_BYTES, add_file_meta, find_bare_prefix
 from app.dicom.identity import Identity, identify, media_storage_uids
 from app.dicom.limits import Limits
 from app.dicom.scan import scan
@@ -59,8 +59,9 @@ async def store_instances(
 ) -> StoreReport:
     """Store each part as an Instance and report on each; success means durable and visible.
 
-    `parts` are read once, in order, each to its end; whatever they raise comes through, and then
-    nothing of the request was stored. With `study`, Instances of other Studies fail.
+    `parts` are read once, in order, each to its end. A part that raises InvalidDataset fails alone;
+    whatever else is raised comes through, and then nothing of the request was stored. With `study`,
+    Instances of other Studies fail.
 
     Raises:
         Forbidden: `principal` may not store.
@@ -99,8 +100,11 @@ class _Request:
         """Stage all parts in order, and place each while the next ones arrive."""
         async for part in parts:
             await self._slots.acquire()
-            staged = await self._archive.staging.stage(part)
-            self._tasks.append(asyncio.create_task(self._place(staged)))
+            try:
+                placing = self._place(await self._archive.staging.stage(part))
+            except InvalidDataset as error:
+                placing = self._refuse(error)
+            self._tasks.append(asyncio.create_task(placing))
         return [await task for task in self._tasks]
 
     async def give_up(self) -> None:
@@ -115,6 +119,11 @@ class _Request:
         """Raise what kept us from storing anything, if it was nothing in the data."""
         if self._faults and len(self._faults) == len(report.results):
             raise self._faults[0]
+
+    async def _refuse(self, error: InvalidDataset) -> Failed:
+        """Say what is wrong with a part that is not even read."""
+        self._slots.release()
+        return Failed(error.reason, str(error))
 
     async def _place(self, received: Staged) -> Placed | Failed:
         """Scan, check and put one part; what is wrong with it is a `Failed`."""
@@ -174,7 +183,7 @@ class _Request:
     def _missing_head(scanned: ScannedInstance, meta: bytes) -> tuple[bytes, int]:
         """Return what to put before the received bytes, and how many of those to leave out."""
         if _TRANSFER_SYNTAX in meta:
-            return _PREAMBLE, 0
+            return _PREAMBLE, len(find_bare_prefix(meta))
         identity = identify(scanned)
         uids = identity.sop_class_uid, identity.ref.instance, scanned.transfer_syntax_uid
         return add_file_meta(*uids), len(meta)

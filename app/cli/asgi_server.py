@@ -7,6 +7,7 @@ its parent: the kernel kills it.
 
 import gc
 import importlib
+import logging
 import os
 import pickle
 import resource
@@ -21,7 +22,9 @@ from app.admin.metrics import OPEN
 from app.cli.guard import GuardedProtocol
 from app.cli.order import Order
 from app.logs import configure_logs
-from app.settings import Settings
+from app.settings import METRICS_VARIABLE, Settings
+
+_log = logging.getLogger(__name__)
 
 
 class Server(uvicorn.Server):
@@ -60,6 +63,8 @@ def serve_orders(application: str) -> None:
     order: Order = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our parent alone
     settings: Settings = order.settings
     configure_logs(settings.log.level, settings.log.format, access=settings.log.access)
+    if METRICS_VARIABLE not in os.environ:
+        _log.warning("no memory to share counts in: /metrics shows one worker's")
     _raise_open_files()
     server = Server(configuration(settings, create_app(settings)), settings, _tell_parent)
     server.run(sockets=[socket.socket(fileno=order.listening)])

@@ -177,7 +177,7 @@ def _index(settings: Settings) -> Finding:
 def _port(settings: Settings) -> Finding:
     http = settings.http
     if (server := _server(settings)) is not None:
-        return Finding("port", Verdict.GOOD, f"{http.port} is left to process {server}")
+        return Finding("port", Verdict.GOOD, f"process {server} has the one that it serves")
     try:
         with bound_socket(http.host, http.port):
             return Finding("port", Verdict.GOOD, f"{http.port} on {http.host} is free")

@@ -6,15 +6,21 @@ A sweep once a second looks at every open connection, so a request pays next to 
     a body that stands still             408 (aborted if the answer has begun) after `body_seconds`
     an answer that nobody takes          aborted after `body_seconds`
     a head over `HEAD_BYTES`             431 and closed
+    what is no HTTP                      400 and closed
 """
 
 import time
+from http import HTTPStatus
 from typing import Any, cast
 
+import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 HEAD_BYTES = 64 * 2**10
 LINGER_SECONDS = 1.0
+
+_TOO_SLOW = "Nothing, or not enough, came for too long"
+_TOO_LONG = f"Request line and header fields of up to {HEAD_BYTES} bytes were expected"
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -37,7 +43,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._in_head():
             self.head_bytes += len(data)
             if self.head_bytes > HEAD_BYTES:
-                self.refuse(431, "Request Header Fields Too Large")
+                self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _TOO_LONG)
         else:
             self.head_bytes = 0
 
@@ -50,14 +56,18 @@ class GuardedProtocol(HttpToolsProtocol):
         still = now - self._since
         match state[0]:
             case "head" if still > header_seconds:
-                self.refuse(408, "Request Timeout")
+                self.refuse(HTTPStatus.REQUEST_TIMEOUT, _TOO_SLOW)
             case "body" if min(still, now - self.heard) > body_seconds:
-                self.refuse(408, "Request Timeout")
+                self.refuse(HTTPStatus.REQUEST_TIMEOUT, _TOO_SLOW)
             case "taking" if still > body_seconds:
                 self.transport.abort()
 
-    def refuse(self, status: int, reason: str) -> None:
-        """Answer in one line and close; abort where an answer has begun.
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, in the form of all our errors; uvicorn calls this."""
+        self.refuse(HTTPStatus.BAD_REQUEST, msg)
+
+    def refuse(self, status: HTTPStatus, detail: str) -> None:
+        """Answer with a problem document and close; abort where an answer has begun.
 
         What still comes is read for a while and thrown away: closing at once would make the
         kernel reset the connection, and the client would not see the answer.
@@ -71,9 +81,8 @@ class GuardedProtocol(HttpToolsProtocol):
                 return
             cycle.disconnected = True  # what the application may still answer goes nowhere
             cycle.message_event.set()
-        head = f"HTTP/1.1 {status} {reason}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
         self.refused = True
-        self.transport.write(head.encode())
+        self.transport.write(_answer(status, detail))
         self.transport.write_eof()
         self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
@@ -98,3 +107,14 @@ class GuardedProtocol(HttpToolsProtocol):
         if cycle.more_body and not self.flow.read_paused:
             return "body", id(cycle)
         return "", 0
+
+
+def _answer(status: HTTPStatus, detail: str) -> bytes:
+    body = orjson.dumps({"title": status.phrase, "status": int(status), "detail": detail})
+    lines = (
+        f"HTTP/1.1 {int(status)} {status.phrase}",
+        "connection: close",
+        "content-type: application/problem+json",
+        f"content-length: {len(body)}",
+    )
+    return "\r\n".join((*lines, "", "")).encode() + body

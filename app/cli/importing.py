@@ -19,6 +19,7 @@ from app.archive.import_memory import ImportMemory
 from app.archive.importing import Fate, Imported, import_files
 from app.cli.opening import with_archive
 from app.cli.refusal import Refusal
+from app.errors import StorageFull
 from app.rights import Principal
 from app.settings import Settings
 
@@ -84,7 +85,7 @@ def run_import(
     `@file` from a file, one on a line or ended by NUL.
 
     Raises:
-        Refusal: a name leads nowhere, or the report cannot be written.
+        Refusal: a name leads nowhere, the report cannot be written, or there is no room left.
     """
     paths = list(_paths(named, sys.stdin.buffer))
     _check(paths, report)
@@ -97,6 +98,11 @@ def run_import(
 
     try:
         with_archive(settings, "fileroom import", work)
+    except StorageFull as error:
+        raise Refusal(
+            f"{error}. What is counted above as stored is safe. Make room, then give the same "
+            "command again: it goes on where it stopped."
+        ) from None
     finally:
         if report is not None:
             report.write_bytes(tally.as_json())

@@ -14,7 +14,6 @@ import contextlib
 import os
 import pickle
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -26,6 +25,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, cast
 
+from app.cli.counts import counting_directory, counting_environment, keep_totals
 from app.cli.joining import is_current, own_postgres, served_directory
 from app.cli.listening import bound_socket
 from app.cli.order import Order
@@ -33,7 +33,7 @@ from app.cli.refusal import Refusal
 from app.index.account import EmbeddedError
 from app.index.embedded import AlreadyRunning, EmbeddedPostgres
 from app.index.parent import ends_with_parent
-from app.settings import METRICS_VARIABLE, Settings
+from app.settings import Settings
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 STEADY_SECONDS = 30.0
@@ -85,6 +85,7 @@ class Supervisor:
         self._postgres = None if settings.database.url else own_postgres(settings)
         self._workers: list[_Worker] = []
         self._listening: socket.socket
+        self._counts: Path | None
         self._pause = FIRST_PAUSE
         self._signals = 0
         self._interruptible = True
@@ -105,6 +106,7 @@ class Supervisor:
             port = self._listening.getsockname()[1]
             http = settings.http.model_copy(update={"port": port})
             self._settings = settings.model_copy(update={"http": http})
+            self._counts = stack.enter_context(counting_directory(settings.data_dir))
             stack.callback(self._end)
             self._start()
             announce(self._settings)
@@ -134,7 +136,6 @@ class Supervisor:
             raise _Stop
 
     def _start(self) -> None:
-        _empty(self._settings.metrics_directory)
         self._workers = [self._hire() for _ in range(self._settings.http.workers)]
         if self._postgres is not None:
             self._start_postgres()
@@ -182,7 +183,7 @@ class Supervisor:
         """Start a worker, which imports what it needs and then waits for its order."""
         process = subprocess.Popen(  # noqa: S603 - ourselves
             [sys.executable, "-P", "-m", "app.cli.worker", self._application],
-            env={**os.environ, METRICS_VARIABLE: str(self._settings.metrics_directory)},
+            env=counting_environment(self._counts),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=(self._listening.fileno(),),
@@ -223,8 +224,8 @@ class Supervisor:
         pid, code = dead.process.pid, dead.process.returncode
         self._tell(f"Worker {pid} has ended unexpectedly ({_ending(code)}) and is replaced")
         dead.close()
-        for gauge in self._settings.metrics_directory.glob(f"gauge_live*_{pid}.db"):
-            gauge.unlink()  # the requests that were open in it are not any more
+        if self._counts is not None:
+            keep_totals(self._counts, pid)
         self._rest(time.monotonic() - dead.begun)
         worker = self._hire()
         self._order(worker)
@@ -248,6 +249,11 @@ class Supervisor:
         self._interruptible = False
         asked = self._signals
         self._listening.close()  # the workers close theirs: nobody is kept waiting in a queue
+        if asked:
+            drain = self._settings.http.drain_seconds
+            self._tell(
+                f"Stopping: requests under way have {drain:g} seconds; stop again to end them now"
+            )
         self._end_workers(asked)
         if self._postgres is not None:
             self._postgres.stop(patience=60 if self._signals <= asked else KILL_AFTER)
@@ -274,9 +280,3 @@ def _ending(code: int | None) -> str:
 def _is_nohup(number: signal.Signals) -> bool:
     """Say whether whoever started us wants a hang-up of the terminal ignored."""
     return number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
-
-
-def _empty(directory: Path) -> None:
-    """Forget what the workers of an earlier run have counted."""
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(mode=0o700, exist_ok=True)

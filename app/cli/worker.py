@@ -11,6 +11,9 @@ UNUSED = ("rich", "gdcm", "requests")
 def main() -> None:
     """Serve the application that the first argument names."""
     gc.disable()
+    from app.cli.counts import reserve_counts  # noqa: PLC0415 - only now
+
+    reserve_counts()  # before `prometheus_client` is imported, which looks for them once
     for name in UNUSED:
         sys.modules[name] = None  # type: ignore[assignment]
     from app.cli.asgi_server import serve_orders  # noqa: PLC0415 - only now

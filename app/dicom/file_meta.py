@@ -41,11 +41,17 @@ def read_file_meta(head: bytes) -> FileMeta:
     Source: PS3.10 §7.1
     """
     has_preamble = head[128:132] == b"DICM"
-    offset, uid = _group_2(head, 132 if has_preamble else 0)
+    start = 132 if has_preamble else len(find_bare_prefix(head))
+    offset, uid = _group_2(head, start)
     if not (uid or has_preamble or _looks_like_dicom(head, offset)):
         raise InvalidDataset("this is no DICOM: neither a preamble nor a Data Set was found")
     elements = _group_0(head, offset)
     return FileMeta(uid or _guess(head[elements : elements + 6]), offset, elements, has_preamble)
+
+
+def find_bare_prefix(head: bytes) -> bytes:
+    """Return the `DICM` that begins an object whose preamble was left out, else nothing."""
+    return b"DICM" if head.startswith(b"DICM\x02\x00") else b""
 
 
 def find_dataset_offset(head: bytes) -> int:

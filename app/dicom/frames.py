@@ -27,7 +27,7 @@ Fragments = NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
-class PixelDescription:
+class FrameShape:
     """What the Data Set says about its Pixel Data; 0 for what it does not say."""
 
     rows: int = 0
@@ -44,7 +44,7 @@ class PixelDescription:
         return bits // 3 * 2 if self.photometric_interpretation == "YBR_FULL_422" else bits
 
 
-def describe_pixels(members: Mapping[int, bytes], tag: int) -> PixelDescription:
+def frame_shape(members: Mapping[int, bytes], tag: int) -> FrameShape:
     """Read the Image Pixel attributes from DICOM JSON members; `tag` is that of the pixel value.
 
     Source: PS3.3 §C.7.6.3
@@ -54,7 +54,7 @@ def describe_pixels(members: Mapping[int, bytes], tag: int) -> PixelDescription:
         found = number_of(members.get(of))
         return found if found is not None and found > 0 else default
 
-    return PixelDescription(
+    return FrameShape(
         rows=number(0x00280010, 0),
         columns=number(0x00280011, 0),
         samples_per_pixel=number(0x00280002, 1),
@@ -64,7 +64,7 @@ def describe_pixels(members: Mapping[int, bytes], tag: int) -> PixelDescription:
     )
 
 
-def native_frames(pixels: PixelDescription, offset: int, length: int) -> Frames:
+def native_frames(pixels: FrameShape, offset: int, length: int) -> Frames:
     """Return where native frames lie; only those that are wholly within `length` bytes.
 
     Source: PS3.5 §8.1.1, §8.2; PS3.3 §C.7.6.3.3

@@ -35,6 +35,8 @@ class Limits:
     """The body of one Store request."""
     memory_part_bytes: int = 4 * 2**20
     """A part up to this size stays in memory; a longer one goes to a staging file."""
+    reserve_bytes: int = 256 * 2**20
+    """What a disk keeps free: nothing is stored past it, so that the index can still be written."""
     body_seconds: int = 60
     """How long a client may send nothing in the middle of a body."""
     search_results: int = 5_000

@@ -23,7 +23,7 @@ from app.dicom.deflated import DEFLATED, rendition
 from app.dicom.elements import walk_level
 from app.dicom.file_meta import HEAD_BYTES, FileMeta, read_file_meta
 from app.dicom.fragments import walk_fragments
-from app.dicom.frames import OffsetTable, describe_pixels, encapsulated_frames, native_frames
+from app.dicom.frames import OffsetTable, encapsulated_frames, frame_shape, native_frames
 from app.dicom.headers import (
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
@@ -98,7 +98,7 @@ def _encoding(walk: Walk, meta: FileMeta) -> Encoding:
 def _frames(walk: Walk, level: Level, syntax: TransferSyntax | None) -> Frames:
     pixels = walk.pixels
     assert pixels is not None  # noqa: S101
-    described = describe_pixels(level.members, pixels.tag)
+    described = frame_shape(level.members, pixels.tag)
     wanted = described.number_of_frames
     pixels = _items_of_defined_length(walk, level, pixels)
     if pixels.encapsulated is not None:

@@ -5,22 +5,26 @@ from dataclasses import dataclass
 
 from app.errors import InvalidUID
 
-_SAFE = re.compile(r"[0-9.]{1,64}", re.ASCII)
+_LENGTH = 64
+_COMPONENTS = re.compile(r"[0-9]+(\.[0-9]+)*", re.ASCII)
 
 
 def check_uid(text: str) -> str:
-    """Return `text` if it can name something stored here: 1 to 64 digits and dots.
+    """Return `text` if it can name something stored here: numbers with a dot between them.
 
     Components with leading zeros are let through: real modalities write them (S-33), and they are
     harmless in keys.
 
     Raises:
-        InvalidUID: other characters, empty, or longer than 64.
+        InvalidUID: other characters, an empty component, or more than 64 characters.
 
     Source: PS3.5 §9.1
     """
-    if _SAFE.fullmatch(text) is None or set(text) == {"."}:
-        raise InvalidUID(f"{text[:80]!r} is not a UID: up to 64 digits and dots were expected")
+    if len(text) > _LENGTH or _COMPONENTS.fullmatch(text) is None:
+        raise InvalidUID(
+            f"{text[:80]!r} is not a UID: numbers with dots between them were expected, "
+            f"{_LENGTH} characters at most"
+        )
     return text
 
 

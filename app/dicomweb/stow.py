@@ -8,9 +8,15 @@ from fastapi import APIRouter, Request, Response
 
 from app.archive.context import Archive
 from app.archive.store import store_instances
-from app.dicom.store_report import Outcome, StoreReport, report_json
+from app.dicom.store_report import FailureReason, Outcome, StoreReport, report_json
 from app.dicom.uids import StudyRef, check_uid
-from app.errors import ArchiveError, InvalidMultipart, InvalidRequest, UnsupportedMediaType
+from app.errors import (
+    ArchiveError,
+    InvalidDataset,
+    InvalidMultipart,
+    InvalidRequest,
+    UnsupportedMediaType,
+)
 from app.mime.media_types import MediaType, parse_media_type
 from app.mime.multipart import Part, PartLimits, read_parts
 from app.rights import Principal
@@ -153,16 +159,24 @@ async def _rejoined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[b
         yield chunk
 
 
-async def _checked(parts: AsyncIterator[Part]) -> AsyncIterator[Part]:
-    """Yield the parts as long as each is an Instance as it is."""
+async def _checked(parts: AsyncIterator[Part]) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Yield the parts; one that is no Instance as it is fails when it is read."""
     async for part in parts:
-        content_type = part.headers.get("content-type", DICOM)
-        media = parse_media_type(content_type)
-        if media is None or media.type not in _TAKEN:
-            raise UnsupportedMediaType(
-                f"Parts of {DICOM} were expected, not {content_type[:200]!r}"
-            )
-        encoding = part.headers.get("content-transfer-encoding", "")
-        if encoding.lower() not in _PLAIN_ENCODINGS or "content-encoding" in part.headers:
-            raise UnsupportedMediaType("Parts without an encoding were expected")
-        yield part
+        why = _why_refused(part)
+        yield part if why is None else _refused(why)
+
+
+def _why_refused(part: Part) -> str | None:
+    content_type = part.headers.get("content-type", DICOM)
+    media = parse_media_type(content_type)
+    if media is None or media.type not in _TAKEN:
+        return f"parts of {DICOM} are taken, not {content_type[:200]!r}"
+    encoding = part.headers.get("content-transfer-encoding", "")
+    if encoding.lower() not in _PLAIN_ENCODINGS or "content-encoding" in part.headers:
+        return "parts without an encoding are taken"
+    return None
+
+
+async def _refused(why: str) -> AsyncIterator[bytes]:
+    raise InvalidDataset(why, FailureReason.CANNOT_UNDERSTAND)
+    yield b""  # so that it is an iterator

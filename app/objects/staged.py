@@ -1,5 +1,6 @@
 """One part that waits for its key: in memory, or in a file of the staging directory."""
 
+import errno
 import hashlib
 import os
 from bisect import bisect_right
@@ -146,14 +147,17 @@ class Pieces:
 class InMemory:
     """A part in memory. Hashed when first asked, so in the thread that also writes it out.
 
-    `release` is called once, when the memory is given back.
+    `release` is called once, when the memory is given back. `reserve` bytes of the disk stay free.
     """
 
-    def __init__(self, pieces: Pieces, path: Path, release: Callable[[], None]) -> None:
+    def __init__(
+        self, pieces: Pieces, path: Path, release: Callable[[], None], reserve: int = 0
+    ) -> None:
         self.size = pieces.size
         self._held: Pieces | None = pieces
         self._path = path
         self._release = release
+        self._reserve = reserve
 
     @cached_property
     def _digests(self) -> tuple[bytes, bytes]:
@@ -185,6 +189,7 @@ class InMemory:
             try:
                 fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _READ_ONLY)
                 try:
+                    _check_room(fd, self.size, self._reserve)
                     _write_all(fd, pieces)
                     os.fsync(fd)
                 finally:
@@ -197,7 +202,7 @@ class InMemory:
     def with_head(self, head: bytes, skip: int) -> "InMemory":
         pieces = self._pieces
         joined = Pieces([head, *(pieces.read(at, BLOCK) for at in range(skip, self.size, BLOCK))])
-        return InMemory(joined, self._path.with_suffix(".headed"), _nothing)
+        return InMemory(joined, self._path.with_suffix(".headed"), _nothing, self._reserve)
 
     def discard(self) -> None:
         if self._held is not None:
@@ -206,12 +211,13 @@ class InMemory:
 
 
 class OnDisk:
-    """A part in a file, hashed while it is written. `fd` is its own to close."""
+    """A part in a file, hashed while it is written. `reserve` bytes of the disk stay free."""
 
-    def __init__(self, path: Path, head: bytes) -> None:
+    def __init__(self, path: Path, head: bytes, reserve: int = 0) -> None:
         """Make the file; `head` is the first 64 KiB, or all of a shorter part: `write` it, too."""
         self.size = 0
         self._path = path
+        self._reserve = reserve
         self._hashing = _Digests(head)
         with os_faults():
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _READ_ONLY)
@@ -219,6 +225,7 @@ class OnDisk:
     def write(self, pieces: Sequence[bytes]) -> None:
         """Append bytes."""
         with os_faults():
+            _check_room(self._fd, sum(map(len, pieces)), self._reserve)
             _write_all(self._fd, pieces)
         for piece in pieces:
             self._hashing.update(piece)
@@ -249,7 +256,7 @@ class OnDisk:
         return self._path
 
     def with_head(self, head: bytes, skip: int) -> "OnDisk":
-        part = OnDisk(self._path.with_suffix(".headed"), head)
+        part = OnDisk(self._path.with_suffix(".headed"), head, self._reserve)
         try:
             part.write([head])
             for offset in range(skip, self.size, BLOCK):
@@ -270,6 +277,12 @@ class OnDisk:
 
 def _nothing() -> None:
     """Release no memory: the part that this one was made of counts it."""
+
+
+def _check_room(fd: int, size: int, reserve: int) -> None:
+    found = os.fstatvfs(fd)
+    if found.f_bavail * found.f_frsize < size + reserve:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _write_all(fd: int, pieces: Sequence[bytes]) -> None:

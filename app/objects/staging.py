@@ -69,7 +69,18 @@ class Staging:
         except BaseException:
             self._release(held.size)
             raise
-        return InMemory(held, self._new_path(), partial(self._release, held.size))
+        release = partial(self._release, held.size)
+        return InMemory(held, self._new_path(), release, self._limits.reserve_bytes)
+
+    async def free_bytes(self) -> int:
+        """Return what the disk has room for before nothing more is staged.
+
+        Raises:
+            Unavailable: it does not say.
+        """
+        with os_faults():
+            found = await self.threads.run(os.fstatvfs, self._lock)
+        return max(0, found.f_bavail * found.f_frsize - self._limits.reserve_bytes)
 
     def _is_too_much(self, size: int) -> bool:
         """Say whether a part has to go on in a file; its head is needed whole first."""
@@ -84,7 +95,8 @@ class Staging:
         return self.directory / f"{next(self._numbers)}.part"
 
     async def _stage_on_disk(self, held: Pieces, chunks: AsyncIterator[bytes]) -> Staged:
-        part = await self.threads.run(OnDisk, self._new_path(), held.read(0, HEAD_BYTES))
+        head, reserve = held.read(0, HEAD_BYTES), self._limits.reserve_bytes
+        part = await self.threads.run(OnDisk, self._new_path(), head, reserve)
         try:
             await self._append(part, held)
             async for chunk in chunks:

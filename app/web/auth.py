@@ -20,7 +20,7 @@ from app.errors import Forbidden, Unauthenticated
 from app.rights import Principal
 
 _HOST = re.compile(r"\[([0-9a-fA-F:.]+)\](?::\d+)?|([^:\[\]/@]+)(?::\d+)?")
-_PASSED_ON = (b"forwarded", b"via")
+_PASSED_ON = (b"forwarded", b"via", b"x-real-ip")
 OPERATOR = Principal("operator")
 KEY_HOLDER = Principal("key")
 

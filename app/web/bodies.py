@@ -65,14 +65,15 @@ class Body:
         return chunk
 
     async def finish(self, response: Response) -> Response:
-        """Read what is left, so that the client sees the response; else let it close."""
-        if not await self._drained():
+        """Read what is left, so that the client sees the response; else let it close.
+
+        A client that waits for its go sends nothing, and `web.faults` lets it close.
+        """
+        if not self._waits_for_go and not await self._drained():
             response.headers["Connection"] = "close"
         return response
 
     async def _drained(self) -> bool:
-        if self._waits_for_go:  # it sends nothing unless it is told to
-            return self._ended
         most = self._size + _DRAINED_BYTES
         try:
             async with asyncio.timeout(_DRAINED_SECONDS):

@@ -39,6 +39,8 @@ class Faults:
             await self.app(scope, receive, send)
             return
         begun = False
+        if _waits_for_go(scope):
+            receive, send = _closing_unless_read(receive, send)
 
         async def sending(message: Message) -> None:
             nonlocal begun
@@ -57,3 +59,30 @@ class Faults:
                 raise
             response = problem_of(error) if isinstance(error, ArchiveError) else fault(request_id)
             await response(scope, receive, send)
+
+
+def _waits_for_go(scope: Scope) -> bool:
+    """Say whether a client sends its body only when it is told to (RFC 9110 §10.1.1)."""
+    return scope["method"] == "POST" and any(
+        name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"]
+    )
+
+
+def _closing_unless_read(receive: Receive, send: Send) -> tuple[Receive, Send]:
+    """Close the connection after an answer if the body was never asked for (G-30).
+
+    Whether the client still sends it is not known, so no other request can follow.
+    """
+    asked = False
+
+    async def receiving() -> Message:
+        nonlocal asked
+        asked = True
+        return await receive()
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start" and not asked:
+            message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
+        await send(message)
+
+    return receiving, sending

@@ -94,7 +94,18 @@ async def _http_error(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
         headers = {"Allow": ", ".join(sorted(_allowed(request)))}
-    return problem(status, str(error.detail), headers)
+    detail = _no_such_path(request) if _is_wordless(error, status) else str(error.detail)
+    return problem(status, detail, headers)
+
+
+def _is_wordless(error: HTTPException, status: HTTPStatus) -> bool:
+    return status is HTTPStatus.NOT_FOUND and error.detail == status.phrase
+
+
+def _no_such_path(request: Request) -> str:
+    if request.scope["path"].endswith("/"):
+        return "There is no such path; none here ends with a slash"
+    return "There is no such path; /docs lists what this version offers"
 
 
 def _allowed(request: Request) -> set[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.dicom.limits import Limits
 from app.main import create_app
 from app.settings import Auth, Http, Settings
 
@@ -20,13 +21,18 @@ def served(database_url: str, tmp_path: Path) -> Served:
 
     @asynccontextmanager
     async def make(
-        *, key: bool = False, url: str = database_url, root_path: str = ""
+        *,
+        key: bool = False,
+        url: str = database_url,
+        root_path: str = "",
+        limits: Limits | None = None,
     ) -> AsyncIterator[httpx.AsyncClient]:
         auth = Auth()
         if key:
             (tmp_path / "key").write_text(KEY)
             auth = Auth(key_file=tmp_path / "key")
-        settings = Settings(data_dir=tmp_path, auth=auth, http=Http(root_path=root_path))
+        http = Http(root_path=root_path)
+        settings = Settings(data_dir=tmp_path, auth=auth, http=http, limits=limits or Limits())
         app = create_app(settings.with_database(url))
         async with app.router.lifespan_context(app):
             transport = httpx.ASGITransport(app, root_path=root_path)

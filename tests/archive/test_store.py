@@ -192,6 +192,17 @@ async def test_meta_information_without_a_preamble_is_kept(
     assert await objects(archive) == [bytes(128) + data[128:]]
 
 
+@pytest.mark.parametrize("limit", [1000, 10**6])
+async def test_a_preamble_that_was_left_out_is_put_back(  # S-21
+    archive: Archive, principal: Principal, limit: int
+) -> None:
+    small = replace(archive, limits=Limits(memory_part_bytes=limit))
+    data = make_part10(Rows=200, Columns=200)
+    report = await store(small, principal, data[128:])
+    assert report.outcome is Outcome.ALL_STORED
+    assert await objects(archive) == [bytes(128) + data[128:]]
+
+
 async def test_storing_again_is_a_success_and_the_first_stays(  # S-15
     archive: Archive, principal: Principal
 ) -> None:

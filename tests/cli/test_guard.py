@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
@@ -200,4 +201,14 @@ async def test_connections_beyond_the_bound_get_503(port: int) -> None:
 async def test_nonsense_is_answered_with_400(port: int) -> None:
     async with client(port) as strange:
         await strange.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
-        assert (await strange.rest()).startswith(b"HTTP/1.1 400")
+        answer = await strange.rest()
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"content-type: application/problem+json" in answer
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["status"] == 400
+
+
+async def test_a_body_that_is_no_chunk_is_refused_once(port: int) -> None:
+    async with client(port) as strange:
+        await strange.send(b"POST /0 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n")
+        answer = await strange.rest()
+    assert answer.count(b"HTTP/1.1 ") == 1

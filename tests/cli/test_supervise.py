@@ -222,8 +222,9 @@ def test_requests_that_do_not_end_are_given_up_after_the_drain_time(tmp_path: Pa
 @pytest.mark.slow
 def test_a_killed_worker_is_replaced(server: Server) -> None:
     before = server.get("/pid").json()
-    gauge = server.data / "metrics" / f"gauge_livesum_{before}.db"
-    gauge.touch()
+    counts = Path(server.workers[0].environ()[METRICS_VARIABLE])
+    gauge = counts / f"gauge_livesum_{before}.db"
+    assert gauge.exists()
     os.kill(before, signal.SIGKILL)
     server.until("has ended unexpectedly (signal SIGKILL) and is replaced")
     after = server.get("/pid").json()
@@ -346,16 +347,6 @@ def test_an_external_index_that_does_not_answer_is_said(tmp_path: Path) -> None:
     assert "The index cannot be used" in refused(
         start(tmp_path / "data", FILEROOM_DATABASE__URL=url)
     )
-
-
-@pytest.mark.slow
-def test_what_workers_of_an_earlier_run_counted_is_forgotten(tmp_path: Path) -> None:
-    metrics = tmp_path / "data" / "metrics"
-    metrics.mkdir(parents=True)
-    (metrics / "counter_1.db").touch()
-    with serving(tmp_path / "data") as server:
-        assert not (metrics / "counter_1.db").exists()
-        assert server.workers[0].environ()[METRICS_VARIABLE] == str(metrics)
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from pydicom.filebase import DicomBytesIO
 
 from app.archive.context import Archive
 from app.dicom.limits import Limits
+from app.dicom.store_report import FailureReason
 from app.dicomweb import stow
 from app.web.auth import Identity
 from app.web.faults import Faults
@@ -164,12 +165,6 @@ async def test_the_forms_of_content_type_that_clients_send(
         ({"content_type": RELATED.replace("/dicom", "/dicom+json")}, multipart(b"x")),
         ({"content_type": RELATED.replace("/dicom", "/dicom+xml")}, multipart(b"x")),
         ({"content_encoding": "gzip"}, gzip.compress(multipart(b"x"), mtime=0)),  # G-19
-        ({}, multipart(b"x", content_type="image/jpeg")),
-        (
-            {},
-            multipart(b"x", content_type="application/dicom\r\nContent-Transfer-Encoding: base64"),
-        ),
-        ({}, multipart(b"x", content_type=f"{DICOM}\r\nContent-Encoding: gzip")),
     ],
 )
 async def test_other_media_types_are_415_and_nothing_is_stored(  # S-07, G-13
@@ -179,6 +174,24 @@ async def test_other_media_types_are_415_and_nothing_is_stored(  # S-07, G-13
     assert answer.status_code == HTTPStatus.UNSUPPORTED_MEDIA_TYPE
     assert answer.headers["content-type"] == "application/problem+json"
     assert await rows(archive) == 0
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["image/jpeg", f"{DICOM}\r\nContent-Transfer-Encoding: base64", f"{DICOM}\r\nContent-Encoding: gzip"],
+)
+async def test_a_part_that_is_no_instance_fails_alone(  # S-05, S-22
+    client: httpx.AsyncClient, archive: Archive, content_type: str
+) -> None:
+    foreign = multipart(b"x", content_type=content_type)[:-7]
+    answer = await post(client, foreign + multipart(make_part10()))
+    assert answer.status_code == HTTPStatus.ACCEPTED
+    (other,) = answer.json()["0008119A"]["Value"]
+    assert other["00081197"]["Value"] == [FailureReason.CANNOT_UNDERSTAND]
+    assert "are taken" in other["00000902"]["Value"][0]
+    assert await rows(archive) == 1
+    alone = await post(client, multipart(b"x", content_type=content_type))
+    assert alone.status_code == HTTPStatus.CONFLICT
 
 
 @pytest.mark.parametrize(
@@ -311,6 +324,32 @@ async def test_an_error_instead_of_100_closes_the_connection(port: int) -> None:
     answer, writer = await speak(port, head(1000, "Expect: 100-continue", content_type="x/y"))
     assert answer.startswith(b"HTTP/1.1 415")
     assert b"connection: close" in answer.lower()
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("line", "status"), [("/dicom-web/nowhere", b"404"), ("/dicom-web/studies", b"403")]
+)
+async def test_an_error_before_the_body_is_looked_at_closes_too(  # G-30
+    port: int, line: str, status: bytes
+) -> None:
+    asked = head(1000, "Expect: 100-continue", "X-Forwarded-For: 10.0.0.1")
+    answer, writer = await speak(port, asked.replace(b"/dicom-web/studies", line.encode()))
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert answer.lower().count(b"connection: close") == 1
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("line", "status"), [("/dicom-web/nowhere", b"404"), ("/dicom-web/studies", b"403")]
+)
+async def test_an_error_before_the_body_is_looked_at_closes_too(  # G-30
+    port: int, line: str, status: bytes
+) -> None:
+    asked = head(1000, "Expect: 100-continue", "X-Forwarded-For: 10.0.0.1")
+    answer, writer = await speak(port, asked.replace(b"/dicom-web/studies", line.encode()))
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert answer.lower().count(b"connection: close") == 1
     writer.close()
 
 

@@ -1,5 +1,6 @@
 import asyncio
 import hashlib
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -160,3 +161,22 @@ async def test_a_head_that_cannot_be_written_leaves_nothing_more(
         staged.with_head(b"head", skip=0)
     assert list(staging.directory.iterdir()) == before
     staged.discard()
+
+
+@pytest.mark.parametrize("size", [10, 70_000])
+async def test_nothing_is_stored_past_the_reserve(tmp_path: Path, size: int) -> None:
+    free = shutil.disk_usage(tmp_path).free
+    limits = Limits(memory_part_bytes=1000, reserve_bytes=2 * free)
+    staging = Staging(tmp_path / "full", limits)
+    with pytest.raises(StorageFull):
+        (await staging.stage(chunks(bytes(size)))).write_out()
+    assert await staging.free_bytes() == 0
+    assert list(staging.directory.iterdir()) == []
+    staging.close()
+
+
+async def test_free_is_what_can_be_stored(tmp_path: Path) -> None:
+    free = shutil.disk_usage(tmp_path).free
+    staging = Staging(tmp_path / "staging", Limits(reserve_bytes=free // 2))
+    assert 0 < await staging.free_bytes() < free * 0.75
+    staging.close()
