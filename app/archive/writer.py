@@ -1,4 +1,4 @@
-"""The one writer of a process: Instances that wait share one durable step and one transaction.
+"""The one writer of a process: Instances that wait share one transaction.
 
 While a batch commits the next one gathers, so the batches are as large as the load makes them, and
 a single Instance waits for nobody. An answer waits for its own Instance's durability alone.
@@ -67,7 +67,7 @@ class Writer:
             await self._task
 
     async def add(self, tenant_id: int, actor: str, new: Sequence[NewInstance]) -> list[Result]:
-        """Add Instances whose objects are put but not settled; return what became of each.
+        """Add Instances whose objects are put; return what became of each.
 
         Raises:
             Unavailable, StorageFull: the index or the store fails; some may be in.
@@ -99,12 +99,6 @@ class Writer:
             await self._write([one for one in batch if not one.result.done()])
 
     async def _write(self, batch: Sequence[_Waiting]) -> None:
-        try:
-            await self._objects.settle([one.new.object_key for one in batch])
-        except ArchiveError as error:
-            await self._discard(one.new.object_key for one in batch)
-            _fail(batch, error)
-            return
         ordered = sorted(batch, key=_owner)
         for (tenant_id, actor), group in groupby(ordered, _owner):
             await self._index_all(tenant_id, actor, list(group))

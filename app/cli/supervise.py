@@ -39,6 +39,11 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 STEADY_SECONDS = 30.0
 KILL_AFTER = 5.0
 LOOK_SECONDS = 5.0
+MEMORY_HABITS = {
+    "MALLOC_MMAP_THRESHOLD_": str(4 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(32 * 2**20),
+}
+"""glibc's, for workers: bodies come in pieces of 256 kB, whose memory is not new each time."""
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -183,7 +188,7 @@ class Supervisor:
         """Start a worker, which imports what it needs and then waits for its order."""
         process = subprocess.Popen(  # noqa: S603 - ourselves
             [sys.executable, "-P", "-m", "app.cli.worker", self._application],
-            env=counting_environment(self._counts),
+            env={**MEMORY_HABITS, **counting_environment(self._counts)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=(self._listening.fileno(),),

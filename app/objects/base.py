@@ -6,7 +6,7 @@ An object is never adopted, overwritten or reused: every attempt to store has a 
 import hashlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -16,20 +16,16 @@ if TYPE_CHECKING:
 class ObjectStore(Protocol):
     """Bytes by key. Its contract is the suite `tests/objects/`, run on every store.
 
-    All but `put` and `settle` raise `NotFound` for an absent key; each raises `Unavailable` when
-    the store does not answer, `put` and `settle` also `StorageFull`.
+    All but `put` raise `NotFound` for an absent key; each raises `Unavailable` when the store does
+    not answer, `put` also `StorageFull`.
     """
 
     async def put(self, key: str, staged: "Staged") -> None:
-        """Write the staged bytes to a key that does not exist yet; they are durable on return.
+        """Write the staged bytes to a key that does not exist yet.
 
-        The key's own name is durable only after `settle`. A failed put leaves nothing behind.
+        On return the bytes and the key's own name are durable. A failed put leaves nothing behind.
         A key that exists is `Conflict`: a fault of the caller, who makes a new one for each put.
         """
-        ...
-
-    async def settle(self, keys: Iterable[str]) -> None:
-        """Make the names of objects that were put durable (a directory's fsync; else nothing)."""
         ...
 
     async def read(self, key: str, offset: int, length: int) -> bytes:

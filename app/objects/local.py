@@ -1,9 +1,8 @@
 """Objects as files of a local directory: the key is the path.
 
 A put writes to a staging name on the same file system, fsyncs, then links the key to it; a link
-never overwrites, so a key is created once and whole. Its name is durable when the directories that
-are new are, too: `settle` fsyncs them, once for all keys of a batch. Which directories are durable
-already is remembered, up to a bound.
+never overwrites, so a key is created once and whole. Then it fsyncs the key's directory, and those
+above it that may be new; which ones are durable already is remembered, up to a bound.
 
 Small hot reads need no thread: `read_now` asks the kernel for what its page cache holds, and never
 waits. It knows only files that a `read` has opened before, since opening may wait for the disk.
@@ -15,7 +14,7 @@ import os
 import re
 import resource
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -33,6 +32,10 @@ _COMPONENT = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z._-]*", re.ASCII)
 _MOST_OPEN_FILES = 4096
 """Files that stay open: viewers read the frames of a Series in any order, a file each."""
 _DURABLE_DIRECTORIES = 16_384
+_READERS = 8
+_WRITERS = 4
+"""Threads. A put is half a dozen system calls, after each of which it waits for the interpreter:
+more of them store more slowly, though a disk could sync more files at once."""
 _PAGE = 1000
 _NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
 
@@ -84,12 +87,13 @@ class _OpenFile:
 class LocalStore:
     """An object store in a directory. One process may have several; processes may share one."""
 
-    def __init__(self, root: Path, threads: int = 8) -> None:
+    def __init__(self, root: Path) -> None:
         with os_faults():
             root.mkdir(parents=True, exist_ok=True, mode=0o750)
             self._root = str(root.resolve())
             _sync_directory(str(root.resolve().parent))
-        self._threads = Threads(threads, "objects")
+        self._threads = Threads(_READERS, "objects")
+        self._writers = Threads(_WRITERS, "writing")
         self._durable: _Recent[str, bool] = _Recent(_DURABLE_DIRECTORIES)
         self._open: _Recent[str, _OpenFile] = _Recent(_open_files())
         self._nowait = _NOWAIT
@@ -97,6 +101,7 @@ class LocalStore:
 
     def close(self) -> None:
         """End the threads and close the files."""
+        self._writers.close()
         self._threads.close()
         self._open = _Recent(_open_files())
 
@@ -108,33 +113,31 @@ class LocalStore:
 
     async def put(self, key: str, staged: Staged) -> None:
         """Write the staged bytes to a key that does not exist yet; they are durable on return."""
-        await self._threads.run(self._put, self._path(key), staged)
+        await self._writers.run(self._put, self._path(key), staged)
 
     def _put(self, path: str, staged: Staged) -> None:
-        # hashed here, while the bytes are in this core's cache, and in the same thread job
-        _ = staged.sha256
         written = staged.write_out()
         with os_faults():
             try:
                 _link(written, path)
+                self._sync_name(path)
             except FileExistsError:
                 raise Conflict("an object is never overwritten") from None
             finally:
                 written.unlink()
 
-    async def settle(self, keys: Iterable[str]) -> None:
-        """Make the names of objects that were put durable."""
-        await self._threads.run(self._settle, [self._path(key) for key in keys])
-
-    def _settle(self, paths: list[str]) -> None:
-        directories = {os.path.dirname(path) for path in paths}  # noqa: PTH120 - hot, plain strings
-        new = [directory for path in directories for directory in self._not_durable(path)]
-        parents = {os.path.dirname(directory) for directory in new}  # noqa: PTH120
-        with os_faults():
-            for directory in directories | parents:
-                _sync_directory(directory)
-        for directory in new:
-            self._durable.add(directory, True)
+    def _sync_name(self, path: str) -> None:
+        """Make the name of an object durable; if that fails there is none."""
+        directory = os.path.dirname(path)  # noqa: PTH120 - hot, plain strings
+        new = list(self._not_durable(directory))
+        try:
+            for changed in {directory, *map(os.path.dirname, new)}:
+                _sync_directory(changed)
+        except OSError:
+            os.unlink(path)  # noqa: PTH108
+            raise
+        for one in new:
+            self._durable.add(one, True)
 
     def _not_durable(self, directory: str) -> Iterator[str]:
         """Yield the directories from this one up whose own names are not known to be durable."""

@@ -20,24 +20,40 @@ _IOV_MAX = 1024
 _READ_ONLY = 0o440  # what is stored never changes
 
 
-class _Digests:
+class Digests:
     """SHA-256 of all bytes, and of those from the data set's first byte on."""
 
-    def __init__(self, head: bytes) -> None:
-        try:
-            self._skip = find_dataset_offset(head)
-        except InvalidDataset:  # for the scan to say; here it is all one
-            self._skip = 0
+    def __init__(self) -> None:
         self._whole = hashlib.sha256()
-        self._dataset = hashlib.sha256()
+        self._dataset: hashlib._Hash | None = None
+        self._head: list[bytes] = []
+        self._head_size = 0
 
     def update(self, data: bytes) -> None:
+        """Go on with the next bytes."""
         self._whole.update(data)
-        if self._skip < len(data):
-            self._dataset.update(memoryview(data)[self._skip :])
-        self._skip = max(0, self._skip - len(data))
+        if self._dataset is not None:
+            self._dataset.update(data)
+            return
+        self._head.append(data)
+        self._head_size += len(data)
+        if self._head_size >= HEAD_BYTES:
+            self._dataset = self._begin_dataset()
+
+    def _begin_dataset(self) -> "hashlib._Hash":
+        """Find out where the data set begins, once its head is here."""
+        head = b"".join(self._head)
+        self._head = []
+        try:
+            skip = find_dataset_offset(head[:HEAD_BYTES])
+        except InvalidDataset:  # for the scan to say; here it is all one
+            skip = 0
+        return hashlib.sha256(memoryview(head)[skip:])
 
     def both(self) -> tuple[bytes, bytes]:
+        """Return both digests; no more bytes come."""
+        if self._dataset is None:
+            self._dataset = self._begin_dataset()
         return self._whole.digest(), self._dataset.digest()
 
 
@@ -145,40 +161,30 @@ class Pieces:
 
 
 class InMemory:
-    """A part in memory. Hashed when first asked, so in the thread that also writes it out.
+    """A part in memory. `release` is called once, when the memory is given back.
 
-    `release` is called once, when the memory is given back. `reserve` bytes of the disk stay free.
+    `reserve` bytes of the disk stay free when it is written out.
     """
 
     def __init__(
-        self, pieces: Pieces, path: Path, release: Callable[[], None], reserve: int = 0
+        self,
+        pieces: Pieces,
+        digests: Digests,
+        path: Path,
+        release: Callable[[], None],
+        reserve: int = 0,
     ) -> None:
         self.size = pieces.size
+        self.sha256, self.dataset_sha256 = digests.both()
         self._held: Pieces | None = pieces
         self._path = path
         self._release = release
         self._reserve = reserve
 
-    @cached_property
-    def _digests(self) -> tuple[bytes, bytes]:
-        pieces = self._pieces
-        digests = _Digests(pieces.read(0, HEAD_BYTES))
-        for piece in pieces.pieces:
-            digests.update(piece)
-        return digests.both()
-
     @property
     def _pieces(self) -> Pieces:
         assert self._held is not None, "discarded"  # noqa: S101 - a fault of ours
         return self._held
-
-    @property
-    def sha256(self) -> bytes:
-        return self._digests[0]
-
-    @property
-    def dataset_sha256(self) -> bytes:
-        return self._digests[1]
 
     def source(self) -> Source:
         return self._pieces
@@ -200,9 +206,12 @@ class InMemory:
         return self._path
 
     def with_head(self, head: bytes, skip: int) -> "InMemory":
-        pieces = self._pieces
+        pieces, digests = self._pieces, Digests()
         joined = Pieces([head, *(pieces.read(at, BLOCK) for at in range(skip, self.size, BLOCK))])
-        return InMemory(joined, self._path.with_suffix(".headed"), _nothing, self._reserve)
+        for piece in joined.pieces:
+            digests.update(piece)
+        path = self._path.with_suffix(".headed")
+        return InMemory(joined, digests, path, _nothing, self._reserve)
 
     def discard(self) -> None:
         if self._held is not None:
@@ -211,29 +220,36 @@ class InMemory:
 
 
 class OnDisk:
-    """A part in a file, hashed while it is written. `reserve` bytes of the disk stay free."""
+    """A part in a file. `digests` have seen the bytes that are written, not those that are added.
 
-    def __init__(self, path: Path, head: bytes, reserve: int = 0) -> None:
-        """Make the file; `head` is the first 64 KiB, or all of a shorter part: `write` it, too."""
+    `reserve` bytes of the disk stay free.
+    """
+
+    def __init__(self, path: Path, digests: Digests, reserve: int = 0) -> None:
         self.size = 0
         self._path = path
+        self._digesting = digests
         self._reserve = reserve
-        self._hashing = _Digests(head)
         with os_faults():
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _READ_ONLY)
 
     def write(self, pieces: Sequence[bytes]) -> None:
         """Append bytes."""
+        size = sum(map(len, pieces))
         with os_faults():
-            _check_room(self._fd, sum(map(len, pieces)), self._reserve)
+            _check_room(self._fd, size, self._reserve)
             _write_all(self._fd, pieces)
+        self.size += size
+
+    def add(self, pieces: Sequence[bytes]) -> None:
+        """Append bytes, and hash them."""
+        self.write(pieces)
         for piece in pieces:
-            self._hashing.update(piece)
-            self.size += len(piece)
+            self._digesting.update(piece)
 
     @cached_property
     def _digests(self) -> tuple[bytes, bytes]:
-        return self._hashing.both()
+        return self._digesting.both()
 
     @property
     def sha256(self) -> bytes:
@@ -256,13 +272,13 @@ class OnDisk:
         return self._path
 
     def with_head(self, head: bytes, skip: int) -> "OnDisk":
-        part = OnDisk(self._path.with_suffix(".headed"), head, self._reserve)
+        part = OnDisk(self._path.with_suffix(".headed"), Digests(), self._reserve)
         try:
-            part.write([head])
+            part.add([head])
             for offset in range(skip, self.size, BLOCK):
                 with os_faults():
                     block = os.pread(self._fd, BLOCK, offset)
-                part.write([block])
+                part.add([block])
         except BaseException:
             part.discard()
             raise

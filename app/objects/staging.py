@@ -6,14 +6,15 @@ never acknowledged. While that goes on, a lock on the staging directory itself k
 making theirs.
 
 A part goes through in constant memory: past the limit, bytes are written and hashed in a thread,
-about a mebibyte at a time, while the next ones arrive.
+about a mebibyte at a time, while the next ones arrive. Up to the limit they are hashed as they
+come, on the event loop: a piece takes less time than handing it to a thread and back.
 """
 
 import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import count
@@ -23,7 +24,7 @@ from app.dicom.file_meta import HEAD_BYTES
 from app.dicom.limits import Limits
 from app.errors import TooLarge
 from app.objects.faults import os_faults
-from app.objects.staged import BLOCK, InMemory, OnDisk, Pieces, Staged
+from app.objects.staged import BLOCK, Digests, InMemory, OnDisk, Pieces, Staged
 from app.objects.threads import Threads
 
 MEMORY_BYTES = 128 * 2**20
@@ -59,18 +60,19 @@ class Staging:
             TooLarge: the part is longer than the limit.
             StorageFull, Unavailable: it cannot be written.
         """
-        held = Pieces()
+        held, digests = Pieces(), Digests()
         try:
             async for chunk in chunks:
                 self._memory_left -= len(chunk)
                 held.append(chunk)
+                digests.update(chunk)
                 if self._is_too_much(held.size):
-                    return await self._stage_on_disk(held, chunks)
+                    return await self._stage_on_disk(held, digests, chunks)
         except BaseException:
             self._release(held.size)
             raise
         release = partial(self._release, held.size)
-        return InMemory(held, self._new_path(), release, self._limits.reserve_bytes)
+        return InMemory(held, digests, self._new_path(), release, self._limits.reserve_bytes)
 
     async def free_bytes(self) -> int:
         """Return what the disk has room for before nothing more is staged.
@@ -83,7 +85,7 @@ class Staging:
         return max(0, found.f_bavail * found.f_frsize - self._limits.reserve_bytes)
 
     def _is_too_much(self, size: int) -> bool:
-        """Say whether a part has to go on in a file; its head is needed whole first."""
+        """Say whether a part has to go on in a file; less than a head is not worth one."""
         return size >= HEAD_BYTES and (
             size > self._limits.memory_part_bytes or self._memory_left < 0
         )
@@ -94,27 +96,31 @@ class Staging:
     def _new_path(self) -> Path:
         return self.directory / f"{next(self._numbers)}.part"
 
-    async def _stage_on_disk(self, held: Pieces, chunks: AsyncIterator[bytes]) -> Staged:
-        head, reserve = held.read(0, HEAD_BYTES), self._limits.reserve_bytes
-        part = await self.threads.run(OnDisk, self._new_path(), head, reserve)
+    async def _stage_on_disk(
+        self, held: Pieces, digests: Digests, chunks: AsyncIterator[bytes]
+    ) -> Staged:
+        reserve = self._limits.reserve_bytes
+        part = await self.threads.run(OnDisk, self._new_path(), digests, reserve)
         try:
-            await self._append(part, held)
+            await self._append(part.write, part.size, held)
             async for chunk in chunks:
                 self._memory_left -= len(chunk)
                 held.append(chunk)
                 if held.size >= BLOCK:
-                    await self._append(part, held)
-            await self._append(part, held)
+                    await self._append(part.add, part.size, held)
+            await self._append(part.add, part.size, held)
         except BaseException:
             part.discard()
             raise
         return part
 
-    async def _append(self, part: OnDisk, held: Pieces) -> None:
-        """Write to the file what is held, and hold nothing after that."""
-        if part.size + held.size > self._limits.part_bytes:
+    async def _append(
+        self, append: Callable[[Sequence[bytes]], None], size: int, held: Pieces
+    ) -> None:
+        """Append to the file what is held, and hold nothing after that."""
+        if size + held.size > self._limits.part_bytes:
             raise TooLarge(f"a part is longer than {self._limits.part_bytes} bytes")
-        await self.threads.run(part.write, held.pieces)
+        await self.threads.run(append, held.pieces)
         self._release(held.size)
         held.clear()
 

@@ -47,13 +47,15 @@ async def test_when_the_index_fails_between_steps_no_object_of_the_rest_is_left(
     assert await rows(archive) == len(await objects(archive)) == 2
 
 
-def test_what_waits_is_whole_again_and_shares_its_tags() -> None:
+def test_what_waits_is_whole_again_and_shares_its_tags(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.archive.placed.FEW", 1)
     placing, ref = Placing(), InstanceRef("1", "2", "3")
     new = [
         NewInstance(ref, scan(BytesSource(make_part10())), f"t/{n}", 1, b"a", b"b")
-        for n in range(2)
+        for n in range(3)
     ]
     placed = [placing.place(one, "1.2") for one in new]
     assert [one.instance() for one in placed] == new
-    assert [one.object_key for one in placed] == ["t/0", "t/1"]
-    assert placed[0]._tags is placed[1]._tags
+    assert [one.object_key for one in placed] == ["t/0", "t/1", "t/2"]
+    assert placed[0]._tags == ()
+    assert placed[1]._tags is placed[2]._tags

@@ -1,7 +1,7 @@
 """The writer, where the Store transaction's tests do not reach: failing engines, many at once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -13,70 +13,43 @@ from app.archive.store import store_instances
 from app.archive.writer import Writer, discard_object
 from app.dicom.store_report import FailureReason, StoreReport
 from app.errors import Unavailable
-from app.index.instances import NewInstance
-from app.objects.base import ObjectStore
+from app.index.engine import Index
+from app.index.instances import NewInstance, add_each_instance
 from app.rights import Principal
 from tests.archive.test_store import objects, parts, rows, store
 from tests.factories import make_part10
 
 
-class Counted:
-    """The archive's object store, counting what is settled, and failing when told to."""
+class Gate:
+    """Lets batches through to the index, and counts them."""
 
-    def __init__(self, objects: ObjectStore) -> None:
-        self._objects = objects
+    def __init__(self) -> None:
         self.batches: list[int] = []
-        self.fails = False
-        self.gate = asyncio.Event()
-        self.gate.set()
+        self.open = asyncio.Event()
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._objects, name)
-
-    async def settle(self, keys: Iterable[str]) -> None:
-        keys = list(keys)
-        await self.gate.wait()
-        if self.fails:
-            raise Unavailable("no")
-        self.batches.append(len(keys))
-        await self._objects.settle(keys)
-
-    async def delete(self, key: str) -> None:
-        if self.fails:
-            raise Unavailable("no")
-        await self._objects.delete(key)
+    async def add(self, index: Index, tenant: int, actor: str, new: Sequence[NewInstance]) -> Any:
+        await self.open.wait()
+        self.batches.append(len(new))
+        return await add_each_instance(index, tenant, actor, new)
 
 
 @pytest.fixture
-async def counted(archive: Archive) -> AsyncIterator[tuple[Archive, Counted]]:
-    store = Counted(archive.objects)
-    async with Writer(archive.index, store) as writer:
-        yield replace(archive, objects=store, writer=writer), store
+def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    """Closed: nothing comes into the index until it is opened."""
+    gate = Gate()
+    monkeypatch.setattr("app.archive.writer.add_each_instance", gate.add)
+    return gate
 
 
 async def test_what_waits_while_a_batch_commits_is_the_next_batch(
-    counted: tuple[Archive, Counted], principal: Principal
+    archive: Archive, principal: Principal, gate: Gate
 ) -> None:
-    archive, store_ = counted
-    store_.gate.clear()
     tasks = [asyncio.create_task(store(archive, principal, make_part10())) for _ in range(9)]
     await asyncio.sleep(1)
-    store_.gate.set()
+    gate.open.set()
     await asyncio.gather(*tasks)
-    assert sum(store_.batches) == 9
-    assert len(store_.batches) <= 3
-
-
-async def test_when_names_cannot_be_made_durable_nothing_is_visible(
-    counted: tuple[Archive, Counted], principal: Principal
-) -> None:
-    archive, store_ = counted
-    store_.fails = True
-    with pytest.raises(Unavailable):
-        await store(archive, principal, make_part10())
-    assert await rows(archive) == 0
-    store_.fails = False
-    assert (await store(archive, principal, make_part10())).stored
+    assert sum(gate.batches) == 9
+    assert len(gate.batches) <= 3
 
 
 async def test_a_value_that_the_index_cannot_hold_fails_alone(
@@ -123,15 +96,11 @@ async def test_a_fault_of_ours_reaches_the_request_and_not_the_next_one(
     assert (await store(archive, principal, make_part10())).stored
 
 
-async def test_instances_of_several_senders_share_a_batch(
-    counted: tuple[Archive, Counted],
-) -> None:
-    archive, store_ = counted
-    store_.gate.clear()
+async def test_instances_of_several_senders_share_a_batch(archive: Archive, gate: Gate) -> None:
     senders = [Principal(name) for name in ("A", "B", "A", "B")]
     tasks = [asyncio.create_task(store(archive, sender, make_part10())) for sender in senders]
     await asyncio.sleep(0.5)
-    store_.gate.set()
+    gate.open.set()
     await asyncio.gather(*tasks)
     events = await archive.index.fetch("SELECT actor FROM event ORDER BY actor")
     assert {event["actor"] for event in events} == {"A", "B"}
@@ -139,10 +108,8 @@ async def test_instances_of_several_senders_share_a_batch(
 
 
 async def test_a_request_cancelled_in_the_queue_leaves_nothing(
-    counted: tuple[Archive, Counted], principal: Principal
+    archive: Archive, principal: Principal, gate: Gate
 ) -> None:
-    archive, store_ = counted
-    store_.gate.clear()
     first = asyncio.create_task(store(archive, principal, make_part10()))
     await asyncio.sleep(0.3)
     second = asyncio.create_task(store(archive, principal, make_part10(), make_part10()))
@@ -150,25 +117,25 @@ async def test_a_request_cancelled_in_the_queue_leaves_nothing(
     second.cancel()
     with suppress(asyncio.CancelledError):
         await second
-    store_.gate.set()
+    gate.open.set()
     assert (await first).stored
     assert (await store(archive, principal, make_part10())).stored
     assert await rows(archive) == len(await objects(archive)) == 2
 
 
 async def test_a_duplicate_whose_request_was_cancelled_leaves_no_object(
-    counted: tuple[Archive, Counted], principal: Principal
+    archive: Archive, principal: Principal, gate: Gate
 ) -> None:
-    archive, store_ = counted
     data = make_part10()
+    gate.open.set()
     await store(archive, principal, data)
-    store_.gate.clear()
+    gate.open.clear()
     again = asyncio.create_task(store(archive, principal, data))
     await asyncio.sleep(0.5)
     again.cancel()
     with suppress(asyncio.CancelledError):
         await again
-    store_.gate.set()
+    gate.open.set()
     await store(archive, principal, make_part10())
     assert await rows(archive) == len(await objects(archive)) == 2
 
@@ -187,8 +154,10 @@ async def test_stopping_writes_what_waits_and_takes_nothing_more(
 
 
 async def test_an_object_that_cannot_be_deleted_is_left_without_a_word_to_the_caller(
-    counted: tuple[Archive, Counted],
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    archive, store_ = counted
-    store_.fails = True
+    async def fails(_: str) -> None:
+        raise Unavailable("no")
+
+    monkeypatch.setattr(archive.objects, "delete", fails)
     await discard_object(archive.objects, "t/1/x")

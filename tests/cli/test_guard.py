@@ -209,6 +209,8 @@ async def test_nonsense_is_answered_with_400(port: int) -> None:
 
 async def test_a_body_that_is_no_chunk_is_refused_once(port: int) -> None:
     async with client(port) as strange:
-        await strange.send(b"POST /0 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n")
+        await strange.send(
+            b"POST /0 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"
+        )
         answer = await strange.rest()
     assert answer.count(b"HTTP/1.1 ") == 1

@@ -22,7 +22,6 @@ async def put(store: ObjectStore, staging: Staging, key: str, data: bytes) -> No
     staged = await staging.stage(chunks(data))
     await store.put(key, staged)
     staged.discard()
-    await store.settle([key])
 
 
 async def read_all(stream: AsyncIterator[bytes]) -> bytes:

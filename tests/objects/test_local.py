@@ -108,42 +108,52 @@ async def test_a_part_in_memory_is_written_anew_after_a_failed_fsync(
     assert await local.read(KEY, 0, 5) == b"small"
 
 
-async def test_every_new_directory_is_synced_once_per_batch(
+async def test_every_directory_that_may_be_new_is_synced(
     local: LocalStore, staging: Staging, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     synced: list[str] = []
     fsync = os.fsync
 
     def noted(fd: int) -> None:
-        synced.append(os.readlink(f"/proc/self/fd/{fd}").removeprefix(f"{tmp_path}/objects"))  # noqa: PTH115
+        path = os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115
+        if not path.endswith(".part"):
+            synced.append(path.removeprefix(f"{tmp_path}/objects"))
         fsync(fd)
 
-    keys = ["t/a/1", "t/a/2", "t/b/1"]
-    for key in keys:
-        await local.put(key, await staging.stage(chunks(b"x")))
     monkeypatch.setattr(os, "fsync", noted)
-    await local.settle(keys)
-    assert sorted(synced) == ["", "/t", "/t/a", "/t/b"]
-    synced.clear()
-    await local.settle(["t/a/1"])
-    assert synced == ["/t/a"]
+    for key, wanted in (
+        ("t/a/1", ["", "/t", "/t/a"]),
+        ("t/a/2", ["/t/a"]),
+        ("t/b/1", ["/t", "/t/b"]),
+        ("t/a/3", ["/t/a"]),
+    ):
+        synced.clear()
+        await local.put(key, await staging.stage(chunks(b"x")))
+        assert sorted(synced) == wanted
 
 
-async def test_a_failing_directory_is_not_taken_as_durable(
+async def test_a_directory_that_is_not_durable_fails_the_put_and_leaves_nothing(
     local: LocalStore, staging: Staging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(_: int) -> None:
-        raise OSError(errno.EIO, "no")
+    fsync = os.fsync
 
-    await local.put("t/a/1", await staging.stage(chunks(b"x")))
+    def fails(fd: int) -> None:
+        if os.path.isdir(fd):  # noqa: PTH112
+            raise OSError(errno.EIO, "no")
+        fsync(fd)
+
+    staged = await staging.stage(chunks(b"x"))
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", fails)
         with pytest.raises(Unavailable):
-            await local.settle(["t/a/1"])
+            await local.put("t/a/1", staged)
+    assert [key async for key in local.keys("")] == []
     assert list(local._not_durable(f"{local._root}/t/a")) == [
         f"{local._root}/t/a",
         f"{local._root}/t",
     ]
+    await local.put("t/a/1", staged)
+    assert await local.read("t/a/1", 0, 1) == b"x"
 
 
 async def test_a_cancelled_put_has_ended_when_it_is_cancelled(

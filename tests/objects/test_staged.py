@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.objects.staged import InMemory, Pieces
+from app.objects.staged import Digests, InMemory, Pieces
 
 
 @given(
@@ -49,11 +49,11 @@ def test_a_write_that_is_cut_short_goes_on(
 
     data = [bytes([n]) * 20_000 for n in range(10)]
     monkeypatch.setattr(os, "writev", short)
-    path = InMemory(Pieces(data), tmp_path / "part", lambda: None).write_out()
+    path = InMemory(Pieces(data), Digests(), tmp_path / "part", lambda: None).write_out()
     assert path.read_bytes() == b"".join(data)
 
 
 def test_more_pieces_than_one_call_takes_are_written(tmp_path: Path) -> None:
     data = [bytes([n % 256]) * 16_384 for n in range(1500)]
-    path = InMemory(Pieces(data), tmp_path / "part", lambda: None).write_out()
+    path = InMemory(Pieces(data), Digests(), tmp_path / "part", lambda: None).write_out()
     assert path.read_bytes() == b"".join(data)
