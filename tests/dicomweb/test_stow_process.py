@@ -65,31 +65,63 @@ def test_after_a_kill_in_mid_upload_nothing_is_half_visible(tmp_path: Path) -> N
         assert not list((server.data_dir / "objects" / "staging").glob("*/*"))
 
 
-def big_instance() -> Iterator[bytes]:
-    dataset = make_dataset(NumberOfFrames=2048, Rows=512, Columns=512, PixelData=b"\0" * 16)
+def big_instance(dataset: Dataset) -> Iterator[bytes]:
     head = make_part10(dataset)[:-20]
-    yield head + b"OW\0\0" + BIG.to_bytes(4, "little")
+    yield head + BIG.to_bytes(4, "little")
     for _ in range(BIG // 2**20):
         yield bytes(2**20)
 
 
 def test_a_gigabyte_passes_in_less_than_300_megabytes(tmp_path: Path) -> None:
+    dataset = make_dataset(NumberOfFrames=2048, Rows=512, Columns=512, PixelData=b"\0" * 16)
     with serve(tmp_path) as server:
         host, _, port = server.url.removeprefix("http://").partition(":")
         connection = HTTPConnection(host, int(port), timeout=300)
-        connection.request("POST", "/dicom-web/studies", big_instance(), DICOM, encode_chunked=True)
+        body = big_instance(dataset)
+        connection.request("POST", "/dicom-web/studies", body, DICOM, encode_chunked=True)
         answer = connection.getresponse()
         assert answer.status == 200, answer.read()
-        peaks = {
-            process.pid: peak(process.pid)
-            for process in psutil.Process(server.process.pid).children()
-            if "postgres" not in process.name()
-        }
-        assert peaks
-        assert max(peaks.values()) < 300 * 2**20, peaks
+        answer.read()
+        check_peaks(server)
         (stored,) = (server.data_dir / "objects" / "t").rglob("*.dcm")
         assert stored.stat().st_size > BIG
+        instance = (
+            f"/dicom-web/studies/{dataset.StudyInstanceUID}/series/{dataset.SeriesInstanceUID}"
+            f"/instances/{dataset.SOPInstanceUID}"
+        )
+        many = ",".join(map(str, range(1, 1025)))
+        for path, least in (
+            ("", BIG),
+            ("/frames/2048", 2**19),
+            (f"/frames/{many}", BIG // 2),
+            ("/bulkdata/7FE00010", BIG),
+            ("/metadata", 1),
+        ):
+            assert read(connection, instance + path) >= least, path
+            check_peaks(server)
         connection.close()
+
+
+def read(connection: HTTPConnection, path: str) -> int:
+    """Return how many bytes an answer has."""
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    assert answer.status == 200, (path, answer.read(1000))
+    size = 0
+    while chunk := answer.read(2**20):
+        size += len(chunk)
+    return size
+
+
+def check_peaks(server: LiveServer) -> None:
+    """Check that no process of ours but PostgreSQL ever held 300 MB."""
+    peaks = {
+        process.pid: peak(process.pid)
+        for process in psutil.Process(server.process.pid).children()
+        if "postgres" not in process.name()
+    }
+    assert peaks
+    assert max(peaks.values()) < 300 * 2**20, peaks
 
 
 def peak(pid: int) -> int:
