@@ -34,8 +34,7 @@ fix: .venv/dev.stamp ## mend what can be mended without thought
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 bench: .venv/dev.stamp ## measure beside another archive, into docs/benchmarks.md
-	$(BIN)/python -m compileall -q app
-	$(BIN)/python -m benchmarks $(ARGS)
+	$(BIN)/python -m compileall -q app && $(BIN)/python -m benchmarks $(ARGS)
 openapi: .venv/run.stamp ## write the HTTP contract, openapi.yaml
 	$(BIN)/fileroom openapi > openapi.yaml.new && mv openapi.yaml.new openapi.yaml
 lock: TO ?= requirements
@@ -55,8 +54,7 @@ clean: ## remove what was built or measured; ./data stays
 .venv/run.stamp: .venv/install.stamp requirements/run.txt pyproject.toml
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --compile-bytecode --require-hashes -r requirements/run.txt
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --no-deps --no-build-isolation -e .
-	$(BIN)/python -m compileall -q app
-	touch $@
+	$(BIN)/python -m compileall -q app && touch $@
 .venv/dev.stamp: .venv/run.stamp requirements/dev.txt
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --compile-bytecode --require-hashes -r requirements/dev.txt
 	touch $@

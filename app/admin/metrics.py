@@ -27,7 +27,6 @@ from prometheus_client.registry import Collector
 
 from app.index.overview import Overview
 from app.logs import ACCESS
-from app.settings import METRICS_VARIABLE
 from app.web.direct import ROUTE
 
 Scope = MutableMapping[str, Any]
@@ -36,6 +35,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 UNKNOWN_ROUTE = "other"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
@@ -172,7 +172,7 @@ def exposition(overview: Overview | None, free: int) -> bytes:
     stored = CollectorRegistry()
     stored.register(_Holdings(overview, free))
     counted = REGISTRY
-    if METRICS_VARIABLE in os.environ:
+    if DIRECTORY_VARIABLE in os.environ:
         counted = CollectorRegistry()
         MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
     return generate_latest(stored) + generate_latest(counted)

@@ -50,7 +50,10 @@ def read_file_meta(head: bytes) -> FileMeta:
 
 
 def find_bare_prefix(head: bytes) -> bytes:
-    """Return the `DICM` that begins an object whose preamble was left out, else nothing."""
+    """Return the `DICM` that begins an object whose preamble was left out, else nothing.
+
+    Source: PS3.10 §7.1
+    """
     return b"DICM" if head.startswith(b"DICM\x02\x00") else b""
 
 
