@@ -99,7 +99,7 @@ def test_the_server_that_runs_is_named_and_the_port_left_to_it(data: Path) -> No
     found = findings(data)
     lock.release()
     assert found["server"].found == f"process {os.getpid()} serves this data directory"
-    assert found["port"].found.endswith(f"is left to process {os.getpid()}")
+    assert found["port"].found == f"process {os.getpid()} has the one that it serves"
 
 
 def test_a_port_in_use_is_found(data: Path) -> None:

@@ -117,6 +117,14 @@ def start(data: Path, *flags: str, **variables: str) -> Server:
     return server
 
 
+@pytest.fixture(autouse=True)
+def no_nohup() -> Iterator[None]:
+    """A hang-up means what it means, even if these tests were started with `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     with serving(tmp_path / "data") as running:
