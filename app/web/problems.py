@@ -105,7 +105,7 @@ def _is_wordless(error: HTTPException, status: HTTPStatus) -> bool:
 def _no_such_path(request: Request) -> str:
     if request.scope["path"].endswith("/"):
         return "There is no such path; none here ends with a slash"
-    return "There is no such path; /docs lists what this version offers"
+    return "There is no such path; the contract lists what this version offers"
 
 
 def _allowed(request: Request) -> set[str]:
