@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -238,8 +238,11 @@ def run(
             stdout=output,
             stderr=subprocess.STDOUT,
         )
+    container = Container(process, log, enter)
     try:
-        yield Container(process, log, enter)
+        yield container
     finally:
+        with suppress(OSError, ValueError):  # it has changed its user, so it outlives its parent
+            os.kill(int(container._first), signal.SIGKILL)
         process.kill()
         process.wait()
