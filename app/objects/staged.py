@@ -6,7 +6,9 @@ import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from math import inf
 from pathlib import Path
+from time import monotonic
 from typing import Protocol
 
 from app.dicom.file_meta import HEAD_BYTES, find_dataset_offset
@@ -17,6 +19,7 @@ from app.objects.faults import os_faults
 BLOCK = 2**20
 _SMALL = 2**14
 _IOV_MAX = 1024
+_LOOK_SECONDS = 0.2
 _READ_ONLY = 0o440  # what is stored never changes
 
 
@@ -55,6 +58,44 @@ class Digests:
         if self._dataset is None:
             self._dataset = self._begin_dataset()
         return self._whole.digest(), self._dataset.digest()
+
+
+class Room:
+    """The room on a disk but for what stays free. Threads may share it.
+
+    It is looked up a few times a second, and what is written meanwhile is subtracted: a system call
+    for each part would cost more than writing a small one does.
+    """
+
+    def __init__(self, fd: int, reserve: int) -> None:
+        """Take any descriptor of the file system."""
+        self._fd = fd
+        self._reserve = reserve
+        self._left = 0
+        self._looked = -inf
+
+    def look(self) -> int:
+        """Return how many bytes can be written.
+
+        Raises:
+            OSError: the file system does not say.
+        """
+        found = os.fstatvfs(self._fd)
+        self._left = max(0, found.f_bavail * found.f_frsize - self._reserve)
+        self._looked = monotonic()
+        return self._left
+
+    def take(self, size: int) -> None:
+        """Make sure of the room for some bytes.
+
+        Raises:
+            OSError: there is none (ENOSPC).
+        """
+        if self._left < size or monotonic() - self._looked > _LOOK_SECONDS:
+            self.look()
+        if self._left < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._left -= size
 
 
 class Staged(Protocol):
@@ -161,10 +202,7 @@ class Pieces:
 
 
 class InMemory:
-    """A part in memory. `release` is called once, when the memory is given back.
-
-    `reserve` bytes of the disk stay free when it is written out.
-    """
+    """A part in memory. `release` is called once, when the memory is given back."""
 
     def __init__(
         self,
@@ -172,14 +210,14 @@ class InMemory:
         digests: Digests,
         path: Path,
         release: Callable[[], None],
-        reserve: int = 0,
+        room: Room,
     ) -> None:
         self.size = pieces.size
         self.sha256, self.dataset_sha256 = digests.both()
         self._held: Pieces | None = pieces
         self._path = path
         self._release = release
-        self._reserve = reserve
+        self._room = room
 
     @property
     def _pieces(self) -> Pieces:
@@ -195,7 +233,7 @@ class InMemory:
             try:
                 fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _READ_ONLY)
                 try:
-                    _check_room(fd, self.size, self._reserve)
+                    self._room.take(self.size)
                     _write_all(fd, pieces)
                     os.fsync(fd)
                 finally:
@@ -211,7 +249,7 @@ class InMemory:
         for piece in joined.pieces:
             digests.update(piece)
         path = self._path.with_suffix(".headed")
-        return InMemory(joined, digests, path, _nothing, self._reserve)
+        return InMemory(joined, digests, path, _nothing, self._room)
 
     def discard(self) -> None:
         if self._held is not None:
@@ -220,16 +258,13 @@ class InMemory:
 
 
 class OnDisk:
-    """A part in a file. `digests` have seen the bytes that are written, not those that are added.
+    """A part in a file. `digests` have seen the bytes to be written, not those to be added."""
 
-    `reserve` bytes of the disk stay free.
-    """
-
-    def __init__(self, path: Path, digests: Digests, reserve: int = 0) -> None:
+    def __init__(self, path: Path, digests: Digests, room: Room) -> None:
         self.size = 0
         self._path = path
         self._digesting = digests
-        self._reserve = reserve
+        self._room = room
         with os_faults():
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _READ_ONLY)
 
@@ -237,7 +272,7 @@ class OnDisk:
         """Append bytes."""
         size = sum(map(len, pieces))
         with os_faults():
-            _check_room(self._fd, size, self._reserve)
+            self._room.take(size)
             _write_all(self._fd, pieces)
         self.size += size
 
@@ -272,7 +307,7 @@ class OnDisk:
         return self._path
 
     def with_head(self, head: bytes, skip: int) -> "OnDisk":
-        part = OnDisk(self._path.with_suffix(".headed"), Digests(), self._reserve)
+        part = OnDisk(self._path.with_suffix(".headed"), Digests(), self._room)
         try:
             part.add([head])
             for offset in range(skip, self.size, BLOCK):
@@ -293,12 +328,6 @@ class OnDisk:
 
 def _nothing() -> None:
     """Release no memory: the part that this one was made of counts it."""
-
-
-def _check_room(fd: int, size: int, reserve: int) -> None:
-    found = os.fstatvfs(fd)
-    if found.f_bavail * found.f_frsize < size + reserve:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _write_all(fd: int, pieces: Sequence[bytes]) -> None:

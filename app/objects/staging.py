@@ -24,7 +24,7 @@ from app.dicom.file_meta import HEAD_BYTES
 from app.dicom.limits import Limits
 from app.errors import TooLarge
 from app.objects.faults import os_faults
-from app.objects.staged import BLOCK, Digests, InMemory, OnDisk, Pieces, Staged
+from app.objects.staged import BLOCK, Digests, InMemory, OnDisk, Pieces, Room, Staged
 from app.objects.threads import Threads
 
 MEMORY_BYTES = 128 * 2**20
@@ -44,6 +44,7 @@ class Staging:
         self._numbers = count()
         with os_faults():
             self.directory, self._lock = _own_directory(directory)
+        self._room = Room(self._lock, limits.reserve_bytes)
         self.threads = Threads(4, "staging")
         """For what blocks on a staged part: writing, hashing, scanning."""
 
@@ -72,7 +73,7 @@ class Staging:
             self._release(held.size)
             raise
         release = partial(self._release, held.size)
-        return InMemory(held, digests, self._new_path(), release, self._limits.reserve_bytes)
+        return InMemory(held, digests, self._new_path(), release, self._room)
 
     async def free_bytes(self) -> int:
         """Return what the disk has room for before nothing more is staged.
@@ -81,8 +82,7 @@ class Staging:
             Unavailable: it does not say.
         """
         with os_faults():
-            found = await self.threads.run(os.fstatvfs, self._lock)
-        return max(0, found.f_bavail * found.f_frsize - self._limits.reserve_bytes)
+            return await self.threads.run(self._room.look)
 
     def _is_too_much(self, size: int) -> bool:
         """Say whether a part has to go on in a file; less than a head is not worth one."""
@@ -99,8 +99,7 @@ class Staging:
     async def _stage_on_disk(
         self, held: Pieces, digests: Digests, chunks: AsyncIterator[bytes]
     ) -> Staged:
-        reserve = self._limits.reserve_bytes
-        part = await self.threads.run(OnDisk, self._new_path(), digests, reserve)
+        part = await self.threads.run(OnDisk, self._new_path(), digests, self._room)
         try:
             await self._append(part.write, part.size, held)
             async for chunk in chunks:

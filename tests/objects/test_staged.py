@@ -1,11 +1,12 @@
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.objects.staged import Digests, InMemory, Pieces
+from app.objects.staged import Digests, InMemory, Pieces, Room
 
 
 @given(
@@ -29,6 +30,42 @@ def test_large_pieces_are_not_copied() -> None:
     assert pieces.read(4, 100_000) is large
 
 
+def in_memory(data: list[bytes], directory: Path) -> InMemory:
+    return InMemory(Pieces(data), Digests(), directory / "part", lambda: None, room(directory))
+
+
+def room(directory: Path, reserve: int = 0) -> Room:
+    return Room(os.open(directory, os.O_RDONLY), reserve)
+
+
+def test_room_is_what_is_left_and_looked_up_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = [1000]
+    looked = []
+
+    def found(fd: int) -> SimpleNamespace:
+        looked.append(fd)
+        return SimpleNamespace(f_bavail=free[0], f_frsize=1)
+
+    monkeypatch.setattr(os, "fstatvfs", found)
+    left = room(tmp_path, 100)
+    left.take(400)
+    left.take(400)
+    assert len(looked) == 1
+    with pytest.raises(OSError, match="No space"):
+        left.take(901)
+    left.take(900)
+    free[0] = 150
+    with pytest.raises(OSError, match="No space"):
+        left.take(60)
+    left.take(50)
+    monkeypatch.setattr("app.objects.staged._LOOK_SECONDS", -1)
+    count = len(looked)
+    left.take(10)
+    assert len(looked) == count + 1
+
+
 def test_small_pieces_are_joined() -> None:
     pieces = Pieces()
     for _ in range(100_000):
@@ -49,11 +86,15 @@ def test_a_write_that_is_cut_short_goes_on(
 
     data = [bytes([n]) * 20_000 for n in range(10)]
     monkeypatch.setattr(os, "writev", short)
-    path = InMemory(Pieces(data), Digests(), tmp_path / "part", lambda: None).write_out()
+    path = InMemory(
+        Pieces(data), Digests(), tmp_path / "part", lambda: None, room(tmp_path)
+    ).write_out()
     assert path.read_bytes() == b"".join(data)
 
 
 def test_more_pieces_than_one_call_takes_are_written(tmp_path: Path) -> None:
     data = [bytes([n % 256]) * 16_384 for n in range(1500)]
-    path = InMemory(Pieces(data), Digests(), tmp_path / "part", lambda: None).write_out()
+    path = InMemory(
+        Pieces(data), Digests(), tmp_path / "part", lambda: None, room(tmp_path)
+    ).write_out()
     assert path.read_bytes() == b"".join(data)
