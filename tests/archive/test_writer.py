@@ -154,10 +154,11 @@ async def test_stopping_writes_what_waits_and_takes_nothing_more(
 
 
 async def test_an_object_that_cannot_be_deleted_is_left_without_a_word_to_the_caller(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def fails(_: str) -> None:
         raise Unavailable("no")
 
     monkeypatch.setattr(archive.objects, "delete", fails)
     await discard_object(archive.objects, "t/1/x")
+    assert "object t/1/x is left to the sweeper" in caplog.messages
