@@ -67,6 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.base_url = settings.base_url + DICOMWEB
     app.state.identity = _identity(settings)
+    app.state.data_directory = str(settings.data_dir.absolute())
     for routes in (qido, stow, wado_rs):
         app.include_router(routes.router, prefix=DICOMWEB)
     for routes in (wado_uri, health, pages):

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
+from shlex import quote
 from string import Template
 
 from fastapi import APIRouter, Request
@@ -54,11 +55,14 @@ async def get_home(request: Request, archive: ArchiveDep, dicomweb: BaseUrlDep) 
     """Show where everything is and how much there is."""
     base = dicomweb.removesuffix("/dicom-web")
     asks_for_key = request.app.state.identity.key_digest is not None
+    holdings, known = await _holdings(request, archive)
+    directory = f"--data-dir {quote(request.app.state.data_directory)} " if known else ""
     page = _template("home").substitute(
         root=escape(request.scope.get("root_path", "")),
         base=escape(base),
         version=escape(__version__),
-        holdings=await _holdings(request, archive),
+        holdings=holdings,
+        directory=escape(directory),
         auth='-H "Authorization: Bearer $KEY" ' if asks_for_key else "",
         header=', headers={"Authorization": "Bearer …"}' if asks_for_key else "",
     )
@@ -85,16 +89,16 @@ def _template(name: str) -> Template:
     return Template((HERE / "templates" / f"{name}.html").read_text(encoding="utf-8"))
 
 
-async def _holdings(request: Request, archive: Archive) -> str:
-    """Return how much the caller may see, or why nothing is shown."""
+async def _holdings(request: Request, archive: Archive) -> tuple[str, bool]:
+    """Return how much the caller may see, or why nothing is shown; and whether we know them."""
     try:
         principal: Principal = request.app.state.identity.principal(request.scope)
         overview = await count_everything(archive.index, principal.scope)
     except Unavailable:
-        return "<p>The index does not answer at the moment.</p>"
+        return "<p>The index does not answer at the moment.</p>", False
     except ArchiveError:
-        return "<p>Shown to callers with a key. This page works without one.</p>"
-    return _numbers(overview)
+        return "<p>Shown to callers with a key. This page works without one.</p>", False
+    return _numbers(overview), True
 
 
 def _numbers(overview: Overview) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import time
 import zipfile
 from pathlib import Path
 from types import TracebackType
@@ -140,7 +141,9 @@ class Zip:
         self._name = name
         self._names.add(name)
         with os_faults():
-            self._entry = self._zip.open(name, "w", force_zip64=size >= 2**31)
+            info = zipfile.ZipInfo(name, time.localtime()[:6])
+            info.compress_type = zipfile.ZIP_DEFLATED
+            self._entry = self._zip.open(info, "w", force_zip64=size >= 2**31)
 
     def write(self, data: bytes) -> None:
         assert self._entry is not None  # noqa: S101 - begun

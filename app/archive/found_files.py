@@ -99,7 +99,7 @@ def _members(path: str, status: os.stat_result) -> Iterator[Found]:
         archive = zipfile.ZipFile(path)
         infos = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        yield Unreadable(path, f"cannot be read as a zip: {error}")
+        yield Unreadable(path, f"cannot be read as a zip, or its end is missing: {error}")
         return
     outer = os.path.abspath(path), status.st_size, status.st_mtime_ns  # noqa: PTH100
     for info in infos:

@@ -99,17 +99,24 @@ class Answers:
         query = self._query
         members: dict[str, str] = {}
         if query.wants(Level.STUDY):
-            _add(members, (*split_members(study.document), *split_members(study.extra)))
+            _add(members, (*split_members(study.document), *self._asked(study.extra)))
             _add(members, _split(self._study(study)))
             _add(members, self._patient(study))
         if series and query.wants(Level.SERIES):
-            _add(members, (*split_members(series.document), *split_members(series.extra)))
+            _add(members, (*split_members(series.document), *self._asked(series.extra)))
             _add(members, self._series(study, series))
         if instance and series:
             _add(members, self._metadata(study, series, instance))
             _add(members, self._instance(study, series, instance))
         self._add_empty(members)
         return [members[key] for key in sorted(members)]
+
+    def _asked(self, extra: str) -> Iterable[str]:
+        """Yield those of the members that are returned only when asked for which are."""
+        keys = {member_key(tag) for tag in self._query.include}
+        for member in split_members(extra):
+            if self._query.include_all or member[:_KEY] in keys:
+                yield member
 
     def _patient(self, row: StudyRow) -> Iterable[str]:
         if self._query.include & PATIENT_COUNTS:

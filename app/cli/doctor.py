@@ -197,6 +197,16 @@ def _key(settings: Settings) -> Finding:
 def _objects(settings: Settings) -> Finding:
     directory = settings.objects_directory
     existing = next(place for place in (directory, *directory.parents) if place.exists())
+    free = shutil.disk_usage(existing).free
+    reserve = settings.limits.reserve_bytes
+    if free < reserve:
+        return Finding(
+            "objects",
+            Verdict.BAD,
+            f"{existing}: {free / 1e6:,.0f} MB are free, and {reserve / 1e6:,.0f} MB stay so for "
+            "the index: nothing can be stored",
+            "Make room. Searching and reading go on meanwhile.",
+        )
     begun = time.monotonic()
     try:
         with tempfile.TemporaryFile(dir=existing) as file:

@@ -11,7 +11,7 @@ from app.archive.context import Archive
 from app.archive.export_targets import Folder, Zip
 from app.archive.exporting import Exported, export_study
 from app.cli.importing import OPERATOR
-from app.cli.opening import with_archive
+from app.cli.opening import check_there, with_archive
 from app.dicom.uids import StudyRef, check_uid
 from app.settings import Settings
 
@@ -25,7 +25,9 @@ def run_export(settings: Settings, studies: Sequence[str], to: Path) -> int:
     Raises:
         InvalidUID, NotFound: there is no such Study; nothing of it was written.
         Conflict: something else is there under that name; it is left as it is.
+        Refusal: there is no archive.
     """
+    check_there(settings)
     refs = [StudyRef(check_uid(study)) for study in studies]
     told = _Told()
     target = Zip(to) if to.suffix.lower() == ".zip" else Folder(to)

@@ -5,7 +5,7 @@ A sweep once a second looks at every open connection, so a request pays next to 
     nothing sent, or a head not whole    408 and closed after `header_seconds`
     a body that stands still             408 (aborted if the answer has begun) after `body_seconds`
     an answer that nobody takes          aborted after `body_seconds`
-    a head over `HEAD_BYTES`             431 and closed
+    a head over `HEAD_BYTES`             414 or 431, and closed
     what is no HTTP                      400 and closed
 """
 
@@ -23,6 +23,10 @@ AHEAD_BYTES = 512 * 2**10
 once, so that a body would stop the connection after each piece of it."""
 
 _TOO_SLOW = "Nothing, or not enough, came for too long"
+_TLS = b"\x16\x03"
+_PLAIN = "Plain HTTP was expected here, not TLS: use http://, or a proxy that has a certificate"
+_ENCODE = "A URL of ASCII was expected; percent-encode other characters as UTF-8"
+_NO_HTTP = "A request of HTTP was expected; this is none, or a malformed one"
 _TOO_LONG = f"Request line and header fields of up to {HEAD_BYTES} bytes were expected"
 
 
@@ -34,6 +38,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.heard = time.monotonic()
         self.head_bytes = 0
         self.refused = False
+        self._parsed = b""
         self._waiting_for: tuple[str, int] = ("", 0)
         self._since = self.heard
 
@@ -42,11 +47,13 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.refused:
             return
         self.heard = time.monotonic()
+        self._parsed = data
         super().data_received(data)
+        self._parsed = b""
         if self._in_head():
             self.head_bytes += len(data)
             if self.head_bytes > HEAD_BYTES:
-                self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _TOO_LONG)
+                self.refuse(self._too_long(), _TOO_LONG)
         else:
             self.head_bytes = 0
 
@@ -75,9 +82,16 @@ class GuardedProtocol(HttpToolsProtocol):
             case "taking" if still > body_seconds:
                 self.transport.abort()
 
-    def send_400_response(self, msg: str) -> None:
+    def send_400_response(self, _msg: str) -> None:
         """Answer what is no HTTP, in the form of all our errors; uvicorn calls this."""
-        self.refuse(HTTPStatus.BAD_REQUEST, msg)
+        if self._parsed.startswith(_TLS):
+            self.refuse(HTTPStatus.BAD_REQUEST, _PLAIN)
+        elif len(self.url) >= HEAD_BYTES:
+            self.refuse(self._too_long(), _TOO_LONG)
+        elif not self._parsed.partition(b"\r\n")[0].isascii():
+            self.refuse(HTTPStatus.BAD_REQUEST, _ENCODE)
+        else:
+            self.refuse(HTTPStatus.BAD_REQUEST, _NO_HTTP)
 
     def refuse(self, status: HTTPStatus, detail: str) -> None:
         """Answer with a problem document and close; abort where an answer has begun.
@@ -98,6 +112,11 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.write(_answer(status, detail))
         self.transport.write_eof()
         self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+    def _too_long(self) -> HTTPStatus:
+        if len(self.url) >= HEAD_BYTES:
+            return HTTPStatus.REQUEST_URI_TOO_LONG
+        return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 
     def _current(self) -> RequestResponseCycle | None:
         """Return the newest request whose head is whole; uvicorn's annotation leaves None out."""

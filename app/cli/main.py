@@ -32,15 +32,16 @@ DataDir = Annotated[
     typer.Option(help="Where index and objects are kept [FILEROOM_DATA_DIR; ./data]."),
 ]
 
+Host = Annotated[
+    str | None, typer.Option(help="Address to listen on [FILEROOM_HTTP__HOST; 127.0.0.1].")
+]
+Port = Annotated[int | None, typer.Option(help="Port to listen on [FILEROOM_HTTP__PORT; 8080].")]
+
 
 @application.command()
 def serve(
-    host: Annotated[
-        str | None, typer.Option(help="Address to listen on [FILEROOM_HTTP__HOST; 127.0.0.1].")
-    ] = None,
-    port: Annotated[
-        int | None, typer.Option(help="Port to listen on [FILEROOM_HTTP__PORT; 8080].")
-    ] = None,
+    host: Host = None,
+    port: Port = None,
     data_dir: DataDir = None,
     workers: Annotated[
         int | None, typer.Option(help="Server processes [FILEROOM_HTTP__WORKERS; 1].")
@@ -149,6 +150,8 @@ def migrate(data_dir: DataDir = None) -> None:
 
 @application.command()
 def doctor(
+    host: Host = None,
+    port: Port = None,
     data_dir: DataDir = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -165,7 +168,8 @@ def doctor(
     """
     from app.cli.doctor import examine, report  # noqa: PLC0415
 
-    if not report(examine(_flags(data_dir)), as_json=as_json, write=typer.echo):
+    flags = _flags(data_dir, http={"host": host, "port": port})
+    if not report(examine(flags), as_json=as_json, write=typer.echo):
         raise typer.Exit(1)
 
 

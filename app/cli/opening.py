@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -30,6 +31,8 @@ def with_archive(
             could not be read by the user who serves.
     """
     _check_user(settings)
+    new = "" if _is_there(settings) else ", which is a new one"
+    sys.stderr.write(f"Archive: {settings.data_dir.absolute()}{new}\n")
 
     async def run(opened: Settings) -> Result:
         async with open_archive(opened.place()) as archive:
@@ -46,6 +49,23 @@ def with_archive(
                 "backup, and run `fileroom migrate`."
             )
         return asyncio.run(run(joined.settings))
+
+
+def check_there(settings: Settings) -> None:
+    """Refuse to read from an archive that would only be made for it.
+
+    Raises:
+        Refusal: there is none.
+    """
+    if not _is_there(settings):
+        raise Refusal(
+            f"There is no archive in {settings.data_dir.absolute()}. Say where it is with "
+            "--data-dir or FILEROOM_DATA_DIR."
+        )
+
+
+def _is_there(settings: Settings) -> bool:
+    return settings.database.url is not None or settings.postgres_directory.exists()
 
 
 def _check_user(settings: Settings) -> None:

@@ -1,6 +1,6 @@
 """The parent of `fileroom serve`: it starts what an archive needs and keeps it running.
 
-    lock the data directory -> bind the port -> hire workers (they import while we go on)
+    bind the port -> lock the data directory -> hire workers (they import while we go on)
     -> PostgreSQL -> migrate (a child) -> order the workers to serve -> ready -> watch
 
 A worker or a PostgreSQL that dies alone is started again, after a pause that grows. SIGTERM,
@@ -105,9 +105,9 @@ class Supervisor:
         with contextlib.ExitStack() as stack:
             self._wake = stack.enter_context(self._signals_handled())
             stack.enter_context(contextlib.suppress(_Stop))
-            stack.enter_context(served_directory(settings.data_dir))
             address = (settings.http.host, settings.http.port)
             self._listening = stack.enter_context(bound_socket(*address))
+            stack.enter_context(served_directory(settings.data_dir))
             port = self._listening.getsockname()[1]
             http = settings.http.model_copy(update={"port": port})
             self._settings = settings.model_copy(update={"http": http})

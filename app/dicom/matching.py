@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from pydicom.datadict import keyword_for_tag, tag_for_keyword
 
-from app.dicom.attributes import TABLE, Attribute, Level, Returned
+from app.dicom.attributes import PATIENT_COUNTS, TABLE, Attribute, Level, Returned
 from app.dicom.folding import (
     clean_date,
     clean_integer,
@@ -154,6 +154,17 @@ class Query:
         known = _ANSWERED[Level.STUDY] | _ANSWERED[Level.SERIES] | _ANSWERED[Level.INSTANCE]
         return self.level is Level.INSTANCE and (self.include_all or bool(self.include - known))
 
+
+def is_returned(tag: int, level: Level) -> bool:
+    """Say whether a search at `level` returns an attribute from the index, if asked for.
+
+    Source: PS3.18 §10.6.3.3
+    """
+    return tag in _ALSO or any(tag in _ANSWERED[one] for one in Level if one <= level)
+
+
+_ALSO = PATIENT_COUNTS | {0x00080060}
+"""Returned for Studies, though not kept with them; viewers ask for Modality there."""
 
 MATCHABLE: dict[Path, Attribute] = {row.path: row for row in TABLE if row.column}
 

@@ -27,7 +27,9 @@ from app.web.streams import answer_response, multipart_type, new_boundary
 
 FRAMES = "/studies/{study}/series/{series}/instances/{instance}/frames/{frames}"
 _PATH = re.compile(r"/studies/([^/]+)/series/([^/]+)/instances/([^/]+)/frames/([^/]*)")
-_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
+_NUMBER = re.compile(r"[0-9]{1,99}", re.ASCII)
+_NO_FRAME = 2**31 - 1
+"""Stands for all greater numbers: no Instance has so many frames."""
 MOST_FRAMES = 100_000
 """Frames of one request."""
 _PLAIN_HEADERS = [(name.lower().encode(), value.encode()) for name, value in PRIVATE.items()]
@@ -45,7 +47,7 @@ def frame_numbers(text: str) -> tuple[int, ...]:
         raise InvalidRequest(f"Ask for at most {MOST_FRAMES} frames at once")
     if not all(_NUMBER.fullmatch(number) and int(number) for number in numbers):
         raise InvalidRequest("Frame numbers from 1, separated by commas, were expected")
-    return tuple(map(int, numbers))
+    return tuple(min(int(number), _NO_FRAME) for number in numbers)
 
 
 class FramesRoute:

@@ -16,6 +16,7 @@ from app.dicom.matching import (
     Path,
     Query,
     is_private_creator,
+    is_returned,
     parse_match,
     parse_path,
     parse_zone,
@@ -29,7 +30,9 @@ FUZZY = "The fuzzymatching parameter is not supported. Only literal matching has
 _ZONE = (0x00080201,)
 _FOREIGN = frozenset({"accept", "charset"})
 """What other parts of the server read."""
-_SPEAKABLE = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+_SPEAKABLE = re.compile(r"[A-Za-z0-9_.,()-]{1,64}", re.ASCII)
+_TAG_OF_PAPER = re.compile(r"\(?[0-9A-Fa-f]{4},[0-9A-Fa-f]{4}\)?", re.ASCII)
+_PLURAL = {Level.STUDY: "Studies", Level.SERIES: "Series", Level.INSTANCE: "Instances"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -45,6 +48,7 @@ class _Request:
     numbers: dict[str, int] = field(default_factory=dict)
     flags: dict[str, bool] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    named: list[tuple[str, int]] = field(default_factory=list)
 
 
 def read_query(
@@ -64,6 +68,7 @@ def read_query(
     matches = list(_matches(request))
     if request.flags.get("fuzzymatching"):
         request.warnings.append(FUZZY)
+    request.warnings += _not_returned(request, level)
     return Query(
         level=level,
         study=study,
@@ -116,8 +121,7 @@ def _read_key(request: _Request, name: str, value: str) -> None:
     path = parse_path(name)
     if path is None:
         if not name.startswith("_"):  # a browser's way to get past caches
-            shown = name if _SPEAKABLE.fullmatch(name) else "unknown"
-            request.warnings.append(f"The {shown} parameter is not known and has been ignored.")
+            request.warnings.append(_ignored(f"{_shown(name)} parameter", name))
         return
     request.include.add(path[0])
     if path == _ZONE:
@@ -132,13 +136,34 @@ def _read_include(request: _Request, _: str, value: str) -> None:
     for item in value.split(","):
         key = item.strip()
         path = parse_path(key) if key else None
-        if key == "all":
+        if key.lower() == "all":
             request.include_all = True
         elif path is not None:
             request.include.add(path[0])
+            request.named.append((key, path[0]))
         elif key:
-            shown = key if _SPEAKABLE.fullmatch(key) else "unknown"
-            request.warnings.append(f"The includefield {shown} is not known and has been ignored.")
+            request.warnings.append(_ignored(f"includefield {_shown(key)}", key))
+
+
+def _shown(key: str) -> str:
+    """Return a key as it may stand in a Warning header."""
+    return key if _SPEAKABLE.fullmatch(key) else "unknown"
+
+
+def _ignored(what: str, key: str) -> str:
+    hint = " Write a tag as eight hexadecimal digits." if _TAG_OF_PAPER.fullmatch(key) else ""
+    return f"The {what} is not known and has been ignored.{hint}"
+
+
+def _not_returned(request: _Request, level: Level) -> Iterable[str]:
+    """Yield a warning for each includefield that is of a lower level, or of no index."""
+    if level is not Level.INSTANCE:
+        for key, tag in request.named:
+            if not is_returned(tag, level):
+                yield (
+                    f"The includefield {_shown(key)} is not returned in a search for "
+                    f"{_PLURAL[level]} and has been ignored."
+                )
 
 
 def _read_number(request: _Request, name: str, value: str) -> None:

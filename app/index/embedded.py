@@ -40,6 +40,8 @@ SOCKET = ".s.PGSQL.5432"
 LONGEST_SOCKET_PATH = 107
 LOG_BYTES = 8 * 2**20
 HERE = "/proc/self/cwd"
+LEAST_FREE_BYTES = 64 * 10**6
+"""It writes its log of changes in files of 16 MiB."""
 
 SETTINGS: Mapping[str, str] = {
     "max_connections": "60",
@@ -126,8 +128,10 @@ class EmbeddedPostgres:
             self._configure(account)
             self._spawn(account, programs)
             self._wait_until_ready(waiting)
-        except BaseException:
+        except BaseException as error:
             self.stop()
+            if isinstance(error, OSError | EmbeddedError):
+                self._check_room()
             raise
 
     def stop(self, *, patience: float = 60) -> None:
@@ -208,6 +212,15 @@ class EmbeddedPostgres:
         return link
 
     # What follows is how `start` does it.
+
+    def _check_room(self) -> None:
+        free = shutil.disk_usage(self.directory).free
+        if free < LEAST_FREE_BYTES:
+            raise EmbeddedError(
+                f"The disk of {self.directory} is full: {free // 10**6} MB are free, and "
+                f"PostgreSQL needs {LEAST_FREE_BYTES // 10**6} MB to start. Make room, then start "
+                "again; what was stored is still there."
+            ) from None
 
     def _make_directory(self, account: Account) -> None:
         self.directory.mkdir(mode=0o755 if account.foreign else 0o700, parents=True, exist_ok=True)

@@ -53,6 +53,7 @@ async def test_the_first_page_says_where_everything_is(client: httpx.AsyncClient
     for path in ("dicom-web", "wado", "docs", "openapi.json", "health/ready", "metrics"):
         assert f"{base}/{path}" in text
     assert "--data-binary" in text
+    assert re.search(r"fileroom import --data-dir /\S+ /path/to/folder", text)
     assert "PatientName=muller*&limit=10" in text
 
 
@@ -112,6 +113,7 @@ async def test_without_the_key_the_page_says_no_numbers(served: Served) -> None:
         assert "<dd>" not in stranger
         assert "Shown to callers with a key" in stranger
         assert "Authorization: Bearer" in stranger
+        assert "--data-dir" not in stranger
         holder = (await client.get("/", headers={"Authorization": f"Bearer {KEY}"})).text
         assert "<dt>studies</dt><dd>0</dd>" in holder
 

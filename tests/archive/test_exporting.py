@@ -2,6 +2,7 @@
 
 import zipfile
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -123,9 +124,11 @@ async def test_a_study_becomes_a_zip(
     archive: Archive, study: tuple[str, list[bytes]], tmp_path: Path
 ) -> None:
     uid, made = study
+    began = datetime.now().astimezone()
     await export(archive, StudyRef(uid), Zip(tmp_path / "out.zip"))
     with zipfile.ZipFile(tmp_path / "out.zip") as file:
         assert file.testzip() is None
+        assert {info.date_time[0] for info in file.infolist()} <= {began.year, began.year + 1}
         assert sorted(map(file.read, file.namelist())) == sorted(made)
     assert "out.zip" in files(tmp_path)
     assert ".out.zip.part" not in files(tmp_path)

@@ -165,6 +165,16 @@ def test_little_space_is_found(data: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert findings(data)["data directory"].verdict is Verdict.BAD
 
 
+def test_a_disk_without_room_for_objects_is_found(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FILEROOM_LIMITS__RESERVE_BYTES", str(2**60))
+    found = findings(data)["objects"]
+    assert found.verdict is Verdict.BAD
+    assert "nothing can be stored" in found.found
+    assert "Make room" in found.mend
+
+
 def test_a_disk_that_syncs_slowly_is_noted(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.cli.doctor.SLOW_SYNC", 0.0)
     assert findings(data)["objects"].verdict is Verdict.NOTE

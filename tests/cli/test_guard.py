@@ -198,13 +198,27 @@ async def test_connections_beyond_the_bound_get_503(port: int) -> None:
         assert (await late.rest()).startswith(b"HTTP/1.1 503")
 
 
-async def test_nonsense_is_answered_with_400(port: int) -> None:
+@pytest.mark.parametrize(
+    ("sent", "status", "detail"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "not TLS"),
+        (b"HELO a\r\n", 400, "A request of HTTP was expected"),
+        ("GET /0?PatientName=Müller HTTP/1.1\r\nHost: a\r\n\r\n".encode(), 400, "percent-encode"),
+        (b"GET /0?" + b"a" * HEAD_BYTES + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414, "up to 65536"),
+        (b"GET /0?" + b"a" * 10 * HEAD_BYTES, 414, "up to 65536"),
+    ],
+)
+async def test_what_is_no_request_is_refused_in_words(
+    port: int, sent: bytes, status: int, detail: str
+) -> None:
     async with client(port) as strange:
-        await strange.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+        await strange.send(sent)
         answer = await strange.rest()
-    assert answer.startswith(b"HTTP/1.1 400")
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
     assert b"content-type: application/problem+json" in answer
-    assert json.loads(answer.partition(b"\r\n\r\n")[2])["status"] == 400
+    document = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert document["status"] == status
+    assert detail in document["detail"]
 
 
 async def test_a_body_that_is_no_chunk_is_refused_once(port: int) -> None:

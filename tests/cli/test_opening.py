@@ -9,7 +9,7 @@ import pytest
 
 from app.archive.context import Archive
 from app.cli.joining import LOCK_NAME, joined_index, own_postgres
-from app.cli.opening import with_archive
+from app.cli.opening import check_there, with_archive
 from app.cli.refusal import Refusal, is_for_operator
 from app.errors import NotFound
 from app.index.account import EmbeddedError
@@ -129,6 +129,18 @@ def test_the_user_who_serves_is_the_one_who_counts(settings: Settings) -> None:
     assert lock.acquire("fileroom serve")
     assert with_archive(settings, "a test", count) == Overview(0, 0, 0, 0)
     lock.release()
+
+
+def test_a_command_says_on_which_archive_it_works(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(Refusal, match=r"There is no archive in .*--data-dir"):
+        check_there(settings)
+    with_archive(settings, "a test", count)
+    assert capsys.readouterr().err == f"Archive: {settings.data_dir}, which is a new one\n"
+    check_there(settings)
+    with_archive(settings, "a test", count)
+    assert capsys.readouterr().err == f"Archive: {settings.data_dir}\n"
 
 
 def test_a_directory_that_cannot_be_made_is_refused_in_words(tmp_path: Path) -> None:

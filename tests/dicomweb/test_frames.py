@@ -182,7 +182,7 @@ async def test_a_broken_codestream_ends_one_request(client: httpx.AsyncClient) -
         ("1,", 400),
         ("1,,1", 400),
         ("1.0", 400),
-        ("9999999999999999999999", 400),
+        ("9999999999999999999999", 404),
         ("%D9%A1", 400),  # an Arabic digit
     ],
 )

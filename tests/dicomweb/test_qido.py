@@ -178,6 +178,7 @@ async def test_relational_searches_add_the_levels_above(filled: httpx.AsyncClien
     [
         ("/studies?PatientID=FR-0001", (), ("00101010",)),
         ("/studies?PatientID=FR-0001&includefield=PatientAge", ("00101010",), ("0008103E",)),
+        ("/studies?PatientID=FR-0001&includefield=PatientAge", ("00101010",), ("00101030",)),
         ("/studies?PatientID=FR-0001&includefield=00101010,0008103E", ("00101010",), ("0008103E",)),
         ("/studies?PatientID=FR-0001&includefield=00080060", ("00080060",), ("0008103E",)),  # OHIF
         ("/studies?PatientID=FR-0001&includefield=SOPInstanceUID", (), ("00080018",)),

@@ -118,6 +118,21 @@ def test_what_is_malformed_is_refused(query_string: str) -> None:
         ("includefield=%22,", ("The includefield unknown is not known and has been ignored.",)),
         ("fuzzymatching=true", (FUZZY,)),
         ("fuzzymatching=false", ()),
+        (
+            "includefield=SliceThickness",
+            (
+                "The includefield SliceThickness is not returned in a search for Studies and has "
+                "been ignored.",
+            ),
+        ),
+        ("includefield=Modality,NumberOfPatientRelatedStudies,00081190,PatientAge", ()),
+        (
+            "0010,0020=7",
+            (
+                "The 0010,0020 parameter is not known and has been ignored. Write a tag as eight "
+                "hexadecimal digits.",
+            ),
+        ),
         ("emptyvaluematching=true&multiplevaluematching=TRUE", ()),
         ("", ()),
         ("&&", ()),
@@ -157,7 +172,9 @@ def test_attributes_are_asked_for_in_every_form(query_string: str, tags: set[int
     assert not query.include_all
 
 
-@pytest.mark.parametrize("query_string", ["includefield=all", "includefield=PatientAge,all"])
+@pytest.mark.parametrize(
+    "query_string", ["includefield=all", "includefield=PatientAge,all", "includefield=ALL"]
+)
 def test_all_attributes_may_be_asked_for(query_string: str) -> None:
     assert read_query(query_string.encode(), Level.STUDY).include_all
 

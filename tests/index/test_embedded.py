@@ -298,6 +298,16 @@ def test_why_it_does_not_start_is_said(postgres: EmbeddedPostgres) -> None:
     assert wrong.running_elsewhere() is None
 
 
+def test_a_full_disk_is_said_instead_of_what_postgresql_says(
+    postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    postgres.stop()
+    (postgres.cluster / "global" / "pg_control").unlink()
+    monkeypatch.setattr("app.index.embedded.LEAST_FREE_BYTES", 2**60)
+    with pytest.raises(EmbeddedError, match=r"is full: \d+ MB are free.*Make room"):
+        postgres.start()
+
+
 def test_a_long_path_gets_a_short_link_to_its_socket(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_directory: Path
 ) -> None:
