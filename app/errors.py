@@ -36,6 +36,7 @@ class NotFound(ArchiveError):
 
     def __init__(self, level: str, uid: str) -> None:
         super().__init__(f"{level} {uid} not found")
+        self.level, self.uid = level, uid
 
 
 class Gone(ArchiveError):

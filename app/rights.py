@@ -12,6 +12,7 @@ class Verb(StrEnum):
     SEARCH = "search"
     VIEW = "view"
     STORE = "store"
+    DELETE = "delete"
     ADMINISTER = "administer"
 
 

@@ -9,7 +9,8 @@ from app.archive.writer import Result, discard_object
 from app.dicom.store_report import Failed, FailureReason, Stored
 from app.errors import InvalidDataset
 from app.index.events import append_event
-from app.index.instances import NewInstance, Present
+from app.index.instances import NewInstance
+from app.index.present import Present
 from app.rights import Principal
 
 AT_ONCE = 1000

@@ -17,7 +17,8 @@ from app.archive.context import Archive
 from app.dicom.deflated import rendition
 from app.dicom.scanned import BulkPlace
 from app.dicom.transfer_syntaxes import TransferSyntax, find
-from app.index.instances import NewInstance, Present
+from app.index.instances import NewInstance
+from app.index.present import Present
 
 _BLOCK = 2**20
 _OPAQUE = {"OB", "OW", "UN"}

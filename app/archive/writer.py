@@ -19,7 +19,8 @@ from types import TracebackType
 
 from app.errors import ArchiveError, InvalidDataset, Unavailable
 from app.index.engine import Index
-from app.index.instances import NewInstance, Present, add_each_instance
+from app.index.instances import NewInstance, add_each_instance
+from app.index.present import Present
 from app.objects.base import ObjectStore
 
 MOST = 256

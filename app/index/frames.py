@@ -14,7 +14,8 @@ from app.dicom.native_frames import bit_range
 from app.dicom.scanned import BulkPlace, FrameKind, Frames
 from app.dicom.uids import InstanceRef, SeriesRef
 from app.errors import NotFound
-from app.index.access import INSTANCE, VISIBLE, missing, reference_arguments
+from app.index.absence import absence
+from app.index.access import INSTANCE, VISIBLE, reference_arguments
 from app.index.engine import Index
 from app.index.places import PLACE, InstancePlace, make_place
 from app.rights import Scope
@@ -89,7 +90,7 @@ async def locate_frames(
     lengths = [(last - first + 1) * ENTRY for first, last in runs]
     row = await index.fetchrow(LOCATE_FRAMES, *reference_arguments(scope, ref), firsts, lengths)
     if row is None:
-        raise missing(ref)
+        raise await absence(index, scope, ref)
     instance = make_place(row)
     if instance.frame_kind is FrameKind.TABLE:
         _check_numbers(instance, numbers)
@@ -150,7 +151,7 @@ async def load_frames(index: Index, scope: Scope, ref: InstanceRef) -> Frames:
     """
     row = await index.fetchrow(LOAD_FRAMES, *reference_arguments(scope, ref))
     if row is None:
-        raise missing(ref)
+        raise await absence(index, scope, ref)
     kind, *rest = row.values()
     return Frames(FrameKind(kind), *rest)
 
@@ -166,7 +167,7 @@ async def locate_bulk_value(
     """
     row = await index.fetchrow(LOCATE_BULK_VALUE, *reference_arguments(scope, ref))
     if row is None:
-        raise missing(ref)
+        raise await absence(index, scope, ref)
     found = unpack_bulk_values(row["bulk_values"]).get(path)
     if found is None:
         raise NotFound("Bulk Data", f"{path} of Instance {ref.instance}")

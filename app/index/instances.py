@@ -20,20 +20,21 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from traceback import format_tb
-from typing import Any, TypeVar
+from typing import TypeAlias, TypeVar
 
 import asyncpg
 
 from app.dicom.attributes import instance_values, series_document, study_document
-from app.dicom.scanned import DERIVED_VERSION, BulkPlace, FrameKind, Frames, ScannedInstance
+from app.dicom.scanned import DERIVED_VERSION, ScannedInstance
 from app.dicom.uids import InstanceRef
 from app.errors import ArchiveError, InvalidDataset
 from app.index.engine import Index
 from app.index.faults import TryAgain
-from app.index.frames import pack_bulk_values, unpack_bulk_values
-from app.index.packing import metadata_packer, unpack_metadata
+from app.index.frames import pack_bulk_values
+from app.index.packing import metadata_packer
 from app.index.parents import Parent, Parents, SeriesName, find_parents, settle_parents
 from app.index.pool import Connection
+from app.index.present import REJECTED, Present, find_present
 
 _log = logging.getLogger(__name__)
 
@@ -85,6 +86,8 @@ ADD_ROWS = f"""
 WITH added AS (
     INSERT INTO instance (tenant_id, derived_version, {_NAMES})
     SELECT $1::integer, $2::smallint, new.* FROM {_ROWS} AS new ({_NAMES})
+    WHERE NOT EXISTS (SELECT FROM removed_instance WHERE tenant_id = $1
+        AND sop_instance_uid = new.sop_instance_uid AND starts_with(reason, '{REJECTED}'))
     ON CONFLICT (tenant_id, sop_instance_uid) DO NOTHING
     RETURNING study_key, series_key, sop_instance_uid, sop_class_uid, size, sha256, object_key
 ), series_added AS (
@@ -141,12 +144,6 @@ SELECT sop_instance_uid FROM added
 ADD_ROW = ADD_ROWS.replace(_ROWS, _ROW)
 """The same for a single one, whose values go over as they are: that takes less."""
 
-FIND_PRESENT = """
-SELECT study_instance_uid, series_instance_uid, metadata_dictionary, instance.*
-FROM instance JOIN series ON series.id = series_key JOIN study ON study.id = instance.study_key
-WHERE instance.tenant_id = $1 AND sop_instance_uid = ANY($2)
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class NewInstance:
@@ -160,26 +157,13 @@ class NewInstance:
     dataset_sha256: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Present:
-    """The Instance that already has a UID: where it is, and what shows whether it is the same."""
-
-    ref: InstanceRef
-    object_key: str
-    base_offset: int
-    size: int
-    sha256: bytes
-    dataset_sha256: bytes
-    dataset_offset: int
-    transfer_syntax_uid: str
-    frames: Frames
-    bulk_values: Mapping[str, BulkPlace]
-    metadata: bytes
+Added: TypeAlias = Present | InvalidDataset | None
+"""What became of one: None if added, else what is there already, or why it may not be in."""
 
 
 async def add_each_instance(
     index: Index, tenant_id: int, actor: str, new: Sequence[NewInstance]
-) -> list[Present | InvalidDataset | None]:
+) -> list[Added]:
     """Add Instances in as few transactions as it takes for each to stand or fall alone.
 
     The answers are those of `add_instances`, and `InvalidDataset` for one that cannot be indexed.
@@ -216,8 +200,8 @@ async def add_each_instance(
 
 async def add_instances(
     connection: Connection, tenant_id: int, actor: str, new: Sequence[NewInstance]
-) -> list[Present | None]:
-    """Add all Instances; for each return None, or what is there already under its UID.
+) -> list[Added]:
+    """Add all Instances; for each return None, or what is there already under its UID, or why not.
 
     Of several with one SOP Instance UID the first is added and the others find it present. The
     transaction is the caller's: any error means that it must be given up, with all Instances.
@@ -227,7 +211,7 @@ async def add_instances(
 
 async def add_to_known(
     index: Index, tenant_id: int, actor: str, new: Sequence[NewInstance]
-) -> list[Present | None] | None:
+) -> list[Added] | None:
     """Add Instances to a Series that was met before, as `add_instances` does but in one statement.
 
     Nothing is locked beforehand, so this is for one Series alone; and for Instances that agree with
@@ -268,7 +252,7 @@ def _remember(index: Index, tenant_id: int, parents: Parents) -> None:
 
 async def _add(
     connection: Connection, tenant_id: int, actor: str, new: Sequence[NewInstance]
-) -> tuple[list[Present | None], Parents]:
+) -> tuple[list[Added], Parents]:
     if not new:
         return [], Parents({}, {})
     first = _first(new, lambda one: one.ref.instance)
@@ -285,10 +269,10 @@ async def _add(
 
 async def _results(
     connection: Connection, tenant_id: int, new: Sequence[NewInstance], fresh: Collection[int]
-) -> list[Present | None]:
+) -> list[Added]:
     """Return what became of each; `fresh` has the ids of the objects in `new` that were added."""
     others = {one.ref.instance for one in new if id(one) not in fresh}
-    present = await _find_present(connection, tenant_id, others) if others else {}
+    present = await find_present(connection, tenant_id, others) if others else {}
     return [None if id(one) in fresh else present[one.ref.instance] for one in new]
 
 
@@ -355,36 +339,3 @@ def _note_gain(one: NewInstance, parents: Parents) -> None:
     study, series = _of(one, parents)
     study.gain(one.ref.instance, study_document(one.scanned.fragments))
     series.gain(one.ref.instance, series_document(one.scanned.fragments))
-
-
-async def _find_present(
-    connection: Connection, tenant_id: int, uids: Collection[str]
-) -> dict[str, Present]:
-    rows = await connection.fetch(FIND_PRESENT, tenant_id, list(uids))
-    if len(rows) < len(uids):
-        raise TryAgain("an Instance was removed while it was stored again")
-    return {row["sop_instance_uid"]: _present(row) for row in rows}
-
-
-def _present(row: Any) -> Present:
-    return Present(
-        ref=InstanceRef(
-            row["study_instance_uid"], row["series_instance_uid"], row["sop_instance_uid"]
-        ),
-        object_key=row["object_key"],
-        base_offset=row["base_offset"],
-        size=row["size"],
-        sha256=row["sha256"],
-        dataset_sha256=row["dataset_sha256"],
-        dataset_offset=row["dataset_offset"],
-        transfer_syntax_uid=row["transfer_syntax_uid"],
-        frames=Frames(
-            FrameKind(row["frame_kind"]),
-            row["frame_count"],
-            row["frame_offset"],
-            row["frame_length"],
-            row["frame_table"],
-        ),
-        bulk_values=unpack_bulk_values(row["bulk_values"]),
-        metadata=unpack_metadata(row["metadata_dictionary"], row["metadata"]),
-    )

@@ -172,7 +172,7 @@ async def _create_studies(
     connection: Connection, tenant_id: int, first: Mapping[str, ScannedInstance]
 ) -> dict[str, Parent]:
     values = {uid: study_values(scanned.fragments) for uid, scanned in sorted(first.items())}
-    patients = await _find_patients(connection, tenant_id, map(_patient, values.values()))
+    patients = await find_patients(connection, tenant_id, map(_patient, values.values()))
     made: dict[str, Parent] = {}
     for uid, columns in values.items():
         patient_key = patients[_patient(columns)]
@@ -199,9 +199,10 @@ def _searched(scanned: ScannedInstance) -> dict[str, list[str]]:
     return {"modalities": [modality] if modality else []}
 
 
-async def _find_patients(
+async def find_patients(
     connection: Connection, tenant_id: int, wanted: Iterable[tuple[str, str]]
 ) -> dict[tuple[str, str], int]:
+    """Return the keys of Patients by ID and issuer; those that are not there are made."""
     names = sorted(set(wanted))
     columns = [list(column) for column in zip(*names, strict=True)]
     rows = await connection.fetch(FIND_PATIENTS, tenant_id, *columns)

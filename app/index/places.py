@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from app.dicom.scanned import FrameKind
 from app.dicom.uids import InstanceRef, Ref, SeriesRef, StudyRef
-from app.index.access import INSTANCE, SERIES, STUDY, missing, reference_arguments
+from app.index.absence import absence
+from app.index.access import INSTANCE, SERIES, STUDY, reference_arguments
 from app.index.engine import Index
 from app.rights import Scope
 
@@ -107,7 +108,7 @@ async def locate_instance(index: Index, scope: Scope, ref: InstanceRef) -> Insta
     """
     row = await index.fetchrow(LOCATE_INSTANCE, *reference_arguments(scope, ref))
     if row is None:
-        raise missing(ref)
+        raise await absence(index, scope, ref)
     return make_place(row)
 
 
@@ -134,7 +135,7 @@ async def locate_version(index: Index, scope: Scope, ref: Ref) -> str:
     """
     row = await index.fetchrow(VERSIONS[type(ref)], *reference_arguments(scope, ref))
     if row is None:
-        raise missing(ref)
+        raise await absence(index, scope, ref)
     return f"{row[0]}.{row[1]}"
 
 
@@ -148,7 +149,7 @@ async def load_metadata(index: Index, scope: Scope, ref: Ref) -> AsyncIterator[M
     if isinstance(ref, InstanceRef):
         row = await index.fetchrow(LOAD_INSTANCE, *reference_arguments(scope, ref))
         if row is None:
-            raise missing(ref)
+            raise await absence(index, scope, ref)
         return _one(_page(row, [row]))
     return _load_pages(index, await _list_series(index, scope, ref))
 
@@ -171,7 +172,7 @@ def make_place(row: Any) -> InstancePlace:
 async def _list_series(index: Index, scope: Scope, ref: StudyRef | SeriesRef) -> list[Any]:
     rows = await index.fetch(LIST_SERIES[type(ref)], *reference_arguments(scope, ref))
     if not rows:
-        raise missing(ref)
+        raise await absence(index, scope, ref)
     return rows
 
 

@@ -1,7 +1,8 @@
 """Which Transfer Syntaxes a Study, Series or Instance is stored in."""
 
 from app.dicom.uids import InstanceRef, Ref, SeriesRef, StudyRef
-from app.index.access import INSTANCE, VISIBLE, missing, reference_arguments
+from app.index.absence import absence
+from app.index.access import INSTANCE, VISIBLE, reference_arguments
 from app.index.engine import Index
 from app.rights import Scope
 
@@ -25,5 +26,5 @@ async def list_syntaxes(index: Index, scope: Scope, ref: Ref) -> frozenset[str]:
     """
     rows = await index.fetch(LIST_SYNTAXES[type(ref)], *reference_arguments(scope, ref))
     if not rows:
-        raise missing(ref)
+        raise await absence(index, scope, ref)
     return frozenset(row[0] for row in rows)

@@ -265,6 +265,12 @@ def _trigrams(name: str, *columns: Column[str]) -> Index:
 Index("instance_series", instance.c.series_key, instance.c.instance_number)
 Index("instance_study", instance.c.study_key)
 Index("removed_instance_uid", removed_instance.c.tenant_id, removed_instance.c.sop_instance_uid)
+Index(
+    "removed_instance_study",
+    removed_instance.c.tenant_id,
+    removed_instance.c.study_instance_uid,
+    removed_instance.c.series_instance_uid,
+)
 Index("event_order", event.c.xid, event.c.id)
 Index("series_uid", series.c.tenant_id, series.c.series_instance_uid)
 # the order of search answers; with the names in it, the table itself is read for a page's rows only

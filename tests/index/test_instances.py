@@ -13,12 +13,12 @@ from app.index import instances
 from app.index.engine import Index
 from app.index.instances import (
     NewInstance,
-    Present,
     add_each_instance,
     add_instances,
     add_to_known,
 )
 from app.index.packing import unpack_metadata
+from app.index.present import Present
 from tests.factories import make_series, new_uid
 from tests.index_factories import make_new_instance
 

@@ -10,8 +10,9 @@ import pytest
 
 from app.errors import InvalidDataset, Unavailable
 from app.index.engine import Index, connect, open_index
-from app.index.instances import NewInstance, Present, add_each_instance
+from app.index.instances import NewInstance, add_each_instance
 from app.index.packing import unpack_metadata
+from app.index.present import Present
 from tests.factories import make_series, new_uid
 from tests.index_factories import make_new_instance
 

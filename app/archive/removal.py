@@ -1,0 +1,68 @@
+"""Delete and reject: Instances disappear from every answer, in every process, before we answer.
+
+The bytes stay in the object store, and what was known of them in the index: a deleted Instance may
+be stored again, a rejected one not until it is brought back.
+"""
+
+import asyncio
+import re
+
+from app.archive.context import Archive
+from app.archive.leases import LEASE_SECONDS
+from app.dicom.uids import Ref
+from app.errors import Forbidden, InvalidRequest
+from app.index.present import REJECTED
+from app.index.removal import remove_instances, restore_rejected
+from app.rights import Principal, Verb
+
+_CODE = re.compile(r"[A-Za-z0-9._-]{1,16}\^[A-Za-z0-9._-]{1,16}", re.ASCII)
+
+
+async def delete(archive: Archive, principal: Principal, ref: Ref) -> int:
+    """Delete a Study, a Series or an Instance; return how many Instances that were.
+
+    Raises:
+        Forbidden: `principal` may not delete.
+        NotFound, Gone: there is no such resource, or `principal` may not see its Study.
+        Unavailable: the index does not answer.
+    """
+    return await _remove(archive, principal, ref, "deleted")
+
+
+async def reject(archive: Archive, principal: Principal, ref: Ref, code: str) -> int:
+    """Reject a Study, a Series or an Instance; return how many Instances that were.
+
+    `code` says why: a code value and its scheme, such as `113001^DCM` (PS3.16 CID 7011).
+
+    Raises:
+        InvalidRequest: `code` is none.
+        Forbidden, NotFound, Gone, Unavailable: as for `delete`.
+    """
+    if not _CODE.fullmatch(code):
+        raise InvalidRequest("A code and its scheme, such as 113001^DCM, were expected")
+    return await _remove(archive, principal, ref, REJECTED + code)
+
+
+async def restore(archive: Archive, principal: Principal, ref: Ref) -> int:
+    """Bring back what was rejected of a Study, Series or Instance; return how many Instances.
+
+    Raises:
+        Forbidden: `principal` may not delete.
+        NotFound: nothing of it is rejected, or `principal` may not see its Study.
+        Unavailable: the index does not answer.
+    """
+    _check(principal)
+    return await restore_rejected(archive.index, principal.scope, ref, principal.name)
+
+
+async def _remove(archive: Archive, principal: Principal, ref: Ref, reason: str) -> int:
+    _check(principal)
+    removing = remove_instances(archive.index, principal.scope, ref, principal.name, reason)
+    count = await removing
+    await asyncio.sleep(LEASE_SECONDS)  # by then no process remembers where frames were
+    return count
+
+
+def _check(principal: Principal) -> None:
+    if Verb.DELETE not in principal.verbs:
+        raise Forbidden("Deleting is not allowed to you")

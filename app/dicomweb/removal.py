@@ -1,0 +1,101 @@
+"""DELETE of Studies, Series and Instances, and their rejection, at URLs that viewers use.
+
+The standard has no such transactions; these are the ones that OHIF, Slicer and dicomweb-client
+send, and that other archives answer.
+"""
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from app.archive.removal import delete, reject, restore
+from app.dicomweb.wado_rs import INSTANCE, SERIES, STUDY
+from app.web.deps import ArchiveDep, InstancePath, PrincipalDep, SeriesPath, StudyPath
+from app.web.problems import PROBLEMS
+
+router = APIRouter(tags=["Delete and reject"], default_response_class=Response)
+
+_DELETED: dict[int | str, dict[str, Any]] = {204: {"description": "It is gone"}, **PROBLEMS}
+_REJECTED: dict[int | str, dict[str, Any]] = {
+    204: {"description": "It is hidden, and will be refused if it comes again"},
+    **PROBLEMS,
+}
+_RESTORED: dict[int | str, dict[str, Any]] = {204: {"description": "It is back"}, **PROBLEMS}
+_REJECT = "/reject/{code}"
+
+
+def _done() -> Response:
+    return Response(status_code=204)
+
+
+@router.delete(STUDY, status_code=204, responses=_DELETED)
+async def delete_study(ref: StudyPath, archive: ArchiveDep, principal: PrincipalDep) -> Response:
+    """Delete a Study. Its Instances may be stored again."""
+    await delete(archive, principal, ref)
+    return _done()
+
+
+@router.delete(SERIES, status_code=204, responses=_DELETED)
+async def delete_series(ref: SeriesPath, archive: ArchiveDep, principal: PrincipalDep) -> Response:
+    """Delete a Series. Its Instances may be stored again."""
+    await delete(archive, principal, ref)
+    return _done()
+
+
+@router.delete(INSTANCE, status_code=204, responses=_DELETED)
+async def delete_instance(
+    ref: InstancePath, archive: ArchiveDep, principal: PrincipalDep
+) -> Response:
+    """Delete an Instance. It may be stored again."""
+    await delete(archive, principal, ref)
+    return _done()
+
+
+@router.post(STUDY + _REJECT, status_code=204, responses=_REJECTED)
+async def reject_study(
+    ref: StudyPath, code: str, archive: ArchiveDep, principal: PrincipalDep
+) -> Response:
+    """Reject a Study, for a reason of PS3.16 CID 7011 such as `113001^DCM`."""
+    await reject(archive, principal, ref, code)
+    return _done()
+
+
+@router.post(SERIES + _REJECT, status_code=204, responses=_REJECTED)
+async def reject_series(
+    ref: SeriesPath, code: str, archive: ArchiveDep, principal: PrincipalDep
+) -> Response:
+    """Reject a Series, for a reason of PS3.16 CID 7011 such as `113001^DCM`."""
+    await reject(archive, principal, ref, code)
+    return _done()
+
+
+@router.post(INSTANCE + _REJECT, status_code=204, responses=_REJECTED)
+async def reject_instance(
+    ref: InstancePath, code: str, archive: ArchiveDep, principal: PrincipalDep
+) -> Response:
+    """Reject an Instance, for a reason of PS3.16 CID 7011 such as `113001^DCM`."""
+    await reject(archive, principal, ref, code)
+    return _done()
+
+
+@router.delete(STUDY + "/reject", status_code=204, responses=_RESTORED)
+async def restore_study(ref: StudyPath, archive: ArchiveDep, principal: PrincipalDep) -> Response:
+    """Bring back all that is rejected of a Study."""
+    await restore(archive, principal, ref)
+    return _done()
+
+
+@router.delete(SERIES + "/reject", status_code=204, responses=_RESTORED)
+async def restore_series(ref: SeriesPath, archive: ArchiveDep, principal: PrincipalDep) -> Response:
+    """Bring back all that is rejected of a Series."""
+    await restore(archive, principal, ref)
+    return _done()
+
+
+@router.delete(INSTANCE + "/reject", status_code=204, responses=_RESTORED)
+async def restore_instance(
+    ref: InstancePath, archive: ArchiveDep, principal: PrincipalDep
+) -> Response:
+    """Bring back a rejected Instance."""
+    await restore(archive, principal, ref)
+    return _done()

@@ -1,0 +1,90 @@
+"""What is there already under the UID of an Instance that comes: the same, or a rejected one."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.dicom.scanned import BulkPlace, FrameKind, Frames
+from app.dicom.uids import InstanceRef
+from app.errors import InvalidDataset
+from app.index.faults import TryAgain
+from app.index.frames import unpack_bulk_values
+from app.index.packing import unpack_metadata
+from app.index.pool import Connection
+
+REJECTED = "rejected "
+"""How the reason of a removed Instance begins that may not be stored again; its code follows."""
+
+FIND_PRESENT = """
+SELECT study_instance_uid, series_instance_uid, metadata_dictionary, instance.*
+FROM instance JOIN series ON series.id = series_key JOIN study ON study.id = instance.study_key
+WHERE instance.tenant_id = $1 AND sop_instance_uid = ANY($2)
+"""
+
+
+FIND_REJECTED = f"""
+SELECT DISTINCT sop_instance_uid FROM removed_instance
+WHERE tenant_id = $1 AND sop_instance_uid = ANY($2) AND starts_with(reason, '{REJECTED}')
+"""  # noqa: S608 - our own name
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """The Instance that already has a UID: where it is, and what shows whether it is the same."""
+
+    ref: InstanceRef
+    object_key: str
+    base_offset: int
+    size: int
+    sha256: bytes
+    dataset_sha256: bytes
+    dataset_offset: int
+    transfer_syntax_uid: str
+    frames: Frames
+    bulk_values: Mapping[str, BulkPlace]
+    metadata: bytes
+
+
+async def find_present(
+    connection: Connection, tenant_id: int, uids: Collection[str]
+) -> dict[str, Present | InvalidDataset]:
+    """Return what has each of the UIDs, or why none may have it.
+
+    Raises:
+        TryAgain: nothing has one of them any more.
+    """
+    rows = await connection.fetch(FIND_PRESENT, tenant_id, list(uids))
+    found: dict[str, Present | InvalidDataset] = {
+        row["sop_instance_uid"]: _present(row) for row in rows
+    }
+    if len(found) < len(uids):
+        rows = await connection.fetch(FIND_REJECTED, tenant_id, list(uids))
+        refused = InvalidDataset("it was rejected here, and may not come back by itself", 0x0124)
+        found |= {row["sop_instance_uid"]: refused for row in rows}
+    if len(found) < len(uids):
+        raise TryAgain("an Instance was removed while it was stored again")
+    return found
+
+
+def _present(row: Any) -> Present:
+    return Present(
+        ref=InstanceRef(
+            row["study_instance_uid"], row["series_instance_uid"], row["sop_instance_uid"]
+        ),
+        object_key=row["object_key"],
+        base_offset=row["base_offset"],
+        size=row["size"],
+        sha256=row["sha256"],
+        dataset_sha256=row["dataset_sha256"],
+        dataset_offset=row["dataset_offset"],
+        transfer_syntax_uid=row["transfer_syntax_uid"],
+        frames=Frames(
+            FrameKind(row["frame_kind"]),
+            row["frame_count"],
+            row["frame_offset"],
+            row["frame_length"],
+            row["frame_table"],
+        ),
+        bulk_values=unpack_bulk_values(row["bulk_values"]),
+        metadata=unpack_metadata(row["metadata_dictionary"], row["metadata"]),
+    )
