@@ -49,6 +49,7 @@ def configure_logs(
     root.setLevel(level.upper())
     for noisy in ("uvicorn", "asyncio", "alembic"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     logging.getLogger(ACCESS).setLevel(logging.INFO if access else logging.WARNING)
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -56,3 +57,9 @@ def configure_logs(
         wrapper_class=structlog.make_filtering_bound_logger(root.level),
         cache_logger_on_first_use=True,
     )
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Leave out what was logged already, where the answer was broken off."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or kind.__name__ != "BrokenOff"

@@ -2,21 +2,43 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 _Thing = TypeVar("_Thing")
 _Value = TypeVar("_Value")
 
 
+Section: TypeAlias = Callable[[int, int], Awaitable[AsyncIterator[bytes]]]
+Known: TypeAlias = Callable[[str], bool]
+"""Says whether the caller has a version already."""
+
+
+def nothing_known(_: str) -> bool:
+    """Say that the caller has no version."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Body:
-    """One Instance, bulk value or frame; `length` is None where re-encoding decides on it."""
+    """One Instance, bulk value or frame; `length` is None where re-encoding decides on it.
+
+    `section` opens some of the bytes, by offset and length, where that takes no reading of others.
+    """
 
     headers: Mapping[str, str]
     length: int | None
     chunks: AsyncIterator[bytes]
+    section: Section | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +46,15 @@ class Answer:
     """One or more bodies: a sequence where they are few, else an iterator.
 
     `media_type` is that of each part where `multipart`. `complete` is False if something asked for
-    could not be made in a form that the caller accepts and was left out.
+    could not be made in a form that the caller accepts and was left out. `version` changes whenever
+    the bodies may have changed; bodies of a version that the caller has already are not opened.
     """
 
     media_type: str
     multipart: bool
     bodies: Sequence[Body] | AsyncIterator[Body]
     complete: bool = True
+    version: str = ""
 
 
 async def begun(iterator: AsyncIterator[_Value]) -> AsyncIterator[_Value]:

@@ -6,7 +6,7 @@ bytes that means anything: it comes as its frames.
 
 from collections.abc import AsyncIterator, Sequence
 
-from app.archive.answers import Answer, Body, begun
+from app.archive.answers import Answer, Body, Known, begun, nothing_known
 from app.archive.context import Archive
 from app.archive.frames import find_frames, open_frames
 from app.archive.originals import BLOCK, Original, open_original
@@ -25,13 +25,14 @@ _PIXEL_DATA = "7FE00010"
 _WORDS = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 
 
-async def retrieve_bulk_data(
+async def retrieve_bulk_data(  # noqa: PLR0913, PLR0917 - what a caller has and wants
     archive: Archive,
     principal: Principal,
     ref: InstanceRef,
     path: str,
     forms: Sequence[Form],
     url: str,
+    known: Known = nothing_known,
 ) -> Answer:
     """Return a bulk value; `path` is what follows `bulkdata/` in its URI, `url` the whole URI.
 
@@ -48,21 +49,27 @@ async def retrieve_bulk_data(
     syntax = find(instance.transfer_syntax_uid)
     if path == _PIXEL_DATA and syntax is not None and syntax.encapsulated:
         numbers = range(1, instance.frame_count + 1)
-        return await open_frames(
-            archive, principal, await find_frames(archive, principal, ref, numbers, forms)
-        )
+        found = await find_frames(archive, principal, ref, numbers, forms)
+        return await open_frames(archive, principal, found, known)
     form = _first_fitting(forms)
+    version = f"{instance.sha256.hex()[:32]}-{path.replace('/', '-')}"
+    if known(version):
+        return Answer(OCTET_STREAM, form.multipart, (), version=version)
     word = 1
     if syntax is not None and (syntax.big_endian or syntax.big_endian_pixels):
         word = await _word(archive, principal, instance, path, place)
     original = await open_original(archive, instance)
-    chunks = await begun(_blocks(original, place, word))
+
+    async def section(offset: int, length: int) -> AsyncIterator[bytes]:
+        return await begun(_blocks(original, place, word, offset, length))
+
+    chunks = await section(0, place.length)
     headers = {
         "Content-Type": f"{OCTET_STREAM}; transfer-syntax={EXPLICIT_LITTLE_ENDIAN}",
         "Content-Location": url,
     }
-    body = Body(headers, place.length, chunks)
-    return Answer(OCTET_STREAM, form.multipart, [body])
+    body = Body(headers, place.length, chunks, section)
+    return Answer(OCTET_STREAM, form.multipart, [body], version=version)
 
 
 def _first_fitting(forms: Sequence[Form]) -> Form:
@@ -85,11 +92,16 @@ async def _word(
     return _WORDS.get(place.vr, 1) if syntax is not None and syntax.big_endian else 1
 
 
-async def _blocks(original: Original, place: BulkPlace, word: int) -> AsyncIterator[bytes]:
+async def _blocks(
+    original: Original, place: BulkPlace, word: int, offset: int, length: int
+) -> AsyncIterator[bytes]:
+    """Yield `length` bytes from `offset` of a value; whole words are read and swapped."""
     whole = place.length - place.length % word
-    for start in range(0, max(place.length, 1), BLOCK):
+    skip, end = offset % word, offset + length
+    for start in range(offset - skip, max(end, 1), BLOCK):
         block = await original.read(place.offset + start, min(BLOCK, place.length - start))
         if word > 1:
-            cut = min(len(block), whole - start)
+            cut = max(min(len(block), whole - start), 0)
             block = swap_words(block[:cut], word) + block[cut:]
-        yield block
+        yield block[skip : end - start]
+        skip = 0

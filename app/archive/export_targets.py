@@ -1,15 +1,17 @@
 """Where an export goes: a folder or a zip. Nothing that is there is ever overwritten. Blocks."""
 
+import errno
 import hashlib
 import os
 import time
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Protocol
 
-from app.errors import Conflict
-from app.objects.faults import os_faults
+from app.errors import Conflict, StorageFull
 
 _BLOCK = 2**20
 
@@ -63,7 +65,7 @@ class Folder:
 
     def has(self, name: str, size: int, sha256: bytes) -> bool:
         path = self._root / name
-        with os_faults():
+        with _writing(self._root):
             if not path.exists():
                 return False
             if path.stat().st_size == size and _digest(path) == sha256:
@@ -72,7 +74,7 @@ class Folder:
 
     def begin(self, name: str, size: int) -> None:
         self._path = self._root / name
-        with os_faults():
+        with _writing(self._root):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._partial.open("wb")
 
@@ -82,12 +84,12 @@ class Folder:
 
     def write(self, data: bytes) -> None:
         assert self._file is not None  # noqa: S101 - begun
-        with os_faults():
+        with _writing(self._root):
             self._file.write(data)
 
     def end(self, *, keep: bool) -> None:
         assert self._file is not None  # noqa: S101 - begun
-        with os_faults():
+        with _writing(self._root):
             self._file.close()
             self._file = None
             try:
@@ -111,7 +113,7 @@ class Zip:
     def __enter__(self) -> "Zip":
         if self._path.exists():
             raise Conflict(f"{self._path} is there already: choose another name")
-        with os_faults():
+        with _writing(self._path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._zip = zipfile.ZipFile(self._partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1)
         return self
@@ -122,7 +124,7 @@ class Zip:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with os_faults():
+        with _writing(self._path):
             try:
                 if self._entry is not None:
                     self._entry.close()
@@ -140,23 +142,34 @@ class Zip:
     def begin(self, name: str, size: int) -> None:
         self._name = name
         self._names.add(name)
-        with os_faults():
+        with _writing(self._path):
             info = zipfile.ZipInfo(name, time.localtime()[:6])
             info.compress_type = zipfile.ZIP_DEFLATED
             self._entry = self._zip.open(info, "w", force_zip64=size >= 2**31)
 
     def write(self, data: bytes) -> None:
         assert self._entry is not None  # noqa: S101 - begun
-        with os_faults():
+        with _writing(self._path):
             self._entry.write(data)
 
     def end(self, *, keep: bool) -> None:
         assert self._entry is not None  # noqa: S101 - begun
-        with os_faults():
+        with _writing(self._path):
             self._entry.close()
             self._entry = None
             if not keep:  # what is written cannot be taken back
                 self._zip.writestr(f"{self._name}.DAMAGED.txt", "This file is damaged.\n")
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    """Say of which target an error of the operating system speaks."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StorageFull(f"there is no room left for {target}") from error
+        raise Conflict(f"{target} cannot be written: {error.strerror}") from error
 
 
 def _digest(path: Path) -> bytes:

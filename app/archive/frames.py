@@ -5,10 +5,11 @@ one-bit frames off byte bounds, big-endian words, several fragments; a codestrea
 worker process where the caller does not accept it as it is.
 """
 
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from app.archive.answers import Answer, Body
+from app.archive.answers import Answer, Body, Known, nothing_known, once
 from app.archive.context import Archive
 from app.archive.originals import Original, open_original
 from app.archive.pixels import load_pixels
@@ -26,6 +27,7 @@ from app.mime.media_types import Form
 from app.rights import Principal, Verb
 
 _ITEM_HEADER = 8
+_LONG = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,15 @@ class FoundFrames:
     frames: Sequence[FramePlace]
     delivery: Delivery
     multipart: bool
+
+    @property
+    def version(self) -> str:
+        """What changes whenever an answer with these frames may have changed."""
+        numbers = ",".join(str(frame.number) for frame in self.frames)
+        if len(numbers) > _LONG:
+            numbers = hashlib.sha256(numbers.encode()).hexdigest()[:16]
+        syntax = self.delivery.transfer_syntax_uid
+        return f"{self.instance.sha256.hex()[:32]}-{numbers}-{syntax}-{self.delivery.media_type}"
 
     @property
     def content_type(self) -> str:
@@ -91,15 +102,20 @@ def _not_acceptable(stored_uid: str) -> NotAcceptable:
     return NotAcceptable("The frames are not offered in any form that was asked for", offered)
 
 
-async def open_frames(archive: Archive, principal: Principal, found: FoundFrames) -> Answer:
+async def open_frames(
+    archive: Archive, principal: Principal, found: FoundFrames, known: Known = nothing_known
+) -> Answer:
     """Return the bodies of frames that were found, each read when its turn comes.
 
-    The first is read, and decoded if need be, before this returns: what fails is a clean error.
+    A version that is `known` comes without bodies. The first is read, and decoded if need be,
+    before this returns: what fails is a clean error.
 
     Raises:
         Unavailable: the object store or a worker does not answer.
         InvalidDataset: a frame cannot be decoded.
     """
+    if known(found.version):
+        return Answer(found.delivery.media_type, found.multipart, (), version=found.version)
     read = await _reader(archive, principal, found)
     first = await read(found.frames[0])
     headers = {"Content-Type": found.content_type}
@@ -108,11 +124,15 @@ async def open_frames(archive: Archive, principal: Principal, found: FoundFrames
     async def chunks(place: FramePlace, data: bytes | None) -> AsyncIterator[bytes]:
         yield await read(place) if data is None else data
 
+    async def cut(offset: int, length: int) -> AsyncIterator[bytes]:
+        return once(first[offset : offset + length])
+
     bodies = [
-        Body(headers, length, chunks(place, None if index else first))
+        Body(headers, length, chunks(place, None if index else first), None if index else cut)
         for index, (place, length) in enumerate(zip(found.frames, lengths, strict=True))
     ]
-    return Answer(found.delivery.media_type, found.multipart, bodies)
+    media_type = found.delivery.media_type
+    return Answer(media_type, found.multipart, bodies, version=found.version)
 
 
 def _lengths(found: FoundFrames, first: bytes) -> list[int | None]:

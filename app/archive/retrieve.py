@@ -5,9 +5,11 @@ Explicit VR Little Endian as it streams, its pixels copied, or decoded in worker
 delivered how depends on the stored Transfer Syntaxes alone, so that is settled first, by one query.
 """
 
+import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 
-from app.archive.answers import Answer, Body, ahead, begun
+from app.archive.answers import Answer, Body, Known, ahead, begun, nothing_known
 from app.archive.context import Archive
 from app.archive.decoded import decoded_instance, from_thread
 from app.archive.originals import lost, source_of
@@ -16,11 +18,13 @@ from app.dicom.recode import to_explicit_little_endian
 from app.dicom.uids import InstanceRef, Ref
 from app.errors import Forbidden, NotAcceptable, NotFound
 from app.index.names import name_instance
-from app.index.places import InstancePlace, locate_instances
+from app.index.places import InstancePlace, locate_instances, locate_version
 from app.index.syntaxes import list_syntaxes
 from app.mime.media_types import Form
 from app.rights import Principal, Verb
 
+RENDITION = "1"
+"""Grows when our way of writing Data Sets anew changes, so that no cache mixes the two."""
 AHEAD = 4
 """Instances that are read while the ones before them are sent."""
 
@@ -28,11 +32,16 @@ Deliveries = Mapping[str, Delivery | None]
 
 
 async def retrieve_instances(
-    archive: Archive, principal: Principal, ref: Ref, forms: Sequence[Form]
+    archive: Archive,
+    principal: Principal,
+    ref: Ref,
+    forms: Sequence[Form],
+    known: Known = nothing_known,
 ) -> Answer:
     """Return the Instances in the first of the forms that any of them can be made in.
 
-    Those that cannot be made in it are left out, and the answer is then not complete (W-11).
+    Those that cannot be made in it are left out, and the answer is then not complete (W-11). A
+    version that is `known` comes without bodies.
 
     Raises:
         NotFound: there is no such resource, or `principal` may not see its Study.
@@ -43,9 +52,13 @@ async def retrieve_instances(
         raise Forbidden("Viewing is not allowed to you")
     syntaxes = await list_syntaxes(archive.index, principal.scope, ref)
     form, deliveries = _choose(forms, syntaxes, single=isinstance(ref, InstanceRef))
+    multipart = form.multipart or form.media_type == "*/*"
+    version = await _version(archive, principal, ref, deliveries)
+    complete = None not in deliveries.values()
+    if known(version):
+        return Answer(APPLICATION_DICOM, multipart, (), complete, version)
     places = await locate_instances(archive.index, principal.scope, ref)
     wanted = (place async for place in places if deliveries.get(place.transfer_syntax_uid))
-    multipart = form.multipart or form.media_type == "*/*"
     if isinstance(ref, InstanceRef):
         bodies: Sequence[Body] | AsyncIterator[Body] = [
             await _open(archive, principal, await anext(wanted), deliveries)
@@ -54,7 +67,14 @@ async def retrieve_instances(
         bodies = await begun(
             ahead(wanted, lambda place: _open(archive, principal, place, deliveries), AHEAD)
         )
-    return Answer(APPLICATION_DICOM, multipart, bodies, complete=None not in deliveries.values())
+    return Answer(APPLICATION_DICOM, multipart, bodies, complete, version)
+
+
+async def _version(archive: Archive, principal: Principal, ref: Ref, deliveries: Deliveries) -> str:
+    """Return what changes with the Instances and with how they are delivered."""
+    how = sorted(f"{uid} {made and made.transfer_syntax_uid}" for uid, made in deliveries.items())
+    digest = hashlib.sha256("\n".join((RENDITION, *how)).encode()).hexdigest()[:12]
+    return f"{await locate_version(archive.index, principal.scope, ref)}-{digest}"
 
 
 async def find_instance(
@@ -93,7 +113,8 @@ async def _open(
     }
     try:
         if delivery.how is How.STORED:
-            return Body(headers, place.size, await _stored(archive, place))
+            section = partial(_stored, archive, place)
+            return Body(headers, place.size, await section(0, place.size), section)
         if delivery.how is How.REWRITTEN:
             uid, limits = place.transfer_syntax_uid, archive.limits
             pieces = to_explicit_little_endian(source_of(archive, place), uid, limits)
@@ -103,5 +124,7 @@ async def _open(
         raise lost(place) from error
 
 
-async def _stored(archive: Archive, place: InstancePlace) -> AsyncIterator[bytes]:
-    return await archive.objects.stream(place.object_key, place.base_offset, place.size)
+async def _stored(
+    archive: Archive, place: InstancePlace, offset: int, length: int
+) -> AsyncIterator[bytes]:
+    return await archive.objects.stream(place.object_key, place.base_offset + offset, length)

@@ -3,6 +3,7 @@ small. The URL comes on standard input, for it may hold a password."""
 
 import gc
 import sys
+from urllib.parse import urlsplit
 
 
 def main() -> None:
@@ -21,7 +22,20 @@ def main() -> None:
                 "run `fileroom migrate`."
             )
     except ArchiveError as error:
-        sys.exit(f"The index cannot be used: {error}")
+        sys.exit(f"The index{_place(url)} cannot be used: {error}{_cause(error)}.")
+
+
+def _place(url: str) -> str:
+    """Return where a PostgreSQL of the operator's is, without what may be a password."""
+    parts = urlsplit(url)
+    return f" at {parts.hostname}:{parts.port or 5432}{parts.path}" if parts.hostname else ""
+
+
+def _cause(error: BaseException) -> str:
+    cause = error.__cause__
+    said = str(cause).strip().splitlines() if cause else []
+    hint = "Check FILEROOM_DATABASE__URL; `fileroom doctor` checks more"
+    return f": {said[0]}. {hint}" if said else ""
 
 
 if __name__ == "__main__":

@@ -186,15 +186,21 @@ class Supervisor:
 
     def _hire(self) -> _Worker:
         """Start a worker, which imports what it needs and then waits for its order."""
-        process = subprocess.Popen(  # noqa: S603 - ourselves
-            [sys.executable, "-P", "-m", "app.cli.worker", self._application],
-            env={**MEMORY_HABITS, **counting_environment(self._counts)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pass_fds=(self._listening.fileno(),),
-            process_group=0,  # a Ctrl-C in the terminal is for the parent alone
-            preexec_fn=ends_with_parent(signal.SIGKILL),  # noqa: PLW1509 - only a system call
-        )
+        try:
+            process = subprocess.Popen(  # noqa: S603 - ourselves
+                [sys.executable, "-P", "-m", "app.cli.worker", self._application],
+                env={**MEMORY_HABITS, **counting_environment(self._counts)},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=(self._listening.fileno(),),
+                process_group=0,  # a Ctrl-C in the terminal is for the parent alone
+                preexec_fn=ends_with_parent(signal.SIGKILL),  # noqa: PLW1509 - only a system call
+            )
+        except OSError as error:
+            raise Refusal(
+                f"A worker cannot be started with {sys.executable}: {error.strerror}. This user "
+                "must be able to run it."
+            ) from None
         return _Worker(process)
 
     def _order(self, worker: _Worker) -> None:

@@ -46,7 +46,7 @@ def plain_explicit(  # noqa: C901, PLR0915 - the hottest loop of all, in one pie
             if not after:
                 break
             _keep_run(walk, level, (begin, here), count - since)
-            here, may_run = after, _may_run(walk, level)
+            begin, here, since, may_run = after, after, count, _may_run(walk, level)
             continue
         raw = data[here:after]
         member = known(raw)
@@ -55,7 +55,7 @@ def plain_explicit(  # noqa: C901, PLR0915 - the hottest loop of all, in one pie
             if header.tag == SPECIFIC_CHARACTER_SET:
                 break
             _keep_run(walk, level, (begin, here), count - since)
-            may_run = _may_run(walk, level)
+            begin, since, may_run = after, count + 1, _may_run(walk, level)
             member = learn(walk, level, header, raw, raw)
             known = table.young.get
         if member:
@@ -130,7 +130,7 @@ def plain_implicit(  # noqa: C901, PLR0915 - as hot as its sister
             if member is None:
                 since = count
                 break
-            may_run = _may_run(walk, level)
+            begin, since, may_run = after, count + 1, _may_run(walk, level)
             known = table.young.get
         if member:
             members[group << 16 | element] = member

@@ -19,6 +19,7 @@ from app.dicom.uids import InstanceRef, check_uid
 from app.errors import ArchiveError, InvalidRequest
 from app.mime.multipart import closing, part_header
 from app.web.accept import forms_of
+from app.web.conditions import NONE, read_conditions
 from app.web.direct import ROUTE
 from app.web.faults import ASGIApp, Receive, Scope, Send
 from app.web.problems import PROBLEMS, problem, problem_of
@@ -71,7 +72,7 @@ class FramesRoute:
         scope[ROUTE] = self.prefix + FRAMES
         if scope["method"] != "GET":
             allow = {"Allow": "GET, HEAD"}
-            response = problem(HTTPStatus.METHOD_NOT_ALLOWED, "Frames can be read alone", allow)
+            response = problem(HTTPStatus.METHOD_NOT_ALLOWED, "Frames can only be read", allow)
             await response(scope, receive, send)
             return
         try:
@@ -93,11 +94,13 @@ class FramesRoute:
         asked = parse_qs(query.decode("latin-1")).get("accept", ()) if query else ()
         forms = forms_of(header.decode("latin-1"), tuple(asked))
         found = await find_frames(archive, principal, ref, frame_numbers(frames), forms)
-        if len(found.frames) == 1 and found.is_plain:
+        conditions = read_conditions(scope["headers"])
+        if conditions is NONE and len(found.frames) == 1 and found.is_plain:
             await _send_plain(archive, found, scope, send)
             return
-        answer = await open_frames(archive, principal, found)
-        await answer_response(answer)(scope, receive, send)
+        answer = await open_frames(archive, principal, found, conditions.knows)
+        response = await answer_response(answer, conditions)
+        await response(scope, receive, send)
 
 
 async def _send_plain(archive: Archive, found: FoundFrames, scope: Scope, send: Send) -> None:
@@ -115,6 +118,8 @@ async def _send_plain(archive: Archive, found: FoundFrames, scope: Scope, send: 
         (b"content-type", content_type.encode()),
         (b"content-length", b"%d" % (len(before) + len(data) + len(after))),
         (b"vary", b"Accept"),
+        (b"etag", b'%s"%s"' % (b"W/" if found.multipart else b"", found.version.encode())),
+        *(() if found.multipart else ((b"accept-ranges", b"bytes"),)),
     ]
     scope["fileroom.begun"] = True
     await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -1,17 +1,23 @@
 """WADO-RS: Instances, Metadata and Bulk Data (PS3.18 §10.4). Frames are in `frames`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from app.archive.bulk_data import retrieve_bulk_data
+from app.archive.context import Archive
 from app.archive.metadata import metadata_etag, retrieve_metadata
 from app.archive.retrieve import retrieve_instances
 from app.dicom.uids import InstanceRef, Ref
+from app.mime.media_types import Form
+from app.rights import Principal
 from app.web.accept import DICOM_JSON, gzip_accepted, json_accepted
+from app.web.conditions import Conditions, read_conditions
 from app.web.deps import (
     ArchiveDep,
     BaseUrlDep,
+    ConditionsDep,
     InstancePath,
     PrincipalDep,
     SeriesPath,
@@ -19,7 +25,7 @@ from app.web.deps import (
     WantedDep,
 )
 from app.web.problems import PROBLEMS
-from app.web.responses import matches, not_modified
+from app.web.responses import not_modified
 from app.web.streams import answer_response, metadata_response
 
 router = APIRouter(tags=["Retrieve (WADO-RS)"], default_response_class=Response)
@@ -54,26 +60,49 @@ _BULK_DATA: dict[int | str, dict[str, Any]] = {
 
 @router.get(STUDY, responses=_INSTANCES)
 async def get_study(
-    ref: StudyPath, archive: ArchiveDep, principal: PrincipalDep, wanted: WantedDep
+    ref: StudyPath,
+    archive: ArchiveDep,
+    principal: PrincipalDep,
+    wanted: WantedDep,
+    asked: ConditionsDep,
 ) -> Response:
     """Retrieve the Instances of a Study (PS3.18 §10.4.1.1.1)."""
-    return answer_response(await retrieve_instances(archive, principal, ref, wanted))
+    return await _instances(archive, principal, ref, wanted, asked)
 
 
 @router.get(SERIES, responses=_INSTANCES)
 async def get_series(
-    ref: SeriesPath, archive: ArchiveDep, principal: PrincipalDep, wanted: WantedDep
+    ref: SeriesPath,
+    archive: ArchiveDep,
+    principal: PrincipalDep,
+    wanted: WantedDep,
+    asked: ConditionsDep,
 ) -> Response:
     """Retrieve the Instances of a Series (PS3.18 §10.4.1.1.1)."""
-    return answer_response(await retrieve_instances(archive, principal, ref, wanted))
+    return await _instances(archive, principal, ref, wanted, asked)
 
 
 @router.get(INSTANCE, responses=_INSTANCES)
 async def get_instance(
-    ref: InstancePath, archive: ArchiveDep, principal: PrincipalDep, wanted: WantedDep
+    ref: InstancePath,
+    archive: ArchiveDep,
+    principal: PrincipalDep,
+    wanted: WantedDep,
+    asked: ConditionsDep,
 ) -> Response:
     """Retrieve an Instance, as a multipart or alone (PS3.18 §10.4.1.1.1)."""
-    return answer_response(await retrieve_instances(archive, principal, ref, wanted))
+    return await _instances(archive, principal, ref, wanted, asked)
+
+
+async def _instances(
+    archive: Archive,
+    principal: Principal,
+    ref: Ref,
+    wanted: Sequence[Form],
+    asked: Conditions,
+) -> Response:
+    answer = await retrieve_instances(archive, principal, ref, wanted, asked.knows)
+    return await answer_response(answer, asked)
 
 
 @router.get(STUDY + "/metadata", responses=_METADATA)
@@ -117,7 +146,7 @@ async def _metadata(
 ) -> Response:
     media_type = json_accepted(request)
     etag = await metadata_etag(archive, principal, ref, base_url)
-    if matches(request, etag):
+    if read_conditions(request.scope["headers"]).knows(etag.strip('"')):
         return not_modified(etag)
     metadata = await retrieve_metadata(archive, principal, ref, base_url, etag)
     zipped = gzip_accepted(request.headers.get("accept-encoding", ""))
@@ -125,17 +154,19 @@ async def _metadata(
 
 
 @router.get(INSTANCE + "/bulkdata/{path:path}", responses=_BULK_DATA)
-async def get_bulk_data(
+async def get_bulk_data(  # noqa: PLR0913, PLR0917 - what FastAPI hands in
     ref: InstancePath,
     path: str,
     archive: ArchiveDep,
     principal: PrincipalDep,
     wanted: WantedDep,
     base_url: BaseUrlDep,
+    asked: ConditionsDep,
 ) -> Response:
     """Retrieve a bulk value by the BulkDataURI of the Metadata (PS3.18 §10.4.1.1.5)."""
     url = _bulk_data_url(base_url, ref, path)
-    return answer_response(await retrieve_bulk_data(archive, principal, ref, path, wanted, url))
+    answer = await retrieve_bulk_data(archive, principal, ref, path, wanted, url, asked.knows)
+    return await answer_response(answer, asked)
 
 
 def _bulk_data_url(base_url: str, ref: InstanceRef, path: str) -> str:

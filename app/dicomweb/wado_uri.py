@@ -9,7 +9,7 @@ from app.dicom.delivery import APPLICATION_DICOM
 from app.dicom.uids import check_uid
 from app.errors import InvalidRequest, NotAcceptable, NotFound
 from app.mime.media_types import Form, parse_accept
-from app.web.deps import ArchiveDep, PrincipalDep
+from app.web.deps import ArchiveDep, ConditionsDep, PrincipalDep
 from app.web.problems import PROBLEMS
 from app.web.streams import answer_response
 
@@ -26,6 +26,7 @@ async def get_object(  # noqa: PLR0913, PLR0917 - the parameters of the standard
     request: Request,
     archive: ArchiveDep,
     principal: PrincipalDep,
+    asked: ConditionsDep,
     request_type: Annotated[str, Query(alias="requestType")] = "",
     study: Annotated[str, Query(alias="studyUID")] = "",
     series: Annotated[str, Query(alias="seriesUID")] = "",
@@ -51,4 +52,5 @@ async def get_object(  # noqa: PLR0913, PLR0917 - the parameters of the standard
     ref = await find_instance(archive, principal, check_uid(instance))
     if study not in {"", ref.study} or series not in {"", ref.series}:
         raise NotFound("Instance", instance)
-    return answer_response(await retrieve_instances(archive, principal, ref, [form]))
+    answer = await retrieve_instances(archive, principal, ref, [form], asked.knows)
+    return await answer_response(answer, asked)

@@ -139,7 +139,8 @@ async def list_native_frames(
 def _check_numbers(instance: InstancePlace, numbers: Sequence[int]) -> None:
     for number in numbers:
         if not 1 <= number <= instance.frame_count:
-            raise NotFound("Frame", f"{number} of Instance {instance.ref.instance}")
+            shown = number if number <= MOST_ENTRIES else "of that number"
+            raise NotFound("Frame", f"{shown} of Instance {instance.ref.instance}")
 
 
 async def load_frames(index: Index, scope: Scope, ref: InstanceRef) -> Frames:

@@ -9,6 +9,7 @@ from app.dicom.uids import InstanceRef, SeriesRef, StudyRef, check_uid
 from app.mime.media_types import Form
 from app.rights import Principal
 from app.web.accept import wanted_forms
+from app.web.conditions import Conditions, read_conditions
 
 
 async def _archive(request: Request) -> Archive:
@@ -42,10 +43,16 @@ async def _instance(study: str, series: str, instance: str) -> InstanceRef:
     return InstanceRef(check_uid(study), check_uid(series), check_uid(instance))
 
 
+async def _conditions(request: Request) -> Conditions:
+    return read_conditions(request.scope["headers"])
+
+
 ArchiveDep = Annotated[Archive, Depends(_archive)]
 PrincipalDep = Annotated[Principal, Depends(_principal)]
 BaseUrlDep = Annotated[str, Depends(_base_url)]
 """The DICOMweb base, absolute and without a slash at its end; never made from `Host`."""
+ConditionsDep = Annotated[Conditions, Depends(_conditions)]
+"""What the caller has already, and which bytes it wants."""
 WantedDep = Annotated[tuple[Form, ...], Depends(_wanted)]
 StudyPath = Annotated[StudyRef, Depends(_study)]
 SeriesPath = Annotated[SeriesRef, Depends(_series)]

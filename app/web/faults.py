@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import structlog
+from fastapi import Response
 from starlette.requests import ClientDisconnect
 
 from app.errors import ArchiveError
@@ -21,6 +22,10 @@ log = structlog.get_logger()
 
 class NothingMore(OSError):
     """The rest of an answer is not wanted: it was a HEAD. No fault of anybody's."""
+
+
+class BrokenOff(Exception):
+    """An answer could not be ended. It was logged; the server aborts the connection."""
 
 
 class Faults:
@@ -52,13 +57,32 @@ class Faults:
         except (NothingMore, ClientDisconnect):
             raise  # nobody listens any more
         except Exception as error:
-            request_id = secrets.token_hex(8)
-            if begun or not isinstance(error, ArchiveError):
-                log.exception("request failed", request_id=request_id, path=scope["path"])
             if begun:
+                _break_off(error, scope["path"])
                 raise
-            response = problem_of(error) if isinstance(error, ArchiveError) else fault(request_id)
+            response = _answer(error, scope["path"])
             await response(scope, receive, send)
+
+
+def _break_off(error: Exception, path: str) -> None:
+    """Log why an answer cannot be ended; what is wrong with the data takes a line.
+
+    Raises:
+        BrokenOff: that was all there is to say.
+    """
+    ours = error if isinstance(error, ArchiveError) else error.__cause__
+    if isinstance(ours, ArchiveError):
+        log.error("answer broken off", path=path, reason=str(ours))
+        raise BrokenOff from None
+    log.error("request failed", path=path, exc_info=error)
+
+
+def _answer(error: Exception, path: str) -> Response:
+    if isinstance(error, ArchiveError):
+        return problem_of(error)
+    request_id = secrets.token_hex(8)
+    log.error("request failed", request_id=request_id, path=path, exc_info=error)
+    return fault(request_id)
 
 
 def _waits_for_go(scope: Scope) -> bool:

@@ -115,6 +115,8 @@ def _allowed(request: Request) -> set[str]:
     for template, item in request.app.openapi()["paths"].items():
         if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)), path):
             methods.update(method.upper() for method in item)
+    if not methods:  # a page for people, which the contract leaves out
+        methods.add("GET")
     return methods | ({"HEAD"} if "GET" in methods else set())  # `web.head` answers it
 
 

@@ -1,6 +1,5 @@
 """Answers that all routes share: DICOM JSON with gzip and an ETag."""
 
-import re
 from collections.abc import Mapping
 
 from fastapi import Request, Response
@@ -11,13 +10,6 @@ from app.web.accept import gzip_accepted
 _SMALL = 1000
 """Below this many bytes gzip costs more than it saves."""
 PRIVATE = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
-
-
-def matches(request: Request, etag: str) -> bool:
-    """Say whether If-None-Match names this ETag (RFC 9110 §13.1.2, weak comparison)."""
-    given = request.headers.get("if-none-match", "")
-    tags = re.findall(r'(?:W/)?("[^"]*")', given)
-    return given.strip() == "*" or etag.removeprefix("W/") in tags
 
 
 def not_modified(etag: str) -> Response:

@@ -5,16 +5,19 @@ A fault in mid-stream aborts the connection: a clean closing boundary always mea
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from http import HTTPStatus
 
+from fastapi import Response
 from fastapi.responses import StreamingResponse
 from isal import isal_zlib
 
 from app.archive.answers import Answer, Body
 from app.archive.metadata import Metadata
 from app.mime.multipart import closing, part_header
-from app.web.responses import PRIVATE
+from app.web.conditions import NONE, Conditions, Unsatisfiable
+from app.web.problems import problem
+from app.web.responses import PRIVATE, not_modified
 
 _GZIP = 31
 
@@ -24,16 +27,48 @@ def new_boundary() -> str:
     return secrets.token_hex(16)
 
 
-def answer_response(answer: Answer) -> StreamingResponse:
-    """Return the response that sends an answer."""
-    bodies = answer.bodies
-    if answer.multipart or not isinstance(bodies, Sequence):
-        return _multipart(answer)
-    (body,) = bodies
-    headers = {**PRIVATE, **body.headers, "Vary": "Accept"}
-    if body.length is not None:
-        headers["Content-Length"] = str(body.length)
+async def answer_response(answer: Answer, conditions: Conditions = NONE) -> Response:
+    """Return the response that sends an answer: all of it, a range, or that it is known already.
+
+    A multipart has a boundary of its own each time, so its ETag is a weak one.
+    """
+    alone = not answer.multipart and isinstance(answer.bodies, Sequence)
+    etag = f'"{answer.version}"' if alone else f'W/"{answer.version}"'
+    if answer.version and conditions.knows(answer.version):
+        return not_modified(etag)
+    validator = {"ETag": etag} if answer.version else {}
+    if not isinstance(answer.bodies, Sequence) or answer.multipart:
+        return _multipart(answer, validator)
+    (body,) = answer.bodies
+    headers = {**PRIVATE, **body.headers, **validator, "Vary": "Accept"}
+    if body.length is None:
+        return StreamingResponse(body.chunks, headers=headers)
+    if body.section is not None:
+        headers["Accept-Ranges"] = "bytes"
+        return await _ranged(answer.version, body, body.length, headers, conditions)
+    headers["Content-Length"] = str(body.length)
     return StreamingResponse(body.chunks, headers=headers)
+
+
+async def _ranged(
+    version: str, body: Body, length: int, headers: dict[str, str], conditions: Conditions
+) -> Response:
+    """Return the bytes that a Range names, or all (RFC 9110 §14.2)."""
+    assert body.section is not None  # noqa: S101 - the caller looked
+    try:
+        section = conditions.section(version, length)
+    except Unsatisfiable:
+        beyond = {"Content-Range": f"bytes */{length}"}
+        detail = f"Bytes from 0 to {length - 1} were expected in Range"
+        return problem(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, detail, beyond)
+    if section is None:
+        headers["Content-Length"] = str(length)
+        return StreamingResponse(body.chunks, headers=headers)
+    first, count = section
+    headers["Content-Range"] = f"bytes {first}-{first + count - 1}/{length}"
+    headers["Content-Length"] = str(count)
+    chunks = await body.section(first, count)
+    return StreamingResponse(chunks, HTTPStatus.PARTIAL_CONTENT, headers)
 
 
 def multipart_type(media_type: str, boundary: str) -> str:
@@ -41,10 +76,11 @@ def multipart_type(media_type: str, boundary: str) -> str:
     return f'multipart/related; type="{media_type}"; boundary={boundary}'
 
 
-def _multipart(answer: Answer) -> StreamingResponse:
+def _multipart(answer: Answer, validator: Mapping[str, str]) -> StreamingResponse:
     boundary = new_boundary()
     headers = {
         **PRIVATE,
+        **validator,
         "Content-Type": multipart_type(answer.media_type, boundary),
         "Vary": "Accept",
     }

@@ -1,12 +1,14 @@
 """Runs of elements: a shortcut that must never change what a scan says."""
 
 import random
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.dicom.gears import MOST_RUNLESS
+from app.dicom.limits import Limits
 from app.dicom.memo import Memo
 from app.dicom.runs import FEWEST, Runs, Taken
 from app.dicom.scan import scan
@@ -225,3 +227,24 @@ def test_any_series_of_changes_scans_the_same(seed: int, uid: str, capacity: int
             generator.shuffle(parts)
         source = BytesSource(part10(*parts, uid=uid))
         assert scan(source, None, memo) == scan(source)
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_new_elements_are_looked_at_once_however_many_there_are(
+    plain: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no run fits any more, each new element ends a stretch: it must begin the next one."""
+    looked = 0
+    record = Runs.record
+
+    def counting(self: Runs, data: bytes, here: int, end: int, known: Mapping[bytes, bytes]) -> int:
+        nonlocal looked
+        looked += end - here
+        return record(self, data, here, end, known)
+
+    monkeypatch.setattr(Runs, "record", counting)
+    tags = [0x00211000 + i for i in range(3000)]
+    parts = [explicit(tag, "LO", b"ab") if plain else implicit(tag, b"ab") for tag in tags]
+    data = part10(*parts, uid=EXPLICIT if plain else IMPLICIT)
+    scan(BytesSource(data), Limits(), Memo())
+    assert looked <= 4 * len(data)

@@ -1,0 +1,119 @@
+"""ETags, 304 and byte ranges of everything that is retrieved (RFC 9110 §13, §14)."""
+
+import httpx
+import pytest
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
+
+from tests.dicomweb.test_wado_rs import ANY, DICOM, OCTETS, path_of, sample, store
+from tests.factories import make_dataset, make_part10, make_series
+from tests.multipart import split_multipart
+
+RANGES = [
+    ("bytes=0-9", 0, 10),
+    ("bytes=100-", 100, None),
+    ("bytes=-7", -7, None),
+    ("bytes=-99999999", 0, None),
+    ("Bytes = 3 - 3", 3, 4),
+    ("bytes=5-99999999", 5, None),
+]
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian])
+@pytest.mark.parametrize(("asked", "first", "last"), RANGES)
+async def test_single_parts_come_in_ranges(
+    client: httpx.AsyncClient, syntax: str, asked: str, first: int, last: int | None
+) -> None:  # G-17, CLIENTS 2
+    dataset = make_dataset(Rows=64, Columns=64)
+    await store(client, make_part10(dataset, transfer_syntax=syntax))
+    doors = [("/frames/1", OCTETS), ("/bulkdata/7FE00010", OCTETS)]
+    doors += [("", DICOM)] if syntax == ExplicitVRLittleEndian else []
+    for door, accept in doors:
+        url, headers = path_of(dataset) + door, {"accept": accept}
+        whole = await client.get(url, headers=headers)
+        assert whole.status_code == 200
+        part = await client.get(url, headers={**headers, "range": asked})
+        assert part.status_code == 206
+        assert whole.headers["accept-ranges"] == part.headers["accept-ranges"] == "bytes"
+        assert part.content == whole.content[first:last]
+        start = first % len(whole.content)
+        end = start + len(part.content) - 1
+        assert part.headers["content-range"] == f"bytes {start}-{end}/{len(whole.content)}"
+        assert part.headers["content-length"] == str(len(part.content))
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-1,5-6", "lines=1-2", "bytes=", "bytes=-", "bytes=9-5"])
+async def test_what_is_no_single_range_means_all(client: httpx.AsyncClient, asked: str) -> None:
+    dataset = make_dataset()
+    await store(client, make_part10(dataset))
+    headers = {"accept": DICOM, "range": asked}
+    assert (await client.get(path_of(dataset), headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize("asked", ["bytes=99999999-", "bytes=-0"])
+async def test_a_range_beyond_the_end_is_416(client: httpx.AsyncClient, asked: str) -> None:
+    dataset = make_dataset()
+    await store(client, make_part10(dataset))
+    answer = await client.get(path_of(dataset), headers={"accept": DICOM, "range": asked})
+    assert answer.status_code == 416
+    assert answer.headers["content-range"] == f"bytes */{len(make_part10(dataset))}"
+    assert "in Range" in answer.json()["detail"]
+
+
+async def test_a_range_of_another_version_means_all(client: httpx.AsyncClient) -> None:
+    dataset = make_dataset()
+    await store(client, make_part10(dataset))
+    headers = {"accept": DICOM, "range": "bytes=0-9"}
+    etag = (await client.get(path_of(dataset), headers=headers)).headers["etag"]
+    for tag, status in ((etag, 206), ('"other"', 200), (f"W/{etag}", 200)):
+        answer = await client.get(path_of(dataset), headers={**headers, "if-range": tag})
+        assert answer.status_code == status
+
+
+async def test_ranges_of_a_multipart_are_not_offered(client: httpx.AsyncClient) -> None:
+    dataset = make_dataset()
+    await store(client, make_part10(dataset))
+    answer = await client.get(path_of(dataset), headers={"accept": ANY, "range": "bytes=0-9"})
+    assert answer.status_code == 200
+    assert "accept-ranges" not in answer.headers
+
+
+async def test_what_never_changes_is_sent_once(client: httpx.AsyncClient) -> None:  # G-16
+    compressed = sample("MR_small_RLE.dcm")
+    plain = make_dataset()
+    await store(client, compressed[0], make_part10(plain))
+    for dataset in (compressed[1], plain):
+        instance = path_of(dataset)
+        series = instance.rpartition("/instances")[0]
+        seen = set()
+        for url, accept in (
+            (instance, DICOM),
+            (instance, ANY),
+            (series, ANY),
+            (f"{instance}/frames/1", OCTETS),
+            (f"{instance}/frames/1", f"{OCTETS}; transfer-syntax=*"),
+            (f"{instance}/frames/1,1", f'multipart/related; type="{OCTETS}"'),
+            (f"{instance}/bulkdata/7FE00010", OCTETS),
+        ):
+            first = await client.get(url, headers={"accept": accept})
+            assert first.status_code == 200
+            etag = first.headers["etag"]
+            assert etag.startswith('W/"' if "multipart" in first.headers["content-type"] else '"')
+            seen.add((url, etag))
+            for given in (etag, "*", f'"x", {etag.removeprefix("W/")}'):
+                again = await client.get(url, headers={"accept": accept, "if-none-match": given})
+                assert (again.status_code, again.content) == (304, b"")
+                assert again.headers["etag"] == etag
+            other = await client.get(url, headers={"accept": accept, "if-none-match": '"x"'})
+            assert (other.status_code, other.headers["etag"]) == (200, etag)
+        assert len(seen) >= 6
+
+
+async def test_the_version_of_a_series_changes_with_it(client: httpx.AsyncClient) -> None:
+    one, other = make_series(2)
+    await store(client, make_part10(one))
+    url = path_of(one).rpartition("/instances")[0]
+    etag = (await client.get(url)).headers["etag"]
+    await store(client, make_part10(other))
+    answer = await client.get(url, headers={"if-none-match": etag})
+    assert answer.status_code == 200
+    assert len(split_multipart(answer)) == 2
