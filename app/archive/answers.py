@@ -14,6 +14,8 @@ from collections.abc import (
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
+from app.dicom.uids import InstanceRef
+
 _Thing = TypeVar("_Thing")
 _Value = TypeVar("_Value")
 
@@ -33,12 +35,14 @@ class Body:
     """One Instance, bulk value or frame; `length` is None where re-encoding decides on it.
 
     `section` opens some of the bytes, by offset and length, where that takes no reading of others.
+    `ref` is that of a whole Instance.
     """
 
     headers: Mapping[str, str]
     length: int | None
     chunks: AsyncIterator[bytes]
     section: Section | None = None
+    ref: InstanceRef | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +100,8 @@ async def each(values: Iterable[_Value]) -> AsyncIterator[_Value]:
 async def once(data: bytes) -> AsyncIterator[bytes]:
     """Iterate over one piece."""
     yield data
+
+
+def as_iterator(values: Sequence[_Value] | AsyncIterator[_Value]) -> AsyncIterator[_Value]:
+    """Iterate over what is there already or still comes."""
+    return each(values) if isinstance(values, Sequence) else values

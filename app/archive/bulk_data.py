@@ -4,9 +4,12 @@ Values come in little endian, whatever they are stored in. Encapsulated Pixel Da
 bytes that means anything: it comes as its frames.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 
-from app.archive.answers import Answer, Body, Known, begun, nothing_known
+import orjson
+
+from app.archive.answers import Answer, Body, Known, as_iterator, begun, nothing_known
 from app.archive.context import Archive
 from app.archive.frames import find_frames, open_frames
 from app.archive.originals import BLOCK, Original, open_original
@@ -14,14 +17,21 @@ from app.archive.pixels import load_pixels
 from app.dicom.native_frames import pixel_word, swap_words
 from app.dicom.scanned import BulkPlace
 from app.dicom.transfer_syntaxes import EXPLICIT_LITTLE_ENDIAN, OCTET_STREAM, find
-from app.dicom.uids import InstanceRef
-from app.errors import Forbidden, NotAcceptable
-from app.index.frames import locate_bulk_value
-from app.index.places import InstancePlace
+from app.dicom.uids import InstanceRef, Ref
+from app.errors import Forbidden, NotAcceptable, NotFound
+from app.index.frames import list_bulk_values, locate_bulk_value
+from app.index.packing import unpack_metadata
+from app.index.places import InstancePlace, load_metadata, locate_instances
 from app.mime.media_types import Form, covers
 from app.rights import Principal, Verb
 
 _PIXEL_DATA = "7FE00010"
+_PIXELS = frozenset({_PIXEL_DATA, "7FE00008", "7FE00009"})
+_DOCUMENT = "00420011"
+_DOCUMENT_TYPES = frozenset(
+    {"application/pdf", "text/xml", "model/stl", "model/obj", "model/mtl", "application/zip"}
+)
+"""MIME Types of Encapsulated Document that are passed on; what a browser might run is not."""
 _WORDS = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 
 
@@ -46,16 +56,88 @@ async def retrieve_bulk_data(  # noqa: PLR0913, PLR0917 - what a caller has and 
     if Verb.VIEW not in principal.verbs:
         raise Forbidden("Viewing is not allowed to you")
     instance, place = await locate_bulk_value(archive.index, principal.scope, ref, path)
-    syntax = find(instance.transfer_syntax_uid)
-    if path == _PIXEL_DATA and syntax is not None and syntax.encapsulated:
+    if path == _PIXEL_DATA and _is_encapsulated(instance):
         numbers = range(1, instance.frame_count + 1)
         found = await find_frames(archive, principal, ref, numbers, forms)
         return await open_frames(archive, principal, found, known)
-    form = _first_fitting(forms)
-    version = f"{instance.sha256.hex()[:32]}-{path.replace('/', '-')}"
+    document = await _document_type(archive, principal, ref) if path == _DOCUMENT else ""
+    form, media_type = _first_fitting(forms, document)
+    version = f"{instance.sha256.hex()[:32]}-{path.replace('/', '-')}-{media_type}"
     if known(version):
-        return Answer(OCTET_STREAM, form.multipart, (), version=version)
-    word = 1
+        return Answer(media_type, form.multipart, (), version=version)
+    body = await _open_value(archive, principal, instance, (path, place), url, media_type)
+    return Answer(media_type, form.multipart, [body], version=version)
+
+
+async def retrieve_all_bulk_data(
+    archive: Archive,
+    principal: Principal,
+    ref: Ref,
+    forms: Sequence[Form],
+    url: Callable[[InstanceRef], str],
+    *,
+    pixels_only: bool = False,
+) -> Answer:
+    """Return all bulk values of the Instances, or those of Pixel Data alone, each as a part.
+
+    `url` makes the address of an Instance, so that each part says what it is (Content-Location).
+    Encapsulated Pixel Data comes as its frames.
+
+    Raises:
+        NotFound: there is no such resource, or no Bulk Data in it, or `principal` may not see it.
+        NotAcceptable: the forms take no multipart of octets.
+        Unavailable: the first value cannot be read.
+    """
+    if Verb.VIEW not in principal.verbs:
+        raise Forbidden("Viewing is not allowed to you")
+    _first_fitting([form for form in forms if form.multipart or form.media_type == "*/*"], "")
+    places = await locate_instances(archive.index, principal.scope, ref)
+    bodies = _all_values(archive, principal, places, url, pixels_only=pixels_only)
+    try:
+        return Answer(OCTET_STREAM, multipart=True, bodies=await begun(bodies))
+    except StopAsyncIteration:
+        raise NotFound("Bulk Data of", getattr(ref, "instance", ref.study)) from None
+
+
+async def _all_values(
+    archive: Archive,
+    principal: Principal,
+    places: AsyncIterator[InstancePlace],
+    url: Callable[[InstanceRef], str],
+    *,
+    pixels_only: bool,
+) -> AsyncIterator[Body]:
+    octets = (Form(OCTET_STREAM, multipart=True, transfer_syntaxes=("*",)),)
+    async for place in places:
+        base = url(place.ref)
+        values = await list_bulk_values(archive.index, principal.scope, place.ref)
+        for path, value in values.items():
+            if pixels_only and path not in _PIXELS:
+                continue
+            if path == _PIXEL_DATA and _is_encapsulated(place):
+                for number in range(1, place.frame_count + 1):
+                    found = await find_frames(archive, principal, place.ref, [number], octets)
+                    where = {"Content-Location": f"{base}/frames/{number}"}
+                    frame = await open_frames(archive, principal, found)
+                    async for body in as_iterator(frame.bodies):
+                        yield replace(body, headers={**body.headers, **where})
+            else:
+                named = f"{base}/bulkdata/{path}"
+                of = (path, value)
+                yield await _open_value(archive, principal, place, of, named, OCTET_STREAM)
+
+
+async def _open_value(
+    archive: Archive,
+    principal: Principal,
+    instance: InstancePlace,
+    value: tuple[str, BulkPlace],
+    url: str,
+    media_type: str,
+) -> Body:
+    """Return the body of a value, its first block read."""
+    path, place = value
+    syntax, word = find(instance.transfer_syntax_uid), 1
     if syntax is not None and (syntax.big_endian or syntax.big_endian_pixels):
         word = await _word(archive, principal, instance, path, place)
     original = await open_original(archive, instance)
@@ -64,22 +146,38 @@ async def retrieve_bulk_data(  # noqa: PLR0913, PLR0917 - what a caller has and 
         return await begun(_blocks(original, place, word, offset, length))
 
     chunks = await section(0, place.length)
-    headers = {
-        "Content-Type": f"{OCTET_STREAM}; transfer-syntax={EXPLICIT_LITTLE_ENDIAN}",
-        "Content-Location": url,
-    }
-    body = Body(headers, place.length, chunks, section)
-    return Answer(OCTET_STREAM, form.multipart, [body], version=version)
+    octets = f"{OCTET_STREAM}; transfer-syntax={EXPLICIT_LITTLE_ENDIAN}"
+    content_type = octets if media_type == OCTET_STREAM else media_type
+    headers = {"Content-Type": content_type, "Content-Location": url}
+    return Body(headers, place.length, chunks, section)
 
 
-def _first_fitting(forms: Sequence[Form]) -> Form:
+def _is_encapsulated(instance: InstancePlace) -> bool:
+    syntax = find(instance.transfer_syntax_uid)
+    return syntax is not None and syntax.encapsulated
+
+
+def _first_fitting(forms: Sequence[Form], document: str) -> tuple[Form, str]:
+    """Return the first form that can be made, and its media type; `document` is that of one."""
     for form in forms:
         syntaxes = form.transfer_syntaxes
         named = not syntaxes or "*" in syntaxes or EXPLICIT_LITTLE_ENDIAN in syntaxes
+        if document and covers(form.media_type, document):
+            return form, document
         if covers(form.media_type, OCTET_STREAM) and named:
-            return form
+            return form, OCTET_STREAM
     offered = [f'multipart/related; type="{OCTET_STREAM}"', OCTET_STREAM]
+    offered += [document] if document else []
     raise NotAcceptable("Bulk Data comes as octets", offered)
+
+
+async def _document_type(archive: Archive, principal: Principal, ref: InstanceRef) -> str:
+    """Return the media type of an encapsulated document if it is one that does no harm."""
+    pages = await load_metadata(archive.index, principal.scope, ref)
+    page = await anext(pages)
+    metadata = orjson.loads(unpack_metadata(page.dictionary, page.instances[0][1]))
+    said = str(next(iter(metadata.get("00420012", {}).get("Value", ())), "")).strip().lower()
+    return said if said in _DOCUMENT_TYPES else ""
 
 
 async def _word(

@@ -18,7 +18,7 @@ from app.archive.export_names import (
     study_folder,
 )
 from app.archive.export_targets import Target
-from app.dicom.uids import SeriesRef, StudyRef
+from app.dicom.uids import Ref, SeriesRef, StudyRef
 from app.errors import Forbidden, NotFound, Unavailable
 from app.index.packing import metadata_unpacker
 from app.index.places import InstancePlace, load_metadata, locate_instances
@@ -54,7 +54,7 @@ async def export_study(
     """
     if Verb.VIEW not in principal.verbs:
         raise Forbidden("Viewing is not allowed to you")
-    names = await _names(archive, principal, ref)
+    names = await name_instances(archive, principal, ref)
     async for place in await locate_instances(archive.index, principal.scope, ref):
         name = names.get(place.ref.instance)
         if name is not None:  # else it was added this moment
@@ -86,10 +86,12 @@ def _write(target: Target, digest: "hashlib._Hash", chunk: bytes) -> None:
     digest.update(chunk)
 
 
-async def _names(
-    archive: Archive, principal: Principal, ref: StudyRef | SeriesRef
-) -> dict[str, str]:
-    """Return the path, without extension, of each Instance by its UID."""
+async def name_instances(archive: Archive, principal: Principal, ref: Ref) -> dict[str, str]:
+    """Return a path for people, without extension, for each Instance by its UID.
+
+    Raises:
+        NotFound: there is nothing by that name, or nothing that `principal` may see.
+    """
     firsts: dict[str, Dataset] = {}
     instances: list[tuple[str, Wish]] = []
     async for series, dataset in _datasets(archive, principal, ref):
@@ -105,7 +107,7 @@ async def _names(
 
 
 async def _datasets(
-    archive: Archive, principal: Principal, ref: StudyRef | SeriesRef
+    archive: Archive, principal: Principal, ref: Ref
 ) -> AsyncIterator[tuple[str, tuple[str, Dataset]]]:
     """Yield Series Instance UID, SOP Instance UID and Metadata of all Instances, by Series."""
     async for page in await load_metadata(archive.index, principal.scope, ref):

@@ -114,12 +114,14 @@ async def _open(
     try:
         if delivery.how is How.STORED:
             section = partial(_stored, archive, place)
-            return Body(headers, place.size, await section(0, place.size), section)
+            chunks = await section(0, place.size)
+            return Body(headers, place.size, chunks, section, place.ref)
         if delivery.how is How.REWRITTEN:
             uid, limits = place.transfer_syntax_uid, archive.limits
             pieces = to_explicit_little_endian(source_of(archive, place), uid, limits)
-            return Body(headers, None, await begun(from_thread(pieces)))
-        return Body(headers, None, await begun(decoded_instance(archive, principal, place)))
+            return Body(headers, None, await begun(from_thread(pieces)), ref=place.ref)
+        decoded = await begun(decoded_instance(archive, principal, place))
+        return Body(headers, None, decoded, ref=place.ref)
     except NotFound as error:
         raise lost(place) from error
 

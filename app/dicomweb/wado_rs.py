@@ -1,15 +1,19 @@
 """WADO-RS: Instances, Metadata and Bulk Data (PS3.18 §10.4). Frames are in `frames`."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from app.archive.answers import Answer
 from app.archive.bulk_data import retrieve_bulk_data
 from app.archive.context import Archive
 from app.archive.metadata import metadata_etag, retrieve_metadata
 from app.archive.retrieve import retrieve_instances
+from app.archive.zipped import ZIP, retrieve_zip
 from app.dicom.uids import InstanceRef, Ref
+from app.errors import NotAcceptable
 from app.mime.media_types import Form
 from app.rights import Principal
 from app.web.accept import DICOM_JSON, gzip_accepted, json_accepted
@@ -36,7 +40,7 @@ INSTANCE = SERIES + "/instances/{instance}"
 _INSTANCES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The Instances, one a part",
-        "content": {'multipart/related; type="application/dicom"': {}},
+        "content": {'multipart/related; type="application/dicom"': {}, ZIP: {}},
     },
     206: {"description": "Those that can be made in the accepted form; others were left out"},
     **PROBLEMS,
@@ -101,8 +105,27 @@ async def _instances(
     wanted: Sequence[Form],
     asked: Conditions,
 ) -> Response:
-    answer = await retrieve_instances(archive, principal, ref, wanted, asked.knows)
+    answer = await _retrieve(archive, principal, ref, wanted, asked)
     return await answer_response(answer, asked)
+
+
+async def _retrieve(
+    archive: Archive,
+    principal: Principal,
+    ref: Ref,
+    wanted: Sequence[Form],
+    asked: Conditions,
+) -> Answer:
+    """Return the Instances as parts or as a zip, whichever is wanted first and can be made."""
+    places = [at for at, form in enumerate(wanted) if form.media_type == ZIP and not form.multipart]
+    if not places:
+        return await retrieve_instances(archive, principal, ref, wanted, asked.knows)
+    if places[0]:
+        with suppress(NotAcceptable):
+            before = wanted[: places[0]]
+            return await retrieve_instances(archive, principal, ref, before, asked.knows)
+    syntaxes = wanted[places[0]].transfer_syntaxes
+    return await retrieve_zip(archive, principal, ref, syntaxes, asked.knows)
 
 
 @router.get(STUDY + "/metadata", responses=_METADATA)
@@ -170,5 +193,10 @@ async def get_bulk_data(  # noqa: PLR0913, PLR0917 - what FastAPI hands in
 
 
 def _bulk_data_url(base_url: str, ref: InstanceRef, path: str) -> str:
+    return f"{instance_url(base_url, ref)}/bulkdata/{path}"
+
+
+def instance_url(base_url: str, ref: InstanceRef) -> str:
+    """Return the address of an Instance."""
     uids = {"study": ref.study, "series": ref.series, "instance": ref.instance}
-    return f"{base_url}{INSTANCE.format(**uids)}/bulkdata/{path}"
+    return base_url + INSTANCE.format(**uids)

@@ -175,6 +175,19 @@ async def locate_bulk_value(
     return make_place(row), found
 
 
+async def list_bulk_values(index: Index, scope: Scope, ref: InstanceRef) -> dict[str, BulkPlace]:
+    """Return where all Bulk Data of an Instance lies, by path.
+
+    Raises:
+        NotFound: there is no such Instance, or none that the scope covers.
+        Unavailable: the index does not answer.
+    """
+    row = await index.fetchrow(LOCATE_BULK_VALUE, *reference_arguments(scope, ref))
+    if row is None:
+        raise await absence(index, scope, ref)
+    return unpack_bulk_values(row["bulk_values"])
+
+
 def pack_bulk_values(places: Mapping[str, BulkPlace]) -> str:
     """Return what the column `bulk_values` holds: JSON, path -> [offset, length, VR]; or ''."""
     if not places:

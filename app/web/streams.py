@@ -12,7 +12,7 @@ from fastapi import Response
 from fastapi.responses import StreamingResponse
 from isal import isal_zlib
 
-from app.archive.answers import Answer, Body
+from app.archive.answers import Answer, Body, as_iterator
 from app.archive.metadata import Metadata
 from app.mime.multipart import closing, part_header
 from app.web.conditions import NONE, Conditions, Unsatisfiable
@@ -105,21 +105,12 @@ async def _parts(
     bodies: Sequence[Body] | AsyncIterator[Body], boundary: str
 ) -> AsyncIterator[bytes]:
     first = True
-    async for body in _each(bodies):
+    async for body in as_iterator(bodies):
         yield part_header(boundary, body.headers, first=first)
         first = False
         async for chunk in body.chunks:
             yield chunk
     yield closing(boundary)
-
-
-async def _each(bodies: Sequence[Body] | AsyncIterator[Body]) -> AsyncIterator[Body]:
-    if isinstance(bodies, Sequence):
-        for body in bodies:
-            yield body
-    else:
-        async for body in bodies:
-            yield body
 
 
 def metadata_response(

@@ -1,0 +1,124 @@
+"""All Bulk Data at once, and documents under their own media type."""
+
+from io import BytesIO
+from typing import Any
+
+import httpx
+import pytest
+from pydicom import dcmread
+from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRBigEndian
+
+from tests.dicomweb.conftest import BASE
+from tests.dicomweb.test_wado_rs import OCTETS, path_of, sample, store
+from tests.factories import make_dataset, make_part10, make_series
+from tests.multipart import split_multipart
+
+PDF = b"%PDF-1.4 " + b"x" * 9001
+
+
+def document(media_type: str) -> Any:
+    return make_dataset(
+        SOPClassUID=EncapsulatedPDFStorage,
+        Rows=None,
+        PixelData=None,
+        Modality="DOC",
+        EncapsulatedDocument=PDF,
+        MIMETypeOfEncapsulatedDocument=media_type,
+    )
+
+
+async def test_all_values_come_each_with_its_address(client: httpx.AsyncClient) -> None:
+    # W-09, W-10, W-16
+    series = make_series(2)
+    for dataset in series:
+        dataset.add_new(0x60003000, "OW", bytes(range(256)) * 20)
+    await store(client, *map(make_part10, series))
+    instance = path_of(series[0])
+    for url, count in (
+        (instance, 2),
+        (instance.rpartition("/instances")[0], 4),
+        (instance.partition("/series")[0], 4),
+    ):
+        answer = await client.get(f"{url}/bulkdata")
+        assert answer.headers["content-type"].startswith(f'multipart/related; type="{OCTETS}"')
+        parts = split_multipart(answer)
+        assert len(parts) == count
+        for head, content in parts:
+            assert head["Content-Location"].startswith(BASE + url)
+            alone = await client.get(head["Content-Location"], headers={"accept": OCTETS})
+            assert alone.content == content
+        pixels = split_multipart(await client.get(f"{url}/pixeldata"))
+        wanted = [dataset.PixelData for dataset in series[: count // 2]]
+        assert [content for _, content in pixels] == wanted
+
+
+async def test_encapsulated_pixels_come_as_their_frames(client: httpx.AsyncClient) -> None:
+    data, dataset = sample("SC_rgb_rle_2frame.dcm")
+    await store(client, data)
+    parts = split_multipart(await client.get(f"{path_of(dataset)}/pixeldata"))
+    assert [head["Content-Location"].rpartition("/frames/")[2] for head, _ in parts] == ["1", "2"]
+    assert all("1.2.840.10008.1.2.5" in head["Content-Type"] for head, _ in parts)
+    for head, content in parts:
+        alone = await client.get(
+            head["Content-Location"], headers={"accept": f"{OCTETS}; transfer-syntax=*"}
+        )
+        assert alone.content == content
+
+
+async def test_values_are_little_endian_whatever_is_stored(client: httpx.AsyncClient) -> None:
+    dataset = make_dataset()
+    await store(client, make_part10(dataset, transfer_syntax=ExplicitVRBigEndian))
+    ((_, content),) = split_multipart(await client.get(f"{path_of(dataset)}/pixeldata"))
+    assert content == dataset.PixelData  # made little endian
+
+
+async def test_where_there_is_none_it_is_not_found(client: httpx.AsyncClient) -> None:
+    dataset = make_dataset(Rows=None, PixelData=None)
+    await store(client, make_part10(dataset))
+    for door in ("/bulkdata", "/pixeldata"):
+        assert (await client.get(path_of(dataset) + door)).status_code == 404
+        assert (await client.get(f"/studies/1.2.3{door}")).status_code == 404
+    stored = make_dataset()
+    await store(client, make_part10(stored))
+    answer = await client.get(f"{path_of(stored)}/bulkdata", headers={"accept": "image/jpeg"})
+    assert answer.status_code == 406
+    alone = await client.get(f"{path_of(stored)}/bulkdata", headers={"accept": OCTETS})
+    assert alone.status_code == 406  # M-12
+
+
+@pytest.mark.parametrize(
+    ("stored", "accept", "sent"),
+    [
+        ("application/pdf", "*/*", "application/pdf"),
+        ("application/pdf", "application/pdf", "application/pdf"),
+        ("application/pdf", OCTETS, OCTETS),
+        ("application/pdf", f'{OCTETS}, multipart/related; type="application/pdf"', OCTETS),
+        ("text/html", "*/*", OCTETS),
+        ("text/html; charset=utf-8", "*/*", OCTETS),
+    ],
+)
+async def test_a_document_has_its_own_type_if_it_does_no_harm(
+    client: httpx.AsyncClient, stored: str, accept: str, sent: str
+) -> None:  # W-21
+    dataset = document(stored)
+    await store(client, make_part10(dataset))
+    url = f"{path_of(dataset)}/bulkdata/00420011"
+    answer = await client.get(url, headers={"accept": accept})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].partition(";")[0] == sent
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.content == dcmread(BytesIO(make_part10(dataset))).EncapsulatedDocument
+
+
+async def test_a_document_comes_as_a_part_under_its_own_type(client: httpx.AsyncClient) -> None:
+    dataset = document("application/pdf")
+    await store(client, make_part10(dataset))
+    accept = f'multipart/related; type="application/pdf", multipart/related; type="{OCTETS}"'
+    url = f"{path_of(dataset)}/bulkdata/00420011"
+    answer = await client.get(url, headers={"accept": accept})
+    ((head, content),) = split_multipart(answer)
+    assert head["Content-Type"] == "application/pdf"
+    assert content.startswith(PDF)
+    answer = await client.get(url, headers={"accept": "text/html"})
+    assert answer.status_code == 406
+    assert "application/pdf" in answer.json()["offered"]

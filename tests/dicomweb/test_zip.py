@@ -1,0 +1,106 @@
+"""`application/zip`: the Instances of a Study, a Series or one, as one file that streams."""
+
+import hashlib
+import zipfile
+from io import BytesIO
+from pathlib import Path
+
+import httpx
+import pytest
+from pydicom import Dataset, dcmread
+from pydicom.uid import ImplicitVRLittleEndian
+
+from tests.dicomweb.test_wado_rs import path_of, sample, store
+from tests.factories import make_dataset, make_part10, make_series, new_uid
+
+ZIP = {"accept": "application/zip"}
+
+
+def unzip(answer: httpx.Response) -> dict[str, bytes]:
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "application/zip"
+    with zipfile.ZipFile(BytesIO(answer.content)) as file:
+        assert file.testzip() is None
+        return {name: file.read(name) for name in file.namelist()}
+
+
+async def test_a_study_comes_as_one_zip_with_names_for_people(
+    client: httpx.AsyncClient,
+) -> None:  # M-23
+    study = new_uid()
+    names = {"PatientName": "Doe^Jane", "PatientID": "7", "StudyDescription": "Thorax/CT"}
+    ct = make_series(3, StudyInstanceUID=study, SeriesNumber=1, **names)
+    mr = make_series(2, StudyInstanceUID=study, SeriesNumber=2, Modality="MR", **names)
+    parts = [make_part10(dataset) for dataset in (*ct, *mr)]
+    await store(client, *parts)
+    answer = await client.get(f"/studies/{study}", headers=ZIP)
+    found = unzip(answer)
+    assert sorted(found.values()) == sorted(parts)
+    assert answer.headers["content-disposition"] == f'attachment; filename="{study}.zip"'
+    assert all(name.startswith("7 Doe Jane/") and name.endswith(".dcm") for name in found)
+    assert sum("001 CT" in name for name in found) == 3
+    series = await client.get(path_of(mr[0]).rpartition("/instances")[0], headers=ZIP)
+    assert sorted(unzip(series).values()) == sorted(parts[3:])
+    one = await client.get(path_of(ct[1]) + "?accept=application/zip")
+    assert list(unzip(one).values()) == [parts[1]]
+
+
+async def test_a_zip_that_is_known_is_not_sent_again(client: httpx.AsyncClient) -> None:
+    dataset = make_dataset()
+    await store(client, make_part10(dataset))
+    for url in (path_of(dataset), path_of(dataset).partition("/series")[0]):
+        etag = (await client.get(url, headers=ZIP)).headers["etag"]
+        again = await client.get(url, headers={**ZIP, "if-none-match": etag})
+        assert (again.status_code, again.content) == (304, b"")
+        other = await client.get(url, headers={"accept": "application/dicom, */*"})
+        assert other.headers["etag"].strip('W/"') != etag.strip('W/"')
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        ("application/zip;q=0.5, multipart/related; type=application/dicom", "multipart"),
+        ("multipart/related; type=application/dicom;q=0.5, application/zip", "application/zip"),
+        ("image/jpeg, application/zip", "application/zip"),
+        ("multipart/related; type=image/jpeg, application/zip;q=0.1", "application/zip"),
+        ("*/*", "multipart"),
+        ("application/zip;q=0, */*", "multipart"),
+    ],
+)
+async def test_a_zip_is_sent_to_who_wants_it_most(
+    client: httpx.AsyncClient, accept: str, content_type: str
+) -> None:
+    dataset = make_dataset()
+    await store(client, make_part10(dataset))
+    answer = await client.get(path_of(dataset), headers={"accept": accept})
+    assert answer.headers["content-type"].startswith(content_type)
+
+
+async def test_implicit_vr_leaves_in_no_zip_and_a_syntax_may_be_named(
+    client: httpx.AsyncClient,
+) -> None:  # M-05
+    implicit = make_dataset()
+    compressed, original = sample("MR_small_RLE.dcm")
+    await store(client, make_part10(implicit, transfer_syntax=ImplicitVRLittleEndian), compressed)
+    (content,) = unzip(await client.get(path_of(implicit), headers=ZIP)).values()
+    assert dcmread(BytesIO(content)).file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
+    (content,) = unzip(await client.get(path_of(original), headers=ZIP)).values()
+    assert content == compressed
+    explicit = {"accept": "application/zip; transfer-syntax=1.2.840.10008.1.2.1"}
+    (content,) = unzip(await client.get(path_of(original), headers=explicit)).values()
+    assert dcmread(BytesIO(content)).pixel_array.tobytes() == original.pixel_array.tobytes()
+    wrong = {"accept": "application/zip; transfer-syntax=1.2.3"}
+    assert (await client.get(path_of(original), headers=wrong)).status_code == 406
+
+
+async def test_a_large_zip_is_whole(client: httpx.AsyncClient, tmp_path: Path) -> None:
+    """Larger than the pieces that are read, so that it really streams."""
+    large: Dataset = make_dataset(Rows=1500, Columns=1000, NumberOfFrames=2)
+    await store(client, make_part10(large))
+    (content,) = unzip(await client.get(path_of(large), headers=ZIP)).values()
+    assert hashlib.sha256(content).digest() == hashlib.sha256(make_part10(large)).digest()
+
+
+async def test_an_unknown_study_has_no_zip(client: httpx.AsyncClient) -> None:
+    answer = await client.get(f"/studies/{new_uid()}", headers=ZIP)
+    assert answer.status_code == 404
