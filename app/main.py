@@ -6,18 +6,17 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.utils import get_openapi
 
 from app import __version__
 from app.admin import health, pages
 from app.admin.metrics import Measured
 from app.archive.context import open_archive
-from app.dicomweb import bulk_data, qido, removal, stow, wado_rs, wado_uri
+from app.dicomweb import bulk_data, capabilities, qido, removal, stow, wado_rs, wado_uri
 from app.dicomweb.frames import FRAMES_CONTRACT, FramesRoute
 from app.settings import Settings
 from app.web.auth import Identity
-from app.web.cors import cross_origin_rules
+from app.web.cors import CrossOrigin, cross_origin_rules
 from app.web.direct import Direct
 from app.web.faults import ASGIApp, Faults, Receive, Scope, Send
 from app.web.head import Head
@@ -66,9 +65,10 @@ def create_app(settings: Settings) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.base_url = settings.base_url + DICOMWEB
+    app.state.dicomweb = DICOMWEB
     app.state.identity = _identity(settings)
     app.state.data_directory = str(settings.data_dir.absolute())
-    for routes in (qido, stow, wado_rs, bulk_data, removal):
+    for routes in (qido, stow, wado_rs, bulk_data, removal, capabilities):
         app.include_router(routes.router, prefix=DICOMWEB)
     for routes in (wado_uri, health, pages):
         app.include_router(routes.router)
@@ -76,7 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
     direct = Direct(app.route_request, DICOMWEB, app.state, (*stow.DIRECT, *qido.DIRECT))
     frames = FramesRoute(direct, DICOMWEB, app.state)
     origins = cross_origin_rules(settings.http.cors_origins)
-    app.plumbing = Head(Measured(CORSMiddleware(Faults(frames), **origins)))
+    app.plumbing = Head(Measured(CrossOrigin(Faults(frames), **origins)))
     app.openapi = lambda: _contract(app)  # type: ignore[method-assign]
     return app
 

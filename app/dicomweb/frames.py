@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs
 
+from fastapi import Response
 from starlette.datastructures import State
 
 from app.archive.context import Archive
@@ -71,9 +72,7 @@ class FramesRoute:
             return
         scope[ROUTE] = self.prefix + FRAMES
         if scope["method"] != "GET":
-            allow = {"Allow": "GET, HEAD"}
-            response = problem(HTTPStatus.METHOD_NOT_ALLOWED, "Frames can only be read", allow)
-            await response(scope, receive, send)
+            await _other_method(scope["method"])(scope, receive, send)
             return
         try:
             await self._serve(match.groups(), scope, receive, send)
@@ -101,6 +100,13 @@ class FramesRoute:
         answer = await open_frames(archive, principal, found, conditions.knows)
         response = await answer_response(answer, conditions)
         await response(scope, receive, send)
+
+
+def _other_method(method: str) -> Response:
+    allow = {"Allow": "GET, HEAD, OPTIONS"}
+    if method == "OPTIONS":
+        return Response(status_code=HTTPStatus.NO_CONTENT, headers=allow)
+    return problem(HTTPStatus.METHOD_NOT_ALLOWED, "Frames can only be read", allow)
 
 
 async def _send_plain(archive: Archive, found: FoundFrames, scope: Scope, send: Send) -> None:

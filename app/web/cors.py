@@ -6,10 +6,17 @@ carry no key, so they are answered before anybody asks for one.
 """
 
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Any
 
+from fastapi import Response
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+
+from app.web.problems import problem
+
 _THIS_MACHINE = r"https?://(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?"
-_METHODS = ("GET", "HEAD", "POST", "OPTIONS")
+_METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
 _ASKED = ("Accept", "Authorization", "Content-Type", "If-None-Match", "Range")
 _SHOWN = (
     "Accept-Ranges",
@@ -24,6 +31,18 @@ _SHOWN = (
     "X-Decode-Level",
 )
 _PREFLIGHT_SECONDS = 24 * 3600
+
+
+class CrossOrigin(CORSMiddleware):
+    """Starlette's rules; a refused preflight is a problem document as all our errors are."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """Answer a preflight."""
+        answer = super().preflight_response(request_headers)
+        if answer.status_code < HTTPStatus.BAD_REQUEST:
+            return answer
+        reason = bytes(answer.body).decode()
+        return problem(HTTPStatus.BAD_REQUEST, reason, {"Vary": "Origin"})
 
 
 def cross_origin_rules(origins: Iterable[str]) -> dict[str, Any]:

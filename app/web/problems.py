@@ -94,6 +94,8 @@ async def _http_error(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
         headers = {"Allow": ", ".join(sorted(_allowed(request)))}
+        if request.method == "OPTIONS":  # C-05
+            return Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)
     detail = _no_such_path(request) if _is_wordless(error, status) else str(error.detail)
     return problem(status, detail, headers)
 
@@ -117,6 +119,7 @@ def _allowed(request: Request) -> set[str]:
             methods.update(method.upper() for method in item)
     if not methods:  # a page for people, which the contract leaves out
         methods.add("GET")
+    methods.add("OPTIONS")
     return methods | ({"HEAD"} if "GET" in methods else set())  # `web.head` answers it
 
 

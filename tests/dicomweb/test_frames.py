@@ -209,7 +209,7 @@ async def test_what_has_no_pixels_has_no_frames(client: httpx.AsyncClient) -> No
 async def test_frames_are_read_only(client: httpx.AsyncClient) -> None:  # G-10
     answer = await client.post("/studies/1/series/2/instances/3/frames/1")
     assert answer.status_code == 405
-    assert answer.headers["allow"] == "GET, HEAD"
+    assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
 
 
 async def test_frames_not_offered_are_406(client: httpx.AsyncClient) -> None:  # G-03

@@ -354,7 +354,7 @@ async def test_head_is_get_without_a_body(client: httpx.AsyncClient, tail: str) 
 async def test_a_wrong_method_is_405_with_what_is_right(client: httpx.AsyncClient) -> None:
     answer = await client.put("/studies/1.2.3")  # G-10, S-34
     assert answer.status_code == 405
-    assert answer.headers["allow"] == "DELETE, GET, HEAD, POST"
+    assert answer.headers["allow"] == "DELETE, GET, HEAD, OPTIONS, POST"
 
 
 async def test_strangers_are_refused_everywhere(app: FastAPI, client: httpx.AsyncClient) -> None:

@@ -107,7 +107,7 @@ async def test_an_unknown_path_and_a_wrong_method_are_problems(client: httpx.Asy
     assert (await client.get("/nowhere")).json()["status"] == 404
     response = await client.delete("/number")
     assert response.status_code == 405
-    assert response.headers["allow"] == "GET, HEAD"  # G-10
+    assert response.headers["allow"] == "GET, HEAD, OPTIONS"  # G-10
 
 
 async def test_a_bad_parameter_is_400_and_named(client: httpx.AsyncClient) -> None:  # G-12
