@@ -195,12 +195,14 @@ _URL = '"00081190":{"vr":"UR","Value":["'
 def _codes(modalities: tuple[str, ...], sop_classes: tuple[str, ...], modality: bool) -> str:
     """Return what a Study is made of, and that it is there; few combinations fill a hospital.
 
-    `modality` says whether the modalities are also returned as that of the Study (OHIF).
+    `modality` says whether the modalities are also returned as that of the Study (OHIF). Where
+    there are none, OHIF's whole list fails on an empty Modalities in Study beside it.
     """
     members = [_ONLINE]
     if modality:
         members.append(_listed(0x00080060, "CS", modalities))
-    members.append(_listed(0x00080061, "CS", modalities))
+    if modalities or not modality:
+        members.append(_listed(0x00080061, "CS", modalities))
     members.append(_listed(0x00080062, "UI", sop_classes))
     return MEMBER_BREAK.join(members)
 

@@ -261,3 +261,19 @@ def test_a_browser_of_this_machine_may_ask_before_it_sends(study: Study) -> None
     allowed = answer.headers["Access-Control-Allow-Headers"].lower()
     assert all(name in allowed for name in ("accept", "authorization", "range", "if-none-match"))
     assert int(answer.headers["Access-Control-Max-Age"]) > 0
+
+
+def test_a_study_without_a_modality_does_not_break_the_list_of_ohif(
+    live_server: LiveServer,
+) -> None:
+    """OHIF reads the length of Modalities in Study's Value wherever the attribute is there."""
+    dataset = make_dataset(Modality=None)
+    url = f"{live_server.dicomweb}/studies"
+    headers = {"Content-Type": "application/dicom", "Accept": JSON}
+    httpx.post(url, content=make_part10(dataset), headers=headers).raise_for_status()
+    one = f"{url}?StudyInstanceUID={dataset.StudyInstanceUID}"
+    (row,) = httpx.get(f"{one}&includefield={OHIF_INCLUDES}", headers={"Accept": JSON}).json()
+    assert row["00080060"] == {"vr": "CS"}
+    assert "00080061" not in row
+    (row,) = httpx.get(one, headers={"Accept": JSON}).json()
+    assert row["00080061"] == {"vr": "CS"}  # Q-08

@@ -53,8 +53,10 @@ async def test_the_base_describes_itself_in_wadl(client: httpx.AsyncClient, acce
     assert resources.get("base") == BASE
     paths = [resource.get("path") for resource in resources]
     assert {"studies", "series", "instances"} <= set(paths)
+    parameters = {one.get("name") for one in root.iter(f"{NAMESPACE}param")}
+    assert {"fuzzymatching", "includefield", "limit"} <= parameters  # C-06
     methods = {method.get("name") for method in root.iter(f"{NAMESPACE}method")}
-    assert methods == {"GET", "POST", "DELETE"}  # C-06
+    assert methods == {"GET", "POST", "DELETE"}
     types = {one.get("mediaType") for one in root.iter(f"{NAMESPACE}representation")}
     assert {"application/dicom+json", 'multipart/related; type="application/dicom"'} <= types
 
