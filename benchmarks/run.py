@@ -13,6 +13,7 @@ from benchmarks.images import make_image_tasks
 from benchmarks.machine import describe_machine
 from benchmarks.population import VERSION
 from benchmarks.queries import load_population, make_query_tasks
+from benchmarks.renditions import make_rendition_tasks
 from benchmarks.report import Results, build_page
 from benchmarks.server import Server
 from benchmarks.starting import make_start_tasks
@@ -99,6 +100,7 @@ class Bench:
 
     async def _measure_images(self) -> None:
         tasks = self._select("Image series", make_image_tasks(self.size))
+        tasks += self._select("Made of them", make_rendition_tasks(self.size))
         servers = self._make_servers("images", "images") if tasks else []
         try:
             for server in servers:
