@@ -3,6 +3,7 @@
 import hashlib
 import io
 import itertools
+import math
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -86,7 +87,9 @@ def _zipped(server: Server, instance: Instance) -> Message:
 
 def _orthanc_identifier(instance: Instance) -> str:
     """Return the name that Orthanc gives a study: a hash of Patient ID and UID, in five groups."""
-    patient = str(dcmread(io.BytesIO(b"".join(instance.pieces())), stop_before_pixels=True).PatientID)
+    patient = str(
+        dcmread(io.BytesIO(b"".join(instance.pieces())), stop_before_pixels=True).PatientID
+    )
     digest = hashlib.sha1(f"{patient}|{instance.study}".encode()).hexdigest()  # noqa: S324 - Orthanc's
     return "-".join(digest[at : at + 8] for at in range(0, 40, 8))
 
@@ -112,7 +115,7 @@ async def _again(row: Row, size: Size, server: Server, _repetition: int) -> dict
 
 
 async def _load(
-    server: Server, messages: Iterator[Message], clients: int, seconds: float | None = None
+    server: Server, messages: Iterator[Message], clients: int, seconds: float = math.inf
 ) -> Sample:
     connections = open_connections(server.port, clients)
     with watch(server) as watched:
