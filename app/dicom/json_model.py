@@ -164,10 +164,14 @@ def _tags(value: bytes, little_endian: bool, _encodings: Encodings) -> list[Any]
 
 def _decimals(value: bytes, _little_endian: bool, _encodings: Encodings) -> list[Any]:
     parts = value.decode("latin-1").strip().rstrip(" \0").split("\\")
-    return _several_numbers([_decimal(part) for part in parts])
+    return _several_numbers([read_decimal(part) for part in parts])
 
 
-def _decimal(text: str) -> float | str | None:
+def read_decimal(text: str) -> float | str | None:
+    """Return one value of DS as JSON has it: what is no finite number stays text.
+
+    Source: PS3.18 §F.2.3
+    """
     try:
         number = float(text)
     except ValueError:
@@ -179,10 +183,14 @@ def _decimal(text: str) -> float | str | None:
 
 def _integers(value: bytes, _little_endian: bool, _encodings: Encodings) -> list[Any]:
     parts = value.decode("latin-1").rstrip(" \0").split("\\")
-    return _several_numbers([_integer(part) for part in parts])
+    return _several_numbers([read_integer(part) for part in parts])
 
 
-def _integer(text: str) -> int | str | None:
+def read_integer(text: str) -> int | str | None:
+    """Return one value of IS as JSON has it: what is no number of 64 bits stays text.
+
+    Source: PS3.18 §F.2.3
+    """
     try:
         number = None if "_" in text else int(text)
     except ValueError:
