@@ -20,12 +20,13 @@ from app.errors import (
 from app.mime.media_types import MediaType, parse_media_type
 from app.mime.multipart import Part, PartLimits, read_parts
 from app.rights import Principal
-from app.web.accept import DICOM_JSON, json_accepted
+from app.web.accept import DICOM_JSON, DICOM_XML, XML_OFFER, chosen_offer
 from app.web.bodies import Body
 from app.web.deps import ArchiveDep, BaseUrlDep, PrincipalDep, StudyPath
 from app.web.direct import DirectRoute
 from app.web.problems import problem_of
 from app.web.responses import dicom_json
+from app.web.xml_answers import documents_of, xml_response
 
 router = APIRouter(tags=["Store (STOW-RS)"])
 
@@ -47,15 +48,15 @@ _CONTRACT: dict[str, Any] = {
     }
 }
 _ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "All Instances are stored", "content": {DICOM_JSON: {}}},
+    200: {"description": "All Instances are stored", "content": {DICOM_JSON: {}, DICOM_XML: {}}},
     202: {
         "description": "Some are stored; the others and why not are listed",
-        "content": {DICOM_JSON: {}},
+        "content": {DICOM_JSON: {}, DICOM_XML: {}},
     },
     400: {"description": "The request is malformed; nothing was stored"},
     409: {
         "description": "None is stored; each is listed with its reason",
-        "content": {DICOM_JSON: {}},
+        "content": {DICOM_JSON: {}, DICOM_XML: {}},
     },
     413: {"description": "The request, or a part, is over a limit; nothing was stored"},
     415: {"description": "The body is of a media type that is not taken; nothing was stored"},
@@ -104,12 +105,16 @@ async def _store(
 ) -> Response:
     body = Body(request, archive.limits)
     try:
-        media_type = json_accepted(request)
+        offer = chosen_offer(request, XML_OFFER)
         parts = _parts(request, archive, body)
         report = await store_instances(archive, principal, parts, study)
     except ArchiveError as error:
         return await body.finish(problem_of(error))
-    response = dicom_json(request, report_json(report, base_url), media_type)
+    document = report_json(report, base_url)
+    if offer.is_xml:
+        response = xml_response(request, documents_of([document]), multipart=False)
+    else:
+        response = dicom_json(request, document, offer.media_type)
     response.status_code = _status(report)
     return response
 
