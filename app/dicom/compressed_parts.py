@@ -33,7 +33,7 @@ _JPEG = "1.2.840.10008.1.2.4."
 _UNSUPPORTED = 0xC122
 _OTHER_NAMES = {"image/x-dicom-rle": "image/dicom-rle", "image/x-jls": "image/jls"}
 _SAME_BYTES = frozenset({EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN})
-_LOSSLESS = 0xC3
+_LOSSLESS, _JPEG_LS = 0xC3, 0xF7
 _PROCESSES = {0xC0: "50", 0xC1: "51"}
 _COUNTED = {"00280010": "Rows", "00280011": "Columns", "00280002": "Samples per Pixel"}
 
@@ -167,7 +167,9 @@ def _jpeg_ls(head: bytes, _: str) -> _Kind:
     Source: ISO/IEC 14495-1 §C.2.3
     """
     stream = read_jpeg_header(head)
-    near = _jpeg_markers(head)[1]
+    frame, near = _jpeg_markers(head)
+    if head[frame + 1] != _JPEG_LS:
+        raise InvalidDataset("a frame is JPEG, but no JPEG-LS")
     return _Kind(stream, _JPEG + ("80" if near == b"\0" else "81"), "RGB")
 
 

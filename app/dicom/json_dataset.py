@@ -51,11 +51,6 @@ class EncodedDataset:
 
     elements: Mapping[int, list[Piece]]
 
-    def references(self) -> Iterator[Reference]:
-        """Yield what is referred to, in order."""
-        for pieces in self.elements.values():
-            yield from (piece for piece in pieces if isinstance(piece, Reference))
-
 
 @dataclass(slots=True)
 class _Encoding:
@@ -109,15 +104,18 @@ def _element(state: _Encoding, tag: int, content: Mapping[str, Any], depth: int)
     kinds = [kind for kind in _KINDS if content.get(kind) is not None]
     if len(kinds) > 1:
         raise InvalidDataset(f"{name} has a {kinds[0]} and a {kinds[1]}")
+    if vr == "SQ" and kinds not in ([], ["Value"]):
+        raise InvalidDataset(f"the Sequence {name} has a {kinds[0]}")
     if kinds == ["BulkDataURI"]:
         uri = content["BulkDataURI"]
-        if not isinstance(uri, str) or vr == "SQ":
+        if not isinstance(uri, str):
             raise InvalidDataset(f"the BulkDataURI of {name} is none")
         state.has_text |= names_character_set(vr)
         yield Reference(tag, vr, uri, nested=depth > 0)
     elif vr == "SQ":
         yield from _sequence(state, tag, content.get("Value"), depth)
     elif kinds == ["InlineBinary"]:
+        state.has_text |= names_character_set(vr)
         yield element(tag, vr, decode_inline(name, vr, content["InlineBinary"]))
     else:
         yield _plain(state, tag, vr, content.get("Value"))
