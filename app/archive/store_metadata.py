@@ -45,7 +45,7 @@ METADATA_TYPES = JSON_TYPES | XML_TYPES
 
 _BLOCK = 2**18
 _TOKENS = 4_000_000
-"""Marks of JSON in one part: each may become an object of some 60 bytes."""
+"""Marks of JSON or XML in one request: each may become an object of some 60 bytes."""
 _REUSE, _SMALL_REUSE = 4, 256 * 2**20
 _OCTETS = MediaType("application/octet-stream")
 _PLAIN_ENCODINGS = {"", "7bit", "8bit", "binary"}
@@ -159,6 +159,9 @@ class _Received:
         """
         found: list[Any] = []
         documents, self._documents = self._documents, []
+        marks = (b"{", b"[", b",", b":", b"<")
+        if sum(document.count(mark) for _, document in documents for mark in marks) > _TOKENS:
+            raise TooLarge("the metadata has too many values: send less at a time")
         for media_type, document in documents:
             if media_type in XML_TYPES:
                 found.append(read_xml(document, self._limits))
@@ -187,8 +190,6 @@ def _location(part: ReceivedPart) -> str:
 
 
 def _parse_json(document: bytes) -> list[Any]:
-    if sum(document.count(mark) for mark in (b"{", b"[", b",", b":")) > _TOKENS:
-        raise TooLarge("a part of metadata has too many values: send less at a time")
     try:
         parsed = orjson.loads(document)
     except ValueError as error:  # its own message may quote what was sent

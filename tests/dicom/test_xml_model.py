@@ -1,6 +1,8 @@
 """Native DICOM Model XML, written and read again, and held against another parser."""
 
 import re
+import shutil
+import subprocess
 from typing import Any
 from xml.etree import ElementTree
 
@@ -87,6 +89,24 @@ def test_a_value_is_written_as_the_model_has_it(
     found = attribute({"00091001": {"vr": vr, **content}}, "00091001")
     assert found.attrib == {"tag": "00091001", "vr": vr}
     assert shown(found) == inside.replace("\r", "&#13;") or shown(found) == inside
+
+
+@pytest.mark.skipif(not shutil.which("dcm2xml"), reason="DCMTK is not installed")
+@pytest.mark.parametrize("name", ["CT_small.dcm", "reportsi.dcm", "liver_1frame.dcm"])
+def test_dcmtk_names_the_same_attributes(name: str) -> None:  # X-03, X-06
+    (path,) = (path for path in SAMPLES if path.name == name)
+    command = ["dcm2xml", "-nat", "+Ca", "latin-1", str(path)]
+    theirs = subprocess.run(command, capture_output=True, check=True).stdout
+    ours = write_xml(orjson.loads(scan(BytesSource(path.read_bytes())).metadata))
+    assert len(ElementTree.fromstring(ours).findall(".//*[@tag]")) > 30  # noqa: S314
+    assert named_in(ours) == named_in(theirs)
+
+
+def named_in(document: bytes) -> list[tuple[str | None, ...]]:
+    """Return tag, VR, keyword and creator of every DicomAttribute of a Data Set."""
+    found = ElementTree.fromstring(document).findall(".//{*}DicomAttribute")  # noqa: S314
+    names = [tuple(map(one.get, ("tag", "vr", "keyword", "privateCreator"))) for one in found]
+    return [one for one in names if one[0] and not one[0].startswith("0002")]
 
 
 def test_a_standard_attribute_has_its_keyword() -> None:  # X-03
