@@ -100,3 +100,5 @@ class InvalidDataset(ArchiveError):
     def __init__(self, message: str, reason: int = 0xC000) -> None:
         super().__init__(message)
         self.reason = reason
+        self.uids = ("", "")
+        """SOP Class and SOP Instance UID, where they are known before the Data Set is read."""

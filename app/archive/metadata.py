@@ -8,7 +8,7 @@ An Instance's own is joined each time.
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,12 +109,14 @@ async def _gzipped(pages: AsyncIterator[MetadataPage], base_url: str) -> AsyncIt
 
 
 def _compressed(engine: Any, before: bytes, page: MetadataPage, base_url: str) -> bytes:
+    return bytes(engine.compress(before + b",".join(documents(page, base_url))))
+
+
+def documents(page: MetadataPage, base_url: str) -> Iterator[bytes]:
+    """Yield the Metadata of each Instance of a page, its BulkDataURIs beginning with `base_url`."""
     unpack = metadata_unpacker(page.dictionary)
     series = f"{base_url}/studies/{page.ref.study}/series/{page.ref.series}/instances"
     placeholder_start = BULK_DATA_PLACEHOLDER.removesuffix(b"bulkdata/")
-    documents = []
     for instance, packed in page.instances:
         absolute = f"{series}/{instance}/bulkdata/".encode()
-        document = unpack(packed)
-        documents.append(document.replace(BULK_DATA_PLACEHOLDER, placeholder_start + absolute))
-    return bytes(engine.compress(before + b",".join(documents)))
+        yield unpack(packed).replace(BULK_DATA_PLACEHOLDER, placeholder_start + absolute)

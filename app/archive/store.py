@@ -123,7 +123,7 @@ class _Request:
     async def _refuse(self, error: InvalidDataset) -> Failed:
         """Say what is wrong with a part that is not even read."""
         self._slots.release()
-        return Failed(error.reason, str(error))
+        return Failed(error.reason, str(error), *error.uids)
 
     async def _place(self, received: Staged) -> Placed | Failed:
         """Scan, check and put one part; what is wrong with it is a `Failed`."""

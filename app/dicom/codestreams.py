@@ -6,7 +6,7 @@ from struct import error, unpack_from
 
 from app.errors import InvalidDataset
 
-_START_OF_FRAME = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
+START_OF_FRAME = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9), 0xFF})
 _START_OF_SCAN = 0xDA
 _JFIF, _ADOBE = 0xE0, 0xEE
@@ -42,7 +42,7 @@ def read_jpeg_header(data: bytes) -> Codestream:
     transform = None
     try:
         for marker, offset in _segments(data):
-            if marker in _START_OF_FRAME:
+            if marker in START_OF_FRAME:
                 return _start_of_frame(data, offset, transform)
             transform = _colour_of(marker, data[offset : offset + 12]) or transform
     except error:

@@ -21,7 +21,7 @@ NUMBER_FORMATS = {
     "US": "H", "SS": "h", "UL": "L", "SL": "l", "UV": "Q", "SV": "q", "FL": "f", "FD": "d",
 }  # fmt: skip
 _NUMBER_SIZES = {"H": 2, "h": 2, "L": 4, "l": 4, "Q": 8, "q": 8, "f": 4, "d": 8}
-_LUT_DESCRIPTORS = frozenset({0x00281101, 0x00281102, 0x00281103, 0x00283002})
+LUT_DESCRIPTORS = frozenset({0x00281101, 0x00281102, 0x00281103, 0x00283002})
 _SPECIFIC_CHARACTER_SET = 0x00080005
 
 Encodings = tuple[str, ...]
@@ -115,7 +115,7 @@ def _numbers(tag: int, vr: str, value: bytes, little_endian: bool) -> list[Any]:
     numbers: list[Any] = list(unpack(f"{'<' if little_endian else '>'}{count}{code}", value))
     if vr in {"FL", "FD"}:
         return [_finite(number) for number in numbers]
-    if tag in _LUT_DESCRIPTORS and count > 1 and numbers[0] < 0:
+    if tag in LUT_DESCRIPTORS and count > 1 and numbers[0] < 0:
         numbers[0] += 65536  # PS3.3 §C.11.1.1.1: the number of entries is never negative
     return numbers
 
@@ -164,10 +164,14 @@ def _tags(value: bytes, little_endian: bool, _encodings: Encodings) -> list[Any]
 
 def _decimals(value: bytes, _little_endian: bool, _encodings: Encodings) -> list[Any]:
     parts = value.decode("latin-1").strip().rstrip(" \0").split("\\")
-    return _several_numbers([_decimal(part) for part in parts])
+    return _several_numbers([read_decimal(part) for part in parts])
 
 
-def _decimal(text: str) -> float | str | None:
+def read_decimal(text: str) -> float | str | None:
+    """Return one value of DS as JSON has it: what is no finite number stays text.
+
+    Source: PS3.18 §F.2.3
+    """
     try:
         number = float(text)
     except ValueError:
@@ -179,10 +183,14 @@ def _decimal(text: str) -> float | str | None:
 
 def _integers(value: bytes, _little_endian: bool, _encodings: Encodings) -> list[Any]:
     parts = value.decode("latin-1").rstrip(" \0").split("\\")
-    return _several_numbers([_integer(part) for part in parts])
+    return _several_numbers([read_integer(part) for part in parts])
 
 
-def _integer(text: str) -> int | str | None:
+def read_integer(text: str) -> int | str | None:
+    """Return one value of IS as JSON has it: what is no number of 64 bits stays text.
+
+    Source: PS3.18 §F.2.3
+    """
     try:
         number = None if "_" in text else int(text)
     except ValueError:

@@ -33,6 +33,16 @@ class FailureReason(IntEnum):
     TRANSFER_SYNTAX_NOT_SUPPORTED = 0xC122
 
 
+class WarningReason(IntEnum):
+    """Values of Warning Reason (0008,1196) that this archive gives; nothing is ever coerced.
+
+    Source: PS3.18 Annex I.2.1
+    """
+
+    ELEMENTS_DISCARDED = 0xB006
+    """The request held Bulk Data that no Instance refers to."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """An Instance that is stored; `ref` is where it is, `known` that it was there before."""
@@ -41,6 +51,7 @@ class Stored:
     sop_class_uid: str
     known: bool = False
     warnings: tuple[str, ...] = ()
+    warning_reason: WarningReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +69,7 @@ class Outcome(Enum):
 
     ALL_STORED = auto()
     SOME_STORED = auto()
+    """Or all of them, but with a warning."""
     NONE_STORED = auto()
 
 
@@ -80,7 +92,7 @@ class StoreReport:
     @property
     def outcome(self) -> Outcome:
         """What became of them together."""
-        if not self.failed:
+        if not self.failed and all(one.warning_reason is None for one in self.stored):
             return Outcome.ALL_STORED
         return Outcome.SOME_STORED if self.stored else Outcome.NONE_STORED
 
@@ -118,11 +130,14 @@ def _text(vr: str, value: str) -> dict[str, Any]:
 def _stored(one: Stored, base_url: str) -> Mapping[str, Any]:
     ref = one.ref
     url = f"{base_url}/studies/{ref.study}/series/{ref.series}/instances/{ref.instance}"
-    return {
+    members = {
         "00081150": _text("UI", one.sop_class_uid),
         "00081155": _text("UI", ref.instance),
         "00081190": _text("UR", url),
     }
+    if one.warning_reason is not None:
+        members["00081196"] = _element("US", [one.warning_reason])
+    return members
 
 
 def _failed(one: Failed) -> Mapping[str, Any]:

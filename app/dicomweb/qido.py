@@ -11,10 +11,11 @@ from app.dicom.attributes import Level
 from app.dicom.uids import check_uid
 from app.dicomweb.query import read_query
 from app.rights import Principal
-from app.web.accept import DICOM_JSON, json_accepted
+from app.web.accept import DICOM_JSON, XML_PARTS, chosen_offer
 from app.web.deps import ArchiveDep, BaseUrlDep, PrincipalDep, SeriesPath, StudyPath
 from app.web.direct import DirectRoute
 from app.web.responses import PRIVATE, dicom_json
+from app.web.xml_answers import documents_of, xml_response
 
 router = APIRouter(tags=["Search (QIDO-RS)"])
 
@@ -22,7 +23,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The matches, newest Studies first. A Warning header tells how many more"
         " there are and what of the request was not heeded",
-        "content": {DICOM_JSON: {}},
+        "content": {DICOM_JSON: {}, XML_PARTS.name: {}},
     },
     204: {"description": "Nothing matches, or no more from this offset on"},
 }
@@ -56,14 +57,16 @@ class _Search:
         self, level: Level, study: str | None = None, series: str | None = None
     ) -> Response:
         """Search below what the path names."""
-        media_type = json_accepted(self.request)
+        offer = chosen_offer(self.request, XML_PARTS)
         query = read_query(self.request.scope["query_string"], level, study, series)
         result = await search(self.archive, self.principal, query, self.base_url)
         headers = self._warnings(result)
         if not result.rows:
             return Response(status_code=204, headers={**PRIVATE, **headers})
+        if offer.is_xml:
+            return xml_response(self.request, documents_of(result.rows), headers)
         body = f"[{','.join(result.rows)}]".encode()
-        return dicom_json(self.request, body, media_type, headers)
+        return dicom_json(self.request, body, offer.media_type, headers)
 
     def _warnings(self, result: SearchResult) -> dict[str, str]:
         """Return the Warning header; its form is that of PS3.18 §8.3.4, not of RFC 9111."""

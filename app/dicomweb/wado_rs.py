@@ -10,13 +10,21 @@ from app.archive.answers import Answer
 from app.archive.bulk_data import retrieve_bulk_data
 from app.archive.context import Archive
 from app.archive.metadata import metadata_etag, retrieve_metadata
+from app.archive.metadata_xml import retrieve_metadata_xml
 from app.archive.retrieve import retrieve_instances
 from app.archive.zipped import ZIP, retrieve_zip
 from app.dicom.uids import InstanceRef, Ref
 from app.errors import NotAcceptable
 from app.mime.media_types import Form
 from app.rights import Principal
-from app.web.accept import DICOM_JSON, gzip_accepted, json_accepted
+from app.web.accept import (
+    DICOM_JSON,
+    DICOM_XML,
+    XML_OFFER,
+    XML_PARTS,
+    chosen_offer,
+    gzip_accepted,
+)
 from app.web.conditions import Conditions, read_conditions
 from app.web.deps import (
     ArchiveDep,
@@ -31,6 +39,7 @@ from app.web.deps import (
 from app.web.problems import PROBLEMS
 from app.web.responses import not_modified
 from app.web.streams import answer_response, metadata_response
+from app.web.xml_answers import xml_response
 
 router = APIRouter(tags=["Retrieve (WADO-RS)"], default_response_class=Response)
 
@@ -46,7 +55,10 @@ _INSTANCES: dict[int | str, dict[str, Any]] = {
     **PROBLEMS,
 }
 _METADATA: dict[int | str, dict[str, Any]] = {
-    200: {"description": "A JSON array, one object an Instance", "content": {DICOM_JSON: {}}},
+    200: {
+        "description": "A JSON array, one object an Instance; or one XML document an Instance",
+        "content": {DICOM_JSON: {}, DICOM_XML: {}, XML_PARTS.name: {}},
+    },
     304: {"description": "The caller has it already"},
     **PROBLEMS,
 }
@@ -167,13 +179,19 @@ async def get_instance_metadata(
 async def _metadata(
     request: Request, archive: ArchiveDep, principal: PrincipalDep, ref: Ref, base_url: str
 ) -> Response:
-    media_type = json_accepted(request)
+    xml = (XML_PARTS, XML_OFFER) if isinstance(ref, InstanceRef) else (XML_PARTS,)
+    offer = chosen_offer(request, *xml)
     etag = await metadata_etag(archive, principal, ref, base_url)
+    if offer.is_xml:
+        etag = f'{etag[:-1]}-xml"'
     if read_conditions(request.scope["headers"]).knows(etag.strip('"')):
         return not_modified(etag)
+    if offer.is_xml:
+        documents = await retrieve_metadata_xml(archive, principal, ref, base_url)
+        return xml_response(request, documents, {"ETag": etag}, multipart=offer.multipart)
     metadata = await retrieve_metadata(archive, principal, ref, base_url, etag)
     zipped = gzip_accepted(request.headers.get("accept-encoding", ""))
-    return metadata_response(metadata, media_type, etag, zipped=zipped)
+    return metadata_response(metadata, offer.media_type, etag, zipped=zipped)
 
 
 @router.get(INSTANCE + "/bulkdata/{path:path}", responses=_BULK_DATA)

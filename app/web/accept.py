@@ -6,6 +6,7 @@ is only the choice that depends on nothing stored.
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from fastapi import Request
 
@@ -13,7 +14,7 @@ from app.errors import NotAcceptable
 from app.mime.media_types import Form, accepted_forms, covers
 
 DICOM_JSON = "application/dicom+json"
-_JSON_TYPES = (DICOM_JSON, "application/json")
+DICOM_XML = "application/dicom+xml"
 
 
 def wanted_forms(request: Request) -> tuple[Form, ...]:
@@ -33,17 +34,58 @@ def forms_of(header: str, parameters: Sequence[str] = ()) -> tuple[Form, ...]:
     return (*accepted_forms(asked), *accepted_forms(header)) if asked else accepted_forms(header)
 
 
-def json_accepted(request: Request) -> str:
-    """Return the JSON media type to answer with: the DICOM one unless only the plain one is asked.
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A form in which a Data Set can be answered: `multipart` has one in each part."""
+
+    media_type: str
+    multipart: bool = False
+
+    @property
+    def name(self) -> str:
+        """How it is written in an Accept header."""
+        if not self.multipart:
+            return self.media_type
+        return f'multipart/related; type="{self.media_type}"'
+
+    @property
+    def is_xml(self) -> bool:
+        """Whether it is of the Native DICOM Model."""
+        return self.media_type == DICOM_XML
+
+
+JSON_OFFER = Offer(DICOM_JSON)
+_JSON_OFFERS = (JSON_OFFER, Offer("application/json"))
+XML_OFFER = Offer(DICOM_XML)
+XML_PARTS = Offer(DICOM_XML, multipart=True)
+
+
+def chosen_offer(request: Request, *xml: Offer) -> Offer:
+    """Return the JSON or XML form to answer with, the most wanted one (PS3.18 §8.7.8.1).
+
+    JSON is the default, and the DICOM type of it unless only the plain one is asked for. `xml` are
+    the forms that the resource has in XML.
 
     Raises:
-        NotAcceptable: neither is accepted.
+        NotAcceptable: none is accepted.
     """
+    offers = (*_JSON_OFFERS, *xml)
     for form in wanted_forms(request):
-        for offered in _JSON_TYPES:
-            if not form.multipart and covers(form.media_type, offered):
-                return offered
-    raise NotAcceptable("Only DICOM JSON is offered here", _JSON_TYPES)
+        for offer in offers:
+            if form.multipart == offer.multipart and covers(form.media_type, offer.media_type):
+                return offer
+    names = tuple(offer.name for offer in offers)
+    kinds = "DICOM JSON or XML" if xml else "DICOM JSON"
+    raise NotAcceptable(f"Only {kinds} is offered here", names)
+
+
+def json_accepted(request: Request) -> str:
+    """Return the JSON media type to answer with where there is nothing else.
+
+    Raises:
+        NotAcceptable: none is accepted.
+    """
+    return chosen_offer(request).media_type
 
 
 def gzip_accepted(header: str) -> bool:

@@ -88,7 +88,7 @@ def _multipart(answer: Answer, validator: Mapping[str, str]) -> StreamingRespons
         length = multipart_length(answer.bodies, boundary)
         headers |= {} if length is None else {"Content-Length": str(length)}
     status = HTTPStatus.OK if answer.complete else HTTPStatus.PARTIAL_CONTENT
-    return StreamingResponse(_parts(answer.bodies, boundary), status, headers)
+    return StreamingResponse(multipart_parts(answer.bodies, boundary), status, headers)
 
 
 def multipart_length(bodies: Sequence[Body], boundary: str) -> int | None:
@@ -101,9 +101,10 @@ def multipart_length(bodies: Sequence[Body], boundary: str) -> int | None:
     return total
 
 
-async def _parts(
+async def multipart_parts(
     bodies: Sequence[Body] | AsyncIterator[Body], boundary: str
 ) -> AsyncIterator[bytes]:
+    """Yield a multipart with each body as a part, as its chunks come."""
     first = True
     async for body in as_iterator(bodies):
         yield part_header(boundary, body.headers, first=first)

@@ -321,7 +321,7 @@ async def test_a_malformed_search_is_400_and_says_what_was_expected(
             " transfer-syntax=*; transfer-syntax=*",
             "application/dicom+json",
         ),
-        ('multipart/related; type="application/dicom+xml"', None),
+        ('multipart/related; type="application/pdf"', None),
         ("text/html", None),
     ],
 )

@@ -231,7 +231,7 @@ async def test_a_cache_that_cannot_be_written_stops_no_reader(
 async def test_metadata_in_another_form_is_406(client: httpx.AsyncClient) -> None:
     dataset = make_dataset()
     await store(client, make_part10(dataset))
-    headers = {"accept": 'multipart/related; type="application/dicom+xml"'}
+    headers = {"accept": 'multipart/related; type="application/pdf"'}
     answer = await client.get(path_of(dataset) + "/metadata", headers=headers)
     assert answer.status_code == 406
 
