@@ -81,7 +81,8 @@ def _instance_how(wanted: str | None, stored: TransferSyntax) -> tuple[How | Non
         return How.STORED, stored.uid
     if wanted is None or wanted == EXPLICIT_LITTLE_ENDIAN or (wanted == "*" and not leaves):
         return _explicit(stored, wanted)
-    if any(target.uid == wanted for target in _targets(stored)):
+    # not with loss: that would be another Instance, with a UID of its own (PS3.3 §C.7.6.1.1.5)
+    if any(target.uid == wanted and not target.lossy for target in _targets(stored)):
         return How.ENCODED, wanted
     return None, ""
 
