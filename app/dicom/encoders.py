@@ -85,12 +85,28 @@ def _samples(data: bytes, native: PixelDescription) -> Samples:
     """Return rows × columns, or rows × columns × samples, of the type of the cells."""
     kind = "i" if native.pixel_representation else "u"
     cells: Samples = np.frombuffer(data, f"<{kind}{native.bits_allocated // 8}")
+    if native.pixel_representation and native.bits_stored < native.bits_allocated:
+        cells = _extended(cells, native)
     if native.samples_per_pixel == 1:
         return cells.reshape(native.rows, native.columns)
     if native.planar_configuration:
         planes = cells.reshape(native.samples_per_pixel, native.rows, native.columns)
         return np.ascontiguousarray(np.moveaxis(planes, 0, -1))
     return cells.reshape(native.rows, native.columns, native.samples_per_pixel)
+
+
+def _extended(cells: Samples, native: PixelDescription) -> Samples:
+    """Extend signs into unused high bits that are zeros, where decoders of code streams look.
+
+    If any of them hold something else (old overlays), all stay as they are.
+
+    Source: PS3.5 §8.1.1
+    """
+    unused = native.bits_allocated - native.bits_stored
+    extended = np.right_shift(np.left_shift(cells, unused), unused)
+    without_sign = np.bitwise_and(cells, (1 << native.bits_stored) - 1)
+    plain = bool(((cells == extended) | (cells == without_sign)).all())
+    return extended if plain else cells
 
 
 def _precision(samples: Samples, native: PixelDescription) -> int:

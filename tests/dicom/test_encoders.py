@@ -192,6 +192,17 @@ def test_bits_beyond_bits_stored_stay(uid: str) -> None:
         assert frame.data == image.tobytes()
 
 
+@pytest.mark.parametrize("uid", LOSSLESS[:-1])
+def test_signs_that_were_not_extended_are(uid: str) -> None:
+    """Some makers leave the bits above a negative sample zero; what it means is the same."""
+    native = describe(pixel_representation=1)
+    image = noise(native)
+    cut = np.where(np.arange(image.shape[1]) % 2, image & 0xFFF, image)
+    data, _ = transcode_frame(cut.tobytes(), native, uid)
+    frame = decode_frame(data, replace(native, transfer_syntax_uid=uid))
+    assert frame.data == image.tobytes()
+
+
 def test_jpeg_xl_of_bytes_refuses_bits_beyond() -> None:
     native = describe(bits_stored=8)
     image = noise(replace(native, bits_stored=16))
