@@ -47,7 +47,7 @@ async def decoded_instance(
         description, len(numbers), frame.photometric_interpretation, frame.planar_configuration
     )
     source = source_of(archive, place)
-    icons = _icon_decoder(archive)
+    icons = icon_decoder(archive)
     instance = await asyncio.to_thread(DecodedInstance, source, pixels, icons, archive.limits)
     async for piece in from_thread(instance.header()):
         yield piece
@@ -59,7 +59,8 @@ async def decoded_instance(
         yield piece
 
 
-def _icon_decoder(archive: Archive) -> DecodeIcon:
+def icon_decoder(archive: Archive) -> DecodeIcon:
+    """Return what decodes icons for threads: in a worker, by way of the event loop."""
     loop = asyncio.get_running_loop()
 
     def decode_icon(codestream: bytes, description: PixelDescription) -> DecodedFrame | None:

@@ -65,10 +65,18 @@ class _Stored:
 class _Inflated:
     path: Path
 
-    async def read(self, offset: int, length: int) -> bytes:
-        return await asyncio.to_thread(self._read, offset, length)
+    @property
+    def size(self) -> int:
+        try:
+            return self.path.stat().st_size
+        except OSError:
+            raise Unavailable("the inflated rendition was thrown away; ask again") from None
 
-    def _read(self, offset: int, length: int) -> bytes:
+    async def read(self, offset: int, length: int) -> bytes:
+        return await asyncio.to_thread(self.read_now, offset, length)
+
+    def read_now(self, offset: int, length: int) -> bytes:
+        """Return exactly `length` bytes. Blocks."""
         try:
             descriptor = os.open(self.path, os.O_RDONLY)
         except OSError:
@@ -110,11 +118,36 @@ async def _inflate(archive: Archive, place: InstancePlace, name: str) -> Path:
         temporary.unlink(missing_ok=True)
 
 
+class _Rendition:
+    """The inflated rendition as a Source for threads."""
+
+    def __init__(self, inflated: _Inflated) -> None:
+        self._inflated = inflated
+        self.size = inflated.size
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`, fewer where the end is nearer."""
+        return self._inflated.read_now(offset, min(length, self.size - offset))
+
+
 def _write_rendition(source: Source, dataset_offset: int, limits: Limits, path: Path) -> None:
     with path.open("wb") as file:
         file.write(source.read(0, dataset_offset))
         for chunk in inflate_dataset(source, dataset_offset, limits):
             file.write(chunk)
+
+
+async def inflated_source(archive: Archive, place: InstancePlace) -> Source:
+    """Return an Instance's bytes as a Source for threads, those of a deflated one inflated.
+
+    Raises:
+        NotFound, Unavailable: the object cannot be read.
+        InvalidDataset: a deflated Data Set is damaged.
+    """
+    original = await open_original(archive, place)
+    if isinstance(original, _Inflated):
+        return await asyncio.to_thread(_Rendition, original)
+    return source_of(archive, place)
 
 
 def source_of(archive: Archive, place: InstancePlace) -> Source:

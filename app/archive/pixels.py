@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from app.archive.context import Archive
+from app.dicom.encodings import can_encode
 from app.dicom.pixel_description import PixelDescription
 from app.errors import InvalidDataset
 from app.index.packing import unpack_metadata
@@ -22,6 +23,12 @@ class Pixels:
 
     description: PixelDescription
     vr: str
+    integral: bool = True
+    """The pixels are in Pixel Data, not in Float or Double Float Pixel Data."""
+
+    def can_be_encoded(self, transfer_syntax_uid: str) -> bool:
+        """Say whether the frames can be had in another, encapsulated Transfer Syntax."""
+        return self.integral and can_encode(self.description, transfer_syntax_uid)
 
 
 async def load_pixels(archive: Archive, principal: Principal, instance: InstancePlace) -> Pixels:
@@ -35,7 +42,8 @@ async def load_pixels(archive: Archive, principal: Principal, instance: Instance
     page = await anext(pages)
     metadata = orjson.loads(unpack_metadata(page.dictionary, page.instances[0][1]))
     vr = next((metadata[tag]["vr"] for tag in _VALUE_TAGS if tag in metadata), "OW")
-    return Pixels(_description(metadata, instance.transfer_syntax_uid), vr)
+    description = _description(metadata, instance.transfer_syntax_uid)
+    return Pixels(description, vr, _VALUE_TAGS[0] in metadata)
 
 
 def _description(metadata: Mapping[str, Any], transfer_syntax_uid: str) -> PixelDescription:

@@ -1,8 +1,10 @@
 """Retrieve transaction (PS3.18 §10.4): the Instances of a Study, a Series, or one.
 
-Bytes go out as they are stored where the caller accepts that; else the Data Set is written anew in
-Explicit VR Little Endian as it streams, its pixels copied, or decoded in worker processes. What is
-delivered how depends on the stored Transfer Syntaxes alone, so that is settled first, by one query.
+Bytes go out as they are stored where the caller accepts that; else the Data Set is written anew as
+it streams, its pixels copied, or decoded or encoded in worker processes. What is delivered how
+depends on the stored Transfer Syntaxes, so that is settled first, by one query. Where frames may
+have to be encoded it depends on each Instance's pixels, too: all are then looked at before the
+first byte, since the status says whether any was left out.
 """
 
 import hashlib
@@ -12,13 +14,17 @@ from functools import partial
 from app.archive.answers import Answer, Body, Known, ahead, begun, nothing_known
 from app.archive.context import Archive
 from app.archive.decoded import decoded_instance, from_thread
+from app.archive.encoded import encoded_instance
+from app.archive.frames import is_encodable
 from app.archive.originals import lost, source_of
 from app.dicom.delivery import APPLICATION_DICOM, Delivery, How, deliver_instance
+from app.dicom.encodings import VERSION, targets
 from app.dicom.recode import to_explicit_little_endian
+from app.dicom.transfer_syntaxes import EXPLICIT_LITTLE_ENDIAN
 from app.dicom.uids import InstanceRef, Ref
 from app.errors import Forbidden, NotAcceptable, NotFound
 from app.index.names import name_instance
-from app.index.places import InstancePlace, locate_instances, locate_version
+from app.index.places import InstancePlace, locate_instance, locate_instances, locate_version
 from app.index.syntaxes import list_syntaxes
 from app.mime.media_types import Form
 from app.rights import Principal, Verb
@@ -28,7 +34,8 @@ RENDITION = "1"
 AHEAD = 4
 """Instances that are read while the ones before them are sent."""
 
-Deliveries = Mapping[str, Delivery | None]
+Candidates = Mapping[str, Sequence[Delivery]]
+"""For each stored Transfer Syntax how its Instances may be delivered, the most wanted first."""
 
 
 async def retrieve_instances(
@@ -51,29 +58,35 @@ async def retrieve_instances(
     if Verb.VIEW not in principal.verbs:
         raise Forbidden("Viewing is not allowed to you")
     syntaxes = await list_syntaxes(archive.index, principal.scope, ref)
-    form, deliveries = _choose(forms, syntaxes, single=isinstance(ref, InstanceRef))
+    single = isinstance(ref, InstanceRef)
+    for form in forms:
+        if not (form.multipart or single or form.media_type == "*/*"):
+            continue  # one body holds one Instance (M-12)
+        candidates = {uid: deliver_instance(form, uid) for uid in syntaxes}
+        some, complete = await _survey(archive, principal, ref, candidates)
+        if some:
+            break
+    else:
+        raise await _not_acceptable(archive, principal, ref)
     multipart = form.multipart or form.media_type == "*/*"
-    version = await _version(archive, principal, ref, deliveries)
-    complete = None not in deliveries.values()
+    version = await _version(archive, principal, ref, form)
     if known(version):
         return Answer(APPLICATION_DICOM, multipart, (), complete, version)
     places = await locate_instances(archive.index, principal.scope, ref)
-    wanted = (place async for place in places if deliveries.get(place.transfer_syntax_uid))
-    if isinstance(ref, InstanceRef):
+    wanted = _deliverable(archive, principal, places, candidates)
+    if single:
         bodies: Sequence[Body] | AsyncIterator[Body] = [
-            await _open(archive, principal, await anext(wanted), deliveries)
+            await _open(archive, principal, *await anext(wanted))
         ]
     else:
-        bodies = await begun(
-            ahead(wanted, lambda place: _open(archive, principal, place, deliveries), AHEAD)
-        )
+        bodies = await begun(ahead(wanted, lambda one: _open(archive, principal, *one), AHEAD))
     return Answer(APPLICATION_DICOM, multipart, bodies, complete, version)
 
 
-async def _version(archive: Archive, principal: Principal, ref: Ref, deliveries: Deliveries) -> str:
+async def _version(archive: Archive, principal: Principal, ref: Ref, form: Form) -> str:
     """Return what changes with the Instances and with how they are delivered."""
-    how = sorted(f"{uid} {made and made.transfer_syntax_uid}" for uid, made in deliveries.items())
-    digest = hashlib.sha256("\n".join((RENDITION, *how)).encode()).hexdigest()[:12]
+    how = "\n".join((RENDITION, str(VERSION), *form.transfer_syntaxes))
+    digest = hashlib.sha256(how.encode()).hexdigest()[:12]
     return f"{await locate_version(archive.index, principal.scope, ref)}-{digest}"
 
 
@@ -88,26 +101,65 @@ async def find_instance(
     return await name_instance(archive.index, principal.scope, sop_instance_uid)
 
 
-def _choose(
-    forms: Sequence[Form], syntaxes: frozenset[str], *, single: bool
-) -> tuple[Form, Deliveries]:
-    for form in forms:
-        if not (form.multipart or single or form.media_type == "*/*"):
-            continue  # one body holds one Instance (M-12)
-        deliveries = {uid: deliver_instance(form, uid) for uid in syntaxes}
-        if any(deliveries.values()):
-            return form, deliveries
+async def _survey(
+    archive: Archive, principal: Principal, ref: Ref, candidates: Candidates
+) -> tuple[bool, bool]:
+    """Say whether some Instance can be delivered, and whether all can."""
+    rows = candidates.values()
+    if not any(row and row[0].how is How.ENCODED for row in rows):
+        return any(rows), all(rows)
+    some, every = False, True
+    places = await locate_instances(archive.index, principal.scope, ref)
+    async for delivery in ahead(
+        places, lambda place: _pick(archive, principal, place, candidates), AHEAD
+    ):
+        some, every = some or delivery is not None, every and delivery is not None
+    return some, every
+
+
+async def _pick(
+    archive: Archive, principal: Principal, place: InstancePlace, candidates: Candidates
+) -> Delivery | None:
+    for delivery in candidates.get(place.transfer_syntax_uid, ()):
+        if delivery.how is not How.ENCODED or await is_encodable(
+            archive, principal, place, delivery.transfer_syntax_uid
+        ):
+            return delivery
+    return None
+
+
+async def _deliverable(
+    archive: Archive,
+    principal: Principal,
+    places: AsyncIterator[InstancePlace],
+    candidates: Candidates,
+) -> AsyncIterator[tuple[InstancePlace, Delivery]]:
+    async for place in places:
+        delivery = await _pick(archive, principal, place, candidates)
+        if delivery is not None:
+            yield place, delivery
+
+
+async def _not_acceptable(archive: Archive, principal: Principal, ref: Ref) -> NotAcceptable:
+    """Return the error that lists what could be had; of one Instance, in which syntaxes (M-07)."""
     offered = [f'multipart/related; type="{APPLICATION_DICOM}"; transfer-syntax=*']
-    offered += [APPLICATION_DICOM] if single else []
-    raise NotAcceptable("The Instances are not offered in any form that was asked for", offered)
+    if isinstance(ref, InstanceRef):
+        offered.append(APPLICATION_DICOM)
+        place = await locate_instance(archive.index, principal.scope, ref)
+        for uid in (EXPLICIT_LITTLE_ENDIAN, *(target.uid for target in targets())):
+            form = Form(APPLICATION_DICOM, multipart=False, transfer_syntaxes=(uid,))
+            candidates = {
+                place.transfer_syntax_uid: deliver_instance(form, place.transfer_syntax_uid)
+            }
+            if await _pick(archive, principal, place, candidates) is not None:
+                offered.append(f"{APPLICATION_DICOM}; transfer-syntax={uid}")
+    return NotAcceptable("The Instances are not offered in any form that was asked for", offered)
 
 
 async def _open(
-    archive: Archive, principal: Principal, place: InstancePlace, deliveries: Deliveries
+    archive: Archive, principal: Principal, place: InstancePlace, delivery: Delivery
 ) -> Body:
     """Return the body of one Instance, its first block read."""
-    delivery = deliveries[place.transfer_syntax_uid]
-    assert delivery is not None  # noqa: S101 - others were left out
     headers = {
         "Content-Type": f"{APPLICATION_DICOM}; transfer-syntax={delivery.transfer_syntax_uid}"
     }
@@ -118,10 +170,14 @@ async def _open(
             return Body(headers, place.size, chunks, section, place.ref)
         if delivery.how is How.REWRITTEN:
             uid, limits = place.transfer_syntax_uid, archive.limits
-            pieces = to_explicit_little_endian(source_of(archive, place), uid, limits)
-            return Body(headers, None, await begun(from_thread(pieces)), ref=place.ref)
-        decoded = await begun(decoded_instance(archive, principal, place))
-        return Body(headers, None, decoded, ref=place.ref)
+            rewritten = to_explicit_little_endian(source_of(archive, place), uid, limits)
+            return Body(headers, None, await begun(from_thread(rewritten)), ref=place.ref)
+        if delivery.how is How.ENCODED:
+            uid = delivery.transfer_syntax_uid
+            pieces = encoded_instance(archive, principal, place, uid)
+        else:
+            pieces = decoded_instance(archive, principal, place)
+        return Body(headers, None, await begun(pieces), ref=place.ref)
     except NotFound as error:
         raise lost(place) from error
 

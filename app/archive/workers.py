@@ -22,6 +22,7 @@ _BUFFER = 2**20
 _FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT})
 _FAREWELL_SECONDS = 2.0
 _DECODE_FRAME = "app.dicom.codecs:decode_frame"
+_TRANSCODE_FRAME = "app.dicom.encoders:transcode_frame"
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ")
 
 Job = tuple[str, tuple[object, ...]]
@@ -232,3 +233,28 @@ async def decode_frame(
     if not isinstance(answer, DecodedFrame) or len(answer.data) != description.length:
         raise InvalidDataset("the decoder returned something else than a frame")
     return answer
+
+
+async def transcode_frame(
+    workers: Workers,
+    data: bytes,
+    description: PixelDescription,
+    transfer_syntax_uid: str,
+    decoded_bytes: int,
+) -> tuple[bytes, str]:
+    """Encode one frame in a worker process; return it and its Photometric Interpretation.
+
+    Raises:
+        InvalidDataset: the description is refused, or the frame cannot be decoded or encoded.
+        Unavailable: the pool is closed, or the process was killed from outside.
+
+    Source: PS3.5 §8.2, Annex A.4
+    """
+    description.check(decoded_bytes)
+    answer = await workers.run(
+        _TRANSCODE_FRAME, data, description, transfer_syntax_uid, decoded_bytes
+    )
+    match answer:
+        case (bytes(codestream), str(colour)):
+            return codestream, colour
+    raise InvalidDataset("the encoder returned something else than a frame")

@@ -141,7 +141,12 @@ def _jpeg_2000(data: bytes, description: PixelDescription) -> DecodedFrame:
 
 
 def _high_throughput(data: bytes, description: PixelDescription) -> DecodedFrame:
-    return _wavelets(imagecodecs.htj2k_decode, data, description)
+    return _wavelets(_by_pixel, data, description)
+
+
+def _by_pixel(data: bytes) -> Samples:
+    """Decode colours by pixel: by itself the codec gives planes where there is no transform."""
+    return imagecodecs.htj2k_decode(data, planar=False)
 
 
 def _wavelets(

@@ -67,17 +67,14 @@ class DecodedInstance:
         if pixels.length > _LONGEST:
             raise TooLarge("decoded Pixel Data is over 4 GiB; ask for it as it is stored")
         self._pixels = pixels
-        self._source = source
-        self._limits = limits
-        self._decode_icon = decode_icon
         self._head = source.read(0, HEAD_BYTES)
         self._rewriter = Rewriter(
             source,
             read_file_meta(self._head).elements_offset,
             syntax,
             limits,
-            changes=_image_changes(pixels),
-            icon_changes=self._icon_changes,
+            changes=image_changes(pixels),
+            icon_changes=lambda item: native_icon(source, item, syntax.uid, decode_icon, limits),
         )
         self._bits = _Bits() if pixels.description.bits % 8 else None
         self._sent = 0
@@ -140,31 +137,42 @@ class DecodedInstance:
         yield rest
         yield from self._rewriter.walk_after_pixels()
 
-    def _icon_changes(self, item: OpenDataset) -> Mapping[int, bytes]:
-        """Return what makes an icon's encapsulated Pixel Data native; nothing if it is native."""
-        found = find_element(self._source, item, PIXEL_DATA)
-        if found is None or found[1].length != UNDEFINED:
-            return {}
-        syntax = self._pixels.description.transfer_syntax_uid
-        description = describe(self._source, item, syntax)
-        frame = self._decode_icon(self._codestream(found[0], item), description)
-        if frame is None:
-            return {}
-        pixels = NativePixels(
-            description, 1, frame.photometric_interpretation, frame.planar_configuration
-        )
-        vr = "OW" if description.bits_allocated > 8 else "OB"
-        data = frame.data + bytes(len(frame.data) % 2)
-        return _image_changes(pixels) | {PIXEL_DATA: element(PIXEL_DATA, vr, data)}
 
-    def _codestream(self, cursor: Cursor, item: OpenDataset) -> bytes:
-        value = walk_fragments(
-            cursor.window, cursor.position, item.limit, item.encoding, self._limits
-        )
-        places = list(zip(value.offsets or (), value.lengths or (), strict=True))[1:]
-        if sum(length for _, length in places) > self._limits.header_bytes:
-            raise InvalidDataset("an icon is over the limit")
-        return b"".join(self._source.read(offset, length) for offset, length in places)
+def native_icon(
+    source: Source,
+    item: OpenDataset,
+    transfer_syntax_uid: str,
+    decode_icon: DecodeIcon,
+    limits: Limits,
+) -> Mapping[int, bytes]:
+    """Return what makes an icon's encapsulated Pixel Data native; nothing if it is native.
+
+    Raises:
+        InvalidDataset: the icon is over the limit of `header_bytes`.
+
+    Source: PS3.5 §A.4; PS3.3 §F.7
+    """
+    found = find_element(source, item, PIXEL_DATA)
+    if found is None or found[1].length != UNDEFINED:
+        return {}
+    description = describe(source, item, transfer_syntax_uid)
+    frame = decode_icon(_codestream(source, found[0], item, limits), description)
+    if frame is None:
+        return {}
+    pixels = NativePixels(
+        description, 1, frame.photometric_interpretation, frame.planar_configuration
+    )
+    vr = "OW" if description.bits_allocated > 8 else "OB"
+    data = frame.data + bytes(len(frame.data) % 2)
+    return image_changes(pixels) | {PIXEL_DATA: element(PIXEL_DATA, vr, data)}
+
+
+def _codestream(source: Source, cursor: Cursor, item: OpenDataset, limits: Limits) -> bytes:
+    value = walk_fragments(cursor.window, cursor.position, item.limit, item.encoding, limits)
+    places = list(zip(value.offsets or (), value.lengths or (), strict=True))[1:]
+    if sum(length for _, length in places) > limits.header_bytes:
+        raise InvalidDataset("an icon is over the limit")
+    return b"".join(source.read(offset, length) for offset, length in places)
 
 
 def describe(source: Source, dataset: OpenDataset, transfer_syntax_uid: str) -> PixelDescription:
@@ -191,10 +199,12 @@ def describe(source: Source, dataset: OpenDataset, transfer_syntax_uid: str) -> 
     )
 
 
-def _image_changes(pixels: NativePixels) -> dict[int, bytes]:
+def image_changes(pixels: NativePixels) -> dict[int, bytes]:
     """Return the elements that say how the pixels are now; tables of the old offsets go.
 
     Planar Configuration stands right behind Photometric Interpretation, for it may be missing.
+
+    Source: PS3.3 §C.7.6.3.1.2, §C.7.6.3.1.3
     """
     colour = pixels.photometric_interpretation.encode("latin-1")
     colour += b" " * (len(colour) % 2)

@@ -52,8 +52,8 @@ def _uncompressed(source: Source, syntax: TransferSyntax, limits: Limits) -> Ite
         yield from Rewriter(source, meta.elements_offset, syntax, limits).walk()
 
 
-def explicit_file_meta(head: bytes) -> bytes:
-    """Return preamble and File Meta Information, naming Explicit VR Little Endian.
+def explicit_file_meta(head: bytes, transfer_syntax_uid: str = EXPLICIT_LITTLE_ENDIAN) -> bytes:
+    """Return preamble and File Meta Information that names a Transfer Syntax of explicit VRs.
 
     `head` is the beginning of the object. Elements other than the Transfer Syntax UID and the
     group's length stay as they are; a preamble that is not there is zeros.
@@ -66,9 +66,8 @@ def explicit_file_meta(head: bytes) -> bytes:
     meta = read_file_meta(head)
     start = 132 if meta.has_preamble else 0
     elements = dict(_file_meta_elements(head[: meta.dataset_offset], start))
-    elements[_TRANSFER_SYNTAX_UID] = element(
-        _TRANSFER_SYNTAX_UID, "UI", EXPLICIT_LITTLE_ENDIAN.encode() + b"\0"
-    )
+    uid = transfer_syntax_uid.encode()
+    elements[_TRANSFER_SYNTAX_UID] = element(_TRANSFER_SYNTAX_UID, "UI", uid + bytes(len(uid) % 2))
     elements.pop(_GROUP_LENGTH, None)
     group = b"".join(elements[tag] for tag in sorted(elements))
     preamble = head[:128] if meta.has_preamble else bytes(128)

@@ -119,26 +119,32 @@ class Rewriter:
         self._syntax = syntax
         self._limits = limits
         self._icon_changes = icon_changes
+        self._stops_at_native = False
+        self._native_length: int | None = None
         self._cursor = Cursor(source, offset)
         encoding = encoding_of(syntax, implicit=self._cursor.stands_implicit())
         self._outermost = OpenDataset(
             offset, source.size, source.size, encoding, changes=changes or {}
         )
         self.at_pixels = False
-        """The walk has stopped at the outermost Pixel Data, encapsulated in such a syntax."""
+        """The walk has stopped at the outermost Pixel Data."""
 
-    def walk(self) -> Iterator[bytes]:
+    def walk(self, *, stops_at_native: bool = False) -> Iterator[bytes]:
         """Yield the rewritten elements, in pieces of up to 1 MiB.
+
+        The walk stops at the outermost Pixel Data if it is encapsulated in a syntax of such; with
+        `stops_at_native` if it is native, too.
 
         Raises:
             InvalidDataset: the source cannot be understood.
 
         Source: PS3.5 §7, Annex A.2
         """
+        self._stops_at_native = stops_at_native
         return self._elements(self._outermost)
 
     def walk_after_pixels(self) -> Iterator[bytes]:
-        """Yield what follows the outermost encapsulated Pixel Data, at which `walk` stopped.
+        """Yield what follows the outermost Pixel Data, at which `walk` stopped.
 
         Raises:
             InvalidDataset: the source cannot be understood.
@@ -146,7 +152,10 @@ class Rewriter:
         Source: PS3.5 §A.4
         """
         self.at_pixels = False
-        skip_undefined(self._cursor, IMPLICIT_LITTLE, self._source.size, 0)
+        if self._native_length is None:
+            skip_undefined(self._cursor, IMPLICIT_LITTLE, self._source.size, 0)
+        else:
+            self._cursor.position += self._native_length
         yield from self._elements(self._outermost)
 
     def _elements(self, dataset: OpenDataset) -> Iterator[bytes]:
@@ -179,6 +188,9 @@ class Rewriter:
         if header.length == UNDEFINED:
             return self._undefined(header, vr, dataset)
         length = min(header.length, max(dataset.limit - self._cursor.position, 0))
+        if self._stops_at_native and tag == PIXEL_DATA and dataset.outer is None:
+            self.at_pixels, self._native_length = True, length
+            return iter(())
         if vr == "SQ":
             return self._sequence(tag, length, dataset, dataset.encoding)
         if is_private_creator(tag):

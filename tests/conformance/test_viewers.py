@@ -206,7 +206,7 @@ def test_studies_and_series_come_as_parts(study: Study, level: str, accept: str 
         ANY_FRAME,  # cornerstone's default # M-28
         'multipart/related; type="application/octet-stream"; transfer-syntax=*',
         'multipart/related; type="application/octet-stream"; transfer-syntax="1.2.840.10008.1.2.1"',
-        'multipart/related; type="image/jls"; transfer-syntax="1.2.840.10008.1.2.4.80", '
+        'multipart/related; type="image/jls"; transfer-syntax="1.2.840.10008.1.2.4.81", '
         "multipart/related; type=application/octet-stream; transfer-syntax=*",
         'multipart/related; type="*/*"',  # dicomweb-client # M-21
         None,
@@ -224,6 +224,18 @@ def test_frames_come_to_cornerstone_as_its_parser_wants_them(
     assert rest.endswith(b"\r\n" + first + b"--\r\n") or rest.endswith(b"\r\n" + first + b"--")
     assert rest.startswith(bytes(study.multi_frame.PixelData)[128:256])
     assert "Content-Encoding" not in answer.headers
+    assert int(answer.headers["Content-Length"]) == len(answer.content)
+
+
+def test_a_viewer_that_names_jpeg_ls_first_gets_it(study: Study) -> None:
+    accept = (  # M-10 M-16
+        'multipart/related; type="image/jls"; transfer-syntax="1.2.840.10008.1.2.4.80", '
+        "multipart/related; type=application/octet-stream; transfer-syntax=*"
+    )
+    answer = study.get("/dicom-web/studies/{S}/series/{M}/frames/2", accept)
+    head, _, rest = answer.content.partition(b"\r\n\r\n")
+    assert b"Content-Type: image/jls; transfer-syntax=1.2.840.10008.1.2.4.80" in head
+    assert rest.startswith(b"\xff\xd8")
     assert int(answer.headers["Content-Length"]) == len(answer.content)
 
 
