@@ -21,6 +21,7 @@ from app.dicom.folding import (
     clean_time,
     fold_name_groups,
 )
+from app.dicom.fuzzy_names import MOST_WORDS, Part, name_parts
 from app.dicom.uids import check_uid
 from app.errors import InvalidQuery, InvalidUID
 
@@ -60,6 +61,14 @@ class Name:
 
 
 @dataclass(frozen=True, slots=True)
+class Near:
+    """A person name that is written or sounds nearly so: `name` as it stands, or all `parts`."""
+
+    name: Name
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Between:
     """Text from `low` to `high`, both included; '' leaves that end open. No value never matches.
 
@@ -84,7 +93,7 @@ class Several:
     every: bool = False
 
 
-Rule: TypeAlias = Equal | Like | Name | Between | Empty | Several
+Rule: TypeAlias = Equal | Like | Name | Near | Between | Empty | Several
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,17 +202,18 @@ def is_private_creator(path: Path) -> bool:
 
 
 def parse_match(
-    path: Path, value: str, *, every: bool = False, empty: bool = False
+    path: Path, value: str, *, every: bool = False, empty: bool = False, fuzzy: bool = False
 ) -> Match | None:
     """Return what a value asks of the attribute at `path`, None for universal matching.
 
     Universal are no value, `*` alone, and a person name of nothing but delimiters. `every` asks
-    for all of several values, `empty` gives `""` its meaning of "no value".
+    for all of several values, `empty` gives `""` its meaning of "no value", `fuzzy` takes person
+    names that are nearly so.
 
     Raises:
         InvalidQuery: the attribute is not matched here, or its VR does not allow the value.
 
-    Source: PS3.18 §8.3.4.1, §8.3.4.5, §8.3.4.6; PS3.4 §C.2.2.2
+    Source: PS3.18 §8.3.4.1, §8.3.4.2, §8.3.4.5, §8.3.4.6; PS3.4 §C.2.2.2
     """
     value = value.strip(" \0")
     attribute = MATCHABLE.get(path)
@@ -216,7 +226,7 @@ def parse_match(
         raise InvalidQuery(f"{attribute.keyword} takes up to {LONGEST_VALUE} characters")
     if empty and value == _EMPTY:
         return Match(attribute, Empty())
-    return Match(attribute, _rule(attribute, value, every=every))
+    return Match(attribute, _rule(attribute, value, every=every, fuzzy=fuzzy))
 
 
 def parse_zone(value: str) -> int | None:
@@ -254,7 +264,7 @@ def name_path(path: Path) -> str:
     return ".".join(keyword_for_tag(tag) or f"{tag:08X}" for tag in path)
 
 
-def _rule(attribute: Attribute, value: str, *, every: bool) -> Rule:
+def _rule(attribute: Attribute, value: str, *, every: bool, fuzzy: bool) -> Rule:
     if attribute.vr == "UI":
         return _uids(attribute, value, every=every)
     if attribute.vr in {"DA", "TM"}:
@@ -264,8 +274,10 @@ def _rule(attribute: Attribute, value: str, *, every: bool) -> Rule:
     values = _split(attribute, value)
     if len(values) > MOST_VALUES:
         raise InvalidQuery(f"more than {MOST_VALUES} values for {attribute.keyword}")
-    one = _name if attribute.vr == "PN" else _text
-    rules = [one(item) for item in values]
+    if attribute.vr == "PN":
+        rules = [_near(attribute, item) if fuzzy else _name(item) for item in values]
+    else:
+        rules = [_text(item) for item in values]
     rules = rules if every else _join_equal(rules)
     return rules[0] if len(rules) == 1 else Several(tuple(rules), every)
 
@@ -311,8 +323,16 @@ def _text(value: str) -> Rule:
     return Equal((clean_text(value),))
 
 
-def _name(value: str) -> Rule:
+def _name(value: str) -> Name:
     return Name(tuple(fold_name_groups(value)))
+
+
+def _near(attribute: Attribute, value: str) -> Rule:
+    name = _name(value)
+    parts = name_parts(name.groups)
+    if sum(len(part.words) for part in parts) > MOST_WORDS:
+        raise InvalidQuery(f"{attribute.keyword} takes up to {MOST_WORDS} words")
+    return Near(name, parts) if parts else name
 
 
 def _range(attribute: Attribute, value: str) -> Rule:

@@ -6,7 +6,8 @@ Every value becomes a parameter; the text of a condition is put together from fi
 import re
 from collections.abc import Iterable, Sequence
 
-from app.dicom.matching import Between, Empty, Equal, Like, Match, Name, Rule, Several
+from app.dicom.fuzzy_names import Part, Word
+from app.dicom.matching import Between, Empty, Equal, Like, Match, Name, Near, Rule, Several
 from app.index.access import visible_arguments
 from app.rights import Scope
 
@@ -121,6 +122,8 @@ def _text_condition(column: str, rule: Rule, arguments: Arguments) -> str:
             return f"{column} LIKE {arguments.add(_like(pattern))}"
         case Name(groups):
             return _name_condition(column, groups, arguments)
+        case Near(name, parts):
+            return _near_condition(column, name, parts, arguments)
         case Between(low, high):
             return _between(column, low, high, arguments)
         case Empty():
@@ -164,6 +167,30 @@ def _name_condition(column: str, groups: Sequence[str], arguments: Arguments) ->
     if not crossing:
         return found
     return f"({found} AND {column} ~ {arguments.add(_regex(form, whole=whole))})"
+
+
+def _near_condition(column: str, name: Name, parts: Sequence[Part], arguments: Arguments) -> str:
+    """Return what a column of folded names, and that of their keys, has to meet."""
+
+    def has(word: Word) -> str:
+        if word.expression is None:
+            return f"{column}_keys && {arguments.add(list(word.keys))}::integer[]"
+        met = f"{column} ~ {arguments.add(word.expression)}"
+        if not word.candidates:
+            return met
+        # the first condition is one look into the index, the second decides
+        among, keys = (list(word.keys + word.candidates), list(word.keys))
+        found = f"{column}_keys && {arguments.add(among)}::integer[]"
+        return f"({found} AND ({column}_keys && {arguments.add(keys)}::integer[] OR {met}))"
+
+    each = []
+    for part in parts:
+        met = " AND ".join(map(has, part.words))
+        each.append(f"({met} OR {has(part.joined)})" if part.joined else met)
+    near = " AND ".join(each)
+    if not any(sign in group for group in name.groups for sign in "*?"):
+        return f"({near})"  # a name without wildcards has all its own words
+    return f"({_name_condition(column, name.groups, arguments)} OR {near})"
 
 
 _LIKE = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_", "*": "%", "?": "_"})

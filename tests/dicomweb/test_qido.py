@@ -283,8 +283,6 @@ async def test_what_is_not_heeded_is_announced(filled: httpx.AsyncClient) -> Non
     answer = await filled.get("/studies?limit=1&fuzzymatching=true&colour=blue")
     assert answer.headers["warning"] == (
         f'299 {BASE}: "The colour parameter is not known and has been ignored.", '
-        f'299 {BASE}: "The fuzzymatching parameter is not supported.'
-        ' Only literal matching has been performed.", '
         f'299 {BASE}: "There are 2 additional results that can be requested"'
     )
 

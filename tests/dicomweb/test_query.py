@@ -5,8 +5,8 @@ from urllib.parse import quote
 import pytest
 
 from app.dicom.attributes import Level
-from app.dicom.matching import Between, Equal, Like, Name, Rule, Several
-from app.dicomweb.query import FUZZY, LONGEST, MOST_PARAMETERS, read_query
+from app.dicom.matching import Between, Equal, Like, Name, Near, Rule, Several
+from app.dicomweb.query import LONGEST, MOST_PARAMETERS, read_query
 from app.errors import InvalidQuery
 
 OHIF = (
@@ -116,7 +116,7 @@ def test_what_is_malformed_is_refused(query_string: str) -> None:
             ("The includefield Nonsense is not known and has been ignored.",),
         ),
         ("includefield=%22,", ("The includefield unknown is not known and has been ignored.",)),
-        ("fuzzymatching=true", (FUZZY,)),
+        ("fuzzymatching=true", ()),
         ("fuzzymatching=false", ()),
         (
             "includefield=SliceThickness",
@@ -146,10 +146,12 @@ def test_what_is_not_heeded_is_told(query_string: str, warnings: tuple[str, ...]
         assert read_query(query_string.encode(), Level.STUDY).warnings == warnings
 
 
-def test_the_text_about_fuzzy_matching_is_the_standards() -> None:
-    assert FUZZY == (
-        "The fuzzymatching parameter is not supported. Only literal matching has been performed."
-    )
+def test_fuzzy_matching_is_of_person_names_alone() -> None:
+    found = rules("PatientName=Doe*&StudyDescription=Doe*&fuzzymatching=true")
+    assert found["StudyDescription"] == Like("Doe*")
+    assert isinstance(found["PatientName"], Near)
+    assert found["PatientName"].name == Name(("doe*",))
+    assert rules("PatientName=Doe*&fuzzymatching=false")["PatientName"] == Name(("doe*",))
 
 
 @pytest.mark.parametrize(
