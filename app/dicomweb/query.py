@@ -12,7 +12,6 @@ from urllib.parse import unquote_to_bytes
 
 from app.dicom.attributes import Level
 from app.dicom.matching import (
-    Match,
     Path,
     Query,
     is_private_creator,
@@ -21,6 +20,7 @@ from app.dicom.matching import (
     parse_path,
     parse_zone,
 )
+from app.dicom.rules import Match
 from app.errors import InvalidQuery
 
 MOST_PARAMETERS = 200
@@ -201,7 +201,8 @@ def _matches(request: _Request) -> Iterable[Match]:
     keys: list[tuple[Path, str]] = [
         ((tag,), value) for tag, value in request.creators if tag not in blocks
     ]
+    creators = dict(request.creators)
     for path, value in [*request.matches, *keys]:
-        match = parse_match(path, value, every=every, empty=empty, fuzzy=fuzzy)
+        match = parse_match(path, value, every=every, empty=empty, fuzzy=fuzzy, creators=creators)
         if match is not None:
             yield match

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from app.dicom.fuzzy_names import Part, Word
-from app.dicom.matching import Between, Empty, Equal, Like, Match, Name, Near, Rule, Several
+from app.dicom.rules import Between, Empty, Equal, Like, Match, Name, Near, Rule, Several
 from app.index.access import visible_arguments
 from app.rights import Scope
 
@@ -132,7 +132,7 @@ def _text_condition(column: str, rule: Rule, arguments: Arguments) -> str:
     return f"({joint.join(_text_condition(column, one, arguments) for one in rule.rules)})"
 
 
-def _equal(column: str, values: Sequence[str | int], arguments: Arguments) -> str:
+def _equal(column: str, values: Sequence[str | float], arguments: Arguments) -> str:
     if len(values) > 1:
         return f"{column} = ANY({arguments.add(list(values))}::text[])"
     cast = "bigint" if isinstance(values[0], int) else "text"

@@ -8,8 +8,9 @@ import pytest
 from alembic import command
 from app.dicom.folding import fold_person_name
 from app.dicom.fuzzy_names import is_near, name_keys
-from app.dicom.matching import Match, Near, parse_match
+from app.dicom.matching import parse_match
 from app.dicom.phonetics import sounds
+from app.dicom.rules import Match, Near
 from app.index.conditions import Arguments, conditions
 from app.index.engine import Index, connect
 from app.index.migrations import migrate

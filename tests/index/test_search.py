@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from app.dicom.attributes import Level, split_members
-from app.dicom.matching import Match, Query, parse_match, parse_path
+from app.dicom.matching import Query, parse_match, parse_path
+from app.dicom.rules import Match
 from app.index.engine import Index
 from app.index.instances import add_instances
 from app.index.search import Found, count_matches, find_matches
