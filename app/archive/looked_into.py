@@ -43,7 +43,8 @@ async def find_among(archive: Archive, scope: Scope, query: Query) -> Among | No
     targets = {candidate.key: candidate.target for candidate in candidates}
     keys, found = list(targets), set[int]()
     for start in range(0, len(keys), _STEP):
-        rows = await load_contents(archive.index, depth, keys[start : start + _STEP])
+        step = [key for key in keys[start : start + _STEP] if targets[key] not in found]
+        rows = await load_contents(archive.index, depth, step)
         met = await asyncio.to_thread(_keys_that_meet, rows, query, depth)
         found.update(targets[key] for key in met)
     return Among(Level(min(query.level, depth)), sorted(found))

@@ -22,15 +22,19 @@ from functools import lru_cache
 from zlib import crc32
 
 from app.dicom.phonetics import sounds
+from app.dicom.wildcards import fits
 
 SEPARATORS = " ^=-'’`.,/()_&+:;\""
 SHORTEST_WITH_SLIPS = 5
 LONGEST_BEGINNING = 4
 """Beginnings up to so many letters have keys."""
-MOST_KEYS = 512
+MOST_SOUNDS = 8
 MOST_WORDS = 24
+BLANKS = " " * len(SEPARATORS)
+"""What separators become where words are looked for by their beginning."""
 
 _CLASS = "".join(f"\\{mark}" for mark in SEPARATORS)
+_BLANKED = str.maketrans(SEPARATORS, BLANKS)
 _BETWEEN = re.compile(f"[{_CLASS}]+")
 _FIRST_EASTERN = "\u2e80"
 _KANA = 0x60  # from a hiragana to its katakana
@@ -39,15 +43,18 @@ _WILD = {"*": f"[^{_CLASS}]*", "?": f"[^{_CLASS}]"}
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word that a name has to have: any of `keys`, or `expression`.
+    """One word that a name has to have: any of `keys`, or what the other members say.
 
-    `expression` is a regular expression that Python and PostgreSQL read alike, for a name folded by
-    `fold_person_name`. A name that meets it has one of `candidates` as a key, if there are any.
+    A name with a word that begins with `beginning` has one of `candidates` as a key. `expression`
+    is a regular expression for PostgreSQL, of which `pattern` is what Python matches words with; if
+    that is '' the expression is for both. All are for names folded by `fold_person_name`.
     """
 
     keys: tuple[int, ...] = ()
-    expression: str | None = None
+    beginning: str = ""
     candidates: tuple[int, ...] = ()
+    expression: str = ""
+    pattern: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +75,10 @@ def name_keys(folded: str) -> tuple[int, ...]:
     for component in re.split(r"[\^=]", folded):
         words = _words(component)
         for word in [*words, "".join(words)] if len(words) > 1 else words:
-            if word < _FIRST_EASTERN and len(keys) < MOST_KEYS:
+            if word < _FIRST_EASTERN:
                 keys.update(_near(word))
                 keys.update(_beginning(word[:end]) for end in range(1, LONGEST_BEGINNING + 1))
-    return tuple(sorted(keys)[:MOST_KEYS])
+    return tuple(sorted(keys))
 
 
 def name_parts(groups: Iterable[str]) -> tuple[Part, ...]:
@@ -88,11 +95,15 @@ def is_near(folded: str, parts: Iterable[Part]) -> bool:
 
     Source: PS3.18 §8.3.4.2
     """
-    keys = frozenset(name_keys(folded))
+    keys, blanked = frozenset(name_keys(folded)), folded.translate(_BLANKED)
 
     def has(word: Word) -> bool:
-        found = word.expression is not None and re.search(word.expression, folded) is not None
-        return found or not keys.isdisjoint(word.keys)
+        if word.pattern:
+            return any(fits(f"{word.pattern}*", each) for each in blanked.split())
+        if word.expression:
+            return re.search(word.expression, folded) is not None
+        begins = bool(word.beginning) and f" {word.beginning}" in blanked
+        return begins or not keys.isdisjoint(word.keys)
 
     return bool(folded) and all(
         all(map(has, part.words)) or (part.joined is not None and has(part.joined))
@@ -114,14 +125,13 @@ def _part(words: list[str]) -> Part:
 def _word(word: str) -> Word:
     if any(sign in word for sign in _WILD):
         pattern = "".join(_WILD.get(sign) or _literal(sign) for sign in word)
-        return Word(expression=f"[{_CLASS}]{pattern}")
+        return Word(expression=f"[{_CLASS}]{pattern}", pattern=word)
     if word >= _FIRST_EASTERN:
         return Word(expression=f"[{_CLASS}]*".join(_either_kana(sign) for sign in word))
     keys, beginning = _near(word), _beginning(word[:LONGEST_BEGINNING])
     if len(word) <= LONGEST_BEGINNING:
         return Word(tuple(sorted({beginning, *keys})))
-    expression = f"[{_CLASS}]{''.join(map(_literal, word))}"
-    return Word(tuple(sorted(keys)), expression, (beginning,))
+    return Word(tuple(sorted(keys)), word, (beginning,))
 
 
 def _literal(sign: str) -> str:
@@ -142,7 +152,7 @@ def _near(word: str) -> set[int]:
     if len(word) >= SHORTEST_WITH_SLIPS:
         forms.update(word[:place] + word[place + 1 :] for place in range(len(word)))
     vowel = word[0] if word[0] in "aeiou" else ""
-    forms.update(f"~{vowel}{code}" for code in sounds(word) if code[1] != "0")
+    forms.update(f"~{vowel}{code}" for code in sounds(word)[:MOST_SOUNDS] if code[1] != "0")
     return {_key(form) for form in forms}
 
 

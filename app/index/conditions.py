@@ -6,7 +6,7 @@ Every value becomes a parameter; the text of a condition is put together from fi
 import re
 from collections.abc import Iterable, Sequence
 
-from app.dicom.fuzzy_names import Part, Word
+from app.dicom.fuzzy_names import BLANKS, SEPARATORS, Part, Word
 from app.dicom.rules import Between, Empty, Equal, Like, Match, Name, Near, Rule, Several
 from app.index.access import visible_arguments
 from app.rights import Scope
@@ -170,18 +170,21 @@ def _name_condition(column: str, groups: Sequence[str], arguments: Arguments) ->
 
 
 def _near_condition(column: str, name: Name, parts: Sequence[Part], arguments: Arguments) -> str:
-    """Return what a column of folded names, and that of their keys, has to meet."""
+    """Return what a column of names of `study` has to meet, and the column of their keys."""
 
     def has(word: Word) -> str:
-        if word.expression is None:
-            return f"{column}_keys && {arguments.add(list(word.keys))}::integer[]"
-        met = f"{column} ~ {arguments.add(word.expression)}"
-        if not word.candidates:
-            return met
-        # the first condition is one look into the index, the second decides
-        among, keys = (list(word.keys + word.candidates), list(word.keys))
-        found = f"{column}_keys && {arguments.add(among)}::integer[]"
-        return f"({found} AND ({column}_keys && {arguments.add(keys)}::integer[] OR {met}))"
+        if word.expression:
+            return f"{column} ~ {arguments.add(word.expression)}"
+        near = f"{column}_keys && {arguments.add(list(word.keys))}::integer[]"
+        if not word.beginning:
+            return near
+        # many keys that no name has look common to the planner: so the index is asked beforehand
+        among = arguments.add([*word.keys, *word.candidates])
+        blanked = f"translate({column}, {arguments.add(SEPARATORS)}, {arguments.add(BLANKS)})"
+        begins = f"strpos({blanked}, {arguments.add(f' {word.beginning}')}) > 0"
+        found = f"{column}_keys && {among}::integer[] AND ({near} OR {begins})"
+        rows = f"SELECT s.id FROM study s WHERE s.tenant_id = $1 AND {found}"  # noqa: S608
+        return f"s.id = ANY(ARRAY({rows}))"
 
     each = []
     for part in parts:
