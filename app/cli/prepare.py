@@ -15,6 +15,7 @@ def main() -> None:
     url = sys.stdin.read().strip()
     try:
         if sys.argv[1:] == ["migrate"]:
+            gc.enable()  # filling a new column of a large archive takes minutes
             with redirect_stderr(sys.stdout):
                 migrate(url)  # how far it is, is for the terminal: what ends it, for our parent
         elif missing := pending(url):
