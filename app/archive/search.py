@@ -4,10 +4,11 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from app.archive.context import Archive
+from app.archive.looked_into import find_among
 from app.archive.search_answers import Answers
 from app.dicom.matching import Query
 from app.errors import Forbidden, TooLarge
-from app.index.search import Found, count_matches, find_matches
+from app.index.search import Among, Found, count_matches, find_matches
 from app.rights import Principal, Scope, Verb
 
 _WITHIN_STUDY = 20
@@ -38,13 +39,16 @@ async def search(
 
     Raises:
         Forbidden: `principal` may not search.
-        TooLarge: what is asked for would not fit in one answer.
+        TooLarge: what is asked for would not fit in one answer, or a key is not in the index and
+            the others leave too much to look into.
     """
     if Verb.SEARCH not in principal.verbs:
         raise Forbidden("searching is not allowed")
     most = archive.limits.search_results * (_WITHIN_STUDY if query.study else 1)
     limit = most if query.limit is None else min(query.limit, most)
-    rows = await _rows(archive, principal.scope, query, Answers(query, base_url), limit + 1)
+    among = await find_among(archive, principal.scope, query)
+    answers = Answers(query, base_url)
+    rows = await _rows(archive, principal.scope, query, among, answers, limit + 1)
     remaining = 0
     if len(rows) > limit:
         remaining = await count_matches(
@@ -53,12 +57,18 @@ async def search(
             query,
             query.offset + limit,
             archive.limits.counted_matches,
+            among,
         )
     return SearchResult(rows[:limit], remaining, query.warnings)
 
 
 async def _rows(
-    archive: Archive, scope: Scope, query: Query, answers: Answers, most: int
+    archive: Archive,
+    scope: Scope,
+    query: Query,
+    among: Among | None,
+    answers: Answers,
+    most: int,
 ) -> list[str]:
     """Return up to `most` answers, those with Metadata in steps, so that their size is known."""
     step = _METADATA_ROWS if query.wants_metadata() else most
@@ -67,7 +77,7 @@ async def _rows(
     while len(rows) < most:
         page = replace(query, offset=query.offset + len(rows))
         asked = min(step, most - len(rows))
-        found = await find_matches(archive.index, scope, page, asked)
+        found = await find_matches(archive.index, scope, page, asked, among)
         made = await _render(answers, found, query)
         size += sum(map(len, made))
         if size > _MOST_BYTES:

@@ -3,6 +3,7 @@ small. The URL comes on standard input, for it may hold a password."""
 
 import gc
 import sys
+from contextlib import redirect_stderr
 from urllib.parse import urlsplit
 
 
@@ -15,7 +16,9 @@ def main() -> None:
     url = sys.stdin.read().strip()
     try:
         if sys.argv[1:] == ["migrate"]:
-            migrate(url)
+            gc.enable()  # filling a new column of a large archive takes minutes
+            with redirect_stderr(sys.stdout):
+                migrate(url)  # how far it is, is for the terminal: what ends it, for our parent
         elif missing := pending(url):
             sys.exit(
                 f"The index lacks {len(missing)} migrations of this version. Make a backup, then "

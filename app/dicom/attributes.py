@@ -29,6 +29,7 @@ from app.dicom.folding import (
     clean_time,
     fold_person_name,
 )
+from app.dicom.fuzzy_names import name_keys
 from app.dicom.scanned import BULK_DATA_PLACEHOLDER
 
 CUT = "\x1e"
@@ -356,6 +357,7 @@ def _reader(row: Attribute) -> Callable[[Fragments], object]:
     return lambda fragments: clean(_values(fragments, row.tag))
 
 
+_NAMES = tuple(row.column for row in TABLE if row.vr == "PN" and row.column)  # all of Studies
 _READERS = {
     level: {
         row.column: _reader(row)
@@ -376,7 +378,9 @@ def study_values(fragments: Fragments) -> dict[str, object]:
     Source: PS3.18 Table 10.6.1-5
     """
     document, extra = study_document(fragments), _members(fragments, _EXTRAS[Level.STUDY])
-    return {**_read(Level.STUDY, fragments), "document": document, "extra": extra}
+    values = _read(Level.STUDY, fragments)
+    keys = {f"{name}_keys": list(name_keys(str(values[name]))) for name in _NAMES}
+    return {**values, **keys, "document": document, "extra": extra}
 
 
 def series_values(fragments: Fragments) -> dict[str, object]:

@@ -4,6 +4,7 @@ The same functions run when an Instance is stored and when a search asks, so bot
 agree. What they return is for the index alone; answers carry the text as it was stored.
 """
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import date
@@ -110,6 +111,25 @@ def clean_time(text: str) -> str:
     whole = f"{whole[:4]}{min(whole[4:], '59')}"
     fraction = fraction[:6].rstrip("0")
     return f"{whole}.{fraction}" if fraction else whole
+
+
+def clean_datetime(text: str) -> str:
+    """Return a DT value as YYYYMMDDHHMMSS[.F…], missing parts at their least, '' if it is none.
+
+    An offset from UTC is left out.
+
+    Source: PS3.5 §6.2, DT
+    """
+    found = re.fullmatch(
+        r"([0-9]{4})([0-9]{2})?([0-9]{2})?((?:[0-9]{2}){0,3}(?:\.[0-9]{1,6})?)([+-][0-9]{4})?",
+        text.strip(" \0"),
+        re.ASCII,
+    )
+    if found is None:
+        return ""
+    year, month, day, rest, _ = found.groups()
+    date, time = clean_date(f"{year}{month or '01'}{day or '01'}"), clean_time(rest or "00")
+    return f"{date}{time}" if date and time else ""
 
 
 def clean_integer(value: object, bits: int = 64) -> int | None:

@@ -43,3 +43,5 @@ class Limits:
     """Matches in one Search answer when the client names no limit, and the most it may ask for."""
     counted_matches: int = 1_000
     """How far the remaining matches of a Search are counted."""
+    looked_into: int = 5_000
+    """Studies, Series or Instances that one Search may look into for what is not in the index."""

@@ -9,90 +9,38 @@ What a VR does not allow is refused, never ignored: a wrong value must not match
 
 import re
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeAlias
 
 from pydicom.datadict import keyword_for_tag, tag_for_keyword
 
+from app.dicom.any_attribute import Creators, describe_attribute
 from app.dicom.attributes import PATIENT_COUNTS, TABLE, Attribute, Level, Returned
 from app.dicom.folding import (
     clean_date,
+    clean_datetime,
     clean_integer,
     clean_text,
     clean_time,
     fold_name_groups,
 )
+from app.dicom.fuzzy_names import MOST_WORDS, name_parts
+from app.dicom.json_model import BINARY_VRS
+from app.dicom.rules import Between, Empty, Equal, Like, Match, Name, Near, Rule, Several
 from app.dicom.uids import check_uid
 from app.errors import InvalidQuery, InvalidUID
 
 LONGEST_VALUE = 1024
 MOST_VALUES = 50
 MOST_UIDS = 2000
-_WILDCARD_VRS = frozenset(["AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"])
+_WILDCARD_VRS = frozenset(["AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UN", "UR", "UT"])
 _LIST_VRS = _WILDCARD_VRS - {"LT", "ST", "UR", "UT"}  # in these a backslash is text
+_INTEGER_VRS = frozenset(["IS", "SL", "SS", "SV", "UL", "US", "UV"])
+_UNMATCHED_VRS = BINARY_VRS - {"UN"} | {"SQ"}
 _HEX = re.compile(r"[0-9A-Fa-f]{8}", re.ASCII)
 _EMPTY = '""'
 
 Path: TypeAlias = tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Equal:
-    """One of these values, whole. With a wildcard it would be a `Like`."""
-
-    values: tuple[str, ...] | tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Like:
-    """Text with `*` for any characters and `?` for one; no other character is special."""
-
-    pattern: str
-
-
-@dataclass(frozen=True, slots=True)
-class Name:
-    """A person name: folded component groups, each with wildcards or not.
-
-    One group may be any of the three; of several, each stands for its own and '' for anything.
-    """
-
-    groups: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Between:
-    """Text from `low` to `high`, both included; '' leaves that end open. No value never matches.
-
-    `ranged` says that the request gave a range, not one date, or a time that begins many.
-    """
-
-    low: str
-    high: str
-    ranged: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Empty:
-    """No value at all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Several:
-    """Any of these rules, or `every` one of them (each by one of the attribute's values)."""
-
-    rules: "tuple[Rule, ...]"
-    every: bool = False
-
-
-Rule: TypeAlias = Equal | Like | Name | Between | Empty | Several
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """An attribute of the index and the rule that its value has to meet."""
-
-    attribute: Attribute
-    rule: Rule
 
 
 _ANSWERED = {
@@ -132,6 +80,11 @@ class Query:
     offset: int = 0
     warnings: tuple[str, ...] = ()
 
+    @property
+    def unindexed(self) -> tuple[Match, ...]:
+        """The matches of attributes that the index has no column for."""
+        return tuple(match for match in self.matches if match.attribute.column is None)
+
     def wants(self, level: Level) -> bool:
         """Say whether an answer has the attributes of a level.
 
@@ -167,6 +120,8 @@ _ALSO = PATIENT_COUNTS | {0x00080060}
 """Returned for Studies, though not kept with them; viewers ask for Modality there."""
 
 MATCHABLE: dict[Path, Attribute] = {row.path: row for row in TABLE if row.column}
+_MADE = frozenset(row.path for row in TABLE if row.computed) - MATCHABLE.keys()
+NO_CREATORS: Creators = MappingProxyType({})
 
 
 def parse_path(key: str) -> Path | None:
@@ -193,30 +148,38 @@ def is_private_creator(path: Path) -> bool:
 
 
 def parse_match(
-    path: Path, value: str, *, every: bool = False, empty: bool = False
+    path: Path,
+    value: str,
+    *,
+    every: bool = False,
+    empty: bool = False,
+    fuzzy: bool = False,
+    creators: Creators = NO_CREATORS,
 ) -> Match | None:
     """Return what a value asks of the attribute at `path`, None for universal matching.
 
     Universal are no value, `*` alone, and a person name of nothing but delimiters. `every` asks
-    for all of several values, `empty` gives `""` its meaning of "no value".
+    for all of several values, `empty` gives `""` its meaning of "no value", `fuzzy` takes person
+    names that are nearly so. `creators` says whose the private blocks of the request are.
 
     Raises:
         InvalidQuery: the attribute is not matched here, or its VR does not allow the value.
 
-    Source: PS3.18 §8.3.4.1, §8.3.4.5, §8.3.4.6; PS3.4 §C.2.2.2
+    Source: PS3.18 §8.3.4.1, §8.3.4.2, §8.3.4.5, §8.3.4.6; PS3.4 §C.2.2.2
     """
     value = value.strip(" \0")
-    attribute = MATCHABLE.get(path)
+    attribute = MATCHABLE.get(path) or describe_attribute(path, creators)
     if _is_universal(attribute, value):
         return None
-    if attribute is None:
-        known = ", ".join(row.keyword for row in MATCHABLE.values())
-        raise InvalidQuery(f"{name_path(path)} cannot be matched. These can: {known}")
+    if attribute is None or attribute.path in _MADE:
+        raise InvalidQuery(f"{name_path(path)} cannot be matched: no object that is stored has it")
     if len(value) > LONGEST_VALUE and attribute.vr != "UI":
         raise InvalidQuery(f"{attribute.keyword} takes up to {LONGEST_VALUE} characters")
     if empty and value == _EMPTY:
         return Match(attribute, Empty())
-    return Match(attribute, _rule(attribute, value, every=every))
+    if attribute.vr in _UNMATCHED_VRS:
+        raise InvalidQuery(f"{attribute.keyword} cannot be matched: its VR is {attribute.vr}")
+    return Match(attribute, _rule(attribute, value, every=every, fuzzy=fuzzy))
 
 
 def parse_zone(value: str) -> int | None:
@@ -254,18 +217,24 @@ def name_path(path: Path) -> str:
     return ".".join(keyword_for_tag(tag) or f"{tag:08X}" for tag in path)
 
 
-def _rule(attribute: Attribute, value: str, *, every: bool) -> Rule:
+def _rule(attribute: Attribute, value: str, *, every: bool, fuzzy: bool) -> Rule:
     if attribute.vr == "UI":
         return _uids(attribute, value, every=every)
-    if attribute.vr in {"DA", "TM"}:
+    if attribute.vr in _RANGES:
         return _range(attribute, value)
-    if attribute.vr in {"IS", "US"}:
+    if attribute.vr in _INTEGER_VRS:
         return Equal((_integer(attribute, value),))
+    if attribute.vr in {"DS", "FD", "FL"}:
+        return Equal((_decimal(attribute, value),))
+    if attribute.vr in {"AS", "AT"}:
+        return Equal((clean_text(value.upper().replace(",", "")),))
     values = _split(attribute, value)
     if len(values) > MOST_VALUES:
         raise InvalidQuery(f"more than {MOST_VALUES} values for {attribute.keyword}")
-    one = _name if attribute.vr == "PN" else _text
-    rules = [one(item) for item in values]
+    if attribute.vr == "PN":
+        rules = [_near(attribute, item) if fuzzy else _name(item) for item in values]
+    else:
+        rules = [_text(item) for item in values]
     rules = rules if every else _join_equal(rules)
     return rules[0] if len(rules) == 1 else Several(tuple(rules), every)
 
@@ -305,24 +274,37 @@ def _integer(attribute: Attribute, value: str) -> int:
     return number
 
 
+def _decimal(attribute: Attribute, value: str) -> float:
+    if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?", value, re.ASCII):
+        raise InvalidQuery(f"{attribute.keyword} takes a number")
+    return float(value)
+
+
 def _text(value: str) -> Rule:
     if "*" in value or "?" in value:
         return Like(value)
     return Equal((clean_text(value),))
 
 
-def _name(value: str) -> Rule:
+def _name(value: str) -> Name:
     return Name(tuple(fold_name_groups(value)))
+
+
+def _near(attribute: Attribute, value: str) -> Rule:
+    name = _name(value)
+    parts = name_parts(name.groups)
+    if sum(len(part.words) for part in parts) > MOST_WORDS:
+        raise InvalidQuery(f"{attribute.keyword} takes up to {MOST_WORDS} words")
+    return Near(name, parts) if parts else name
 
 
 def _range(attribute: Attribute, value: str) -> Rule:
     low, dash, high = (part.strip() for part in value.partition("-"))
     if not dash:
         high = low
-    bounds = _dates if attribute.vr == "DA" else _times
+    bounds, form = _RANGES[attribute.vr]
     rule = bounds(low, high, bool(dash))
     if (low and not rule.low) or (high and not rule.high) or not (low or high):
-        form = "YYYYMMDD" if attribute.vr == "DA" else "HH, HHMM, HHMMSS or HHMMSS.FFFFFF"
         raise InvalidQuery(f"{attribute.keyword} takes {form}, or a range of two with - between")
     return rule
 
@@ -338,3 +320,18 @@ def _times(low: str, high: str, ranged: bool) -> Between:
     if last and "." not in whole:
         last = f"{whole}{'5959'[len(whole) - 2 :]}.999999"
     return Between(clean_time(low), last, ranged)
+
+
+def _moments(low: str, high: str, ranged: bool) -> Between:
+    """Return a range of moments; one without seconds or fraction stands for all that it begins."""
+    if "+" in low + high:
+        return Between("", "")
+    last = high if clean_datetime(high) else ""
+    return Between(clean_datetime(low), last if "." in last or not last else f"{last}~", ranged)
+
+
+_RANGES = {
+    "DA": (_dates, "YYYYMMDD"),
+    "TM": (_times, "HH, HHMM, HHMMSS or HHMMSS.FFFFFF"),
+    "DT": (_moments, "YYYY to YYYYMMDDHHMMSS.FFFFFF, without an offset from UTC"),
+}

@@ -31,7 +31,7 @@ _PARAMETERS = [
     ("limit", "integer", "The most matches to return"),
     ("offset", "integer", "How many matches to skip"),
     ("includefield", "string", "Attributes to return as well, by keyword or tag, or `all`"),
-    ("fuzzymatching", "boolean", "Accepted; names are matched literally, without case and accents"),
+    ("fuzzymatching", "boolean", "Names that are written or sound nearly so match as well"),
     ("emptyvaluematching", "boolean", 'A value of `""` matches where there is none'),
     ("multiplevaluematching", "boolean", "All of several values have to be there, not any"),
     ("PatientName", "string", "Any matched attribute, by keyword or tag; see the conformance page"),

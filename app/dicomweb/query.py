@@ -12,7 +12,6 @@ from urllib.parse import unquote_to_bytes
 
 from app.dicom.attributes import Level
 from app.dicom.matching import (
-    Match,
     Path,
     Query,
     is_private_creator,
@@ -21,12 +20,12 @@ from app.dicom.matching import (
     parse_path,
     parse_zone,
 )
+from app.dicom.rules import Match
 from app.errors import InvalidQuery
 
 MOST_PARAMETERS = 200
 LONGEST = 2**16
 _LARGEST = 2**63 - 1
-FUZZY = "The fuzzymatching parameter is not supported. Only literal matching has been performed."
 _ZONE = (0x00080201,)
 _FOREIGN = frozenset({"accept", "charset"})
 """What other parts of the server read."""
@@ -66,8 +65,6 @@ def read_query(
     for name, value in _parameters(query_string):
         _read(request, name, value)
     matches = list(_matches(request))
-    if request.flags.get("fuzzymatching"):
-        request.warnings.append(FUZZY)
     request.warnings += _not_returned(request, level)
     return Query(
         level=level,
@@ -199,11 +196,13 @@ _READERS: dict[str, Callable[[_Request, str, str], None]] = {
 def _matches(request: _Request) -> Iterable[Match]:
     every = request.flags.get("multiplevaluematching", False)
     empty = request.flags.get("emptyvaluematching", False)
+    fuzzy = request.flags.get("fuzzymatching", False)
     blocks = {tag & 0xFFFF0000 | tag >> 8 & 0xFF for tag in request.include}
     keys: list[tuple[Path, str]] = [
         ((tag,), value) for tag, value in request.creators if tag not in blocks
     ]
+    creators = dict(request.creators)
     for path, value in [*request.matches, *keys]:
-        match = parse_match(path, value, every=every, empty=empty)
+        match = parse_match(path, value, every=every, empty=empty, fuzzy=fuzzy, creators=creators)
         if match is not None:
             yield match

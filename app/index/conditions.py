@@ -6,7 +6,8 @@ Every value becomes a parameter; the text of a condition is put together from fi
 import re
 from collections.abc import Iterable, Sequence
 
-from app.dicom.matching import Between, Empty, Equal, Like, Match, Name, Rule, Several
+from app.dicom.fuzzy_names import BLANKS, SEPARATORS, Part, Word
+from app.dicom.rules import Between, Empty, Equal, Like, Match, Name, Near, Rule, Several
 from app.index.access import visible_arguments
 from app.rights import Scope
 
@@ -121,6 +122,8 @@ def _text_condition(column: str, rule: Rule, arguments: Arguments) -> str:
             return f"{column} LIKE {arguments.add(_like(pattern))}"
         case Name(groups):
             return _name_condition(column, groups, arguments)
+        case Near(name, parts):
+            return _near_condition(column, name, parts, arguments)
         case Between(low, high):
             return _between(column, low, high, arguments)
         case Empty():
@@ -129,7 +132,7 @@ def _text_condition(column: str, rule: Rule, arguments: Arguments) -> str:
     return f"({joint.join(_text_condition(column, one, arguments) for one in rule.rules)})"
 
 
-def _equal(column: str, values: Sequence[str | int], arguments: Arguments) -> str:
+def _equal(column: str, values: Sequence[str | float], arguments: Arguments) -> str:
     if len(values) > 1:
         return f"{column} = ANY({arguments.add(list(values))}::text[])"
     cast = "bigint" if isinstance(values[0], int) else "text"
@@ -164,6 +167,33 @@ def _name_condition(column: str, groups: Sequence[str], arguments: Arguments) ->
     if not crossing:
         return found
     return f"({found} AND {column} ~ {arguments.add(_regex(form, whole=whole))})"
+
+
+def _near_condition(column: str, name: Name, parts: Sequence[Part], arguments: Arguments) -> str:
+    """Return what a column of names of `study` has to meet, and the column of their keys."""
+
+    def has(word: Word) -> str:
+        if word.expression:
+            return f"{column} ~ {arguments.add(word.expression)}"
+        near = f"{column}_keys && {arguments.add(list(word.keys))}::integer[]"
+        if not word.beginning:
+            return near
+        # many keys that no name has look common to the planner: so the index is asked beforehand
+        among = arguments.add([*word.keys, *word.candidates])
+        blanked = f"translate({column}, {arguments.add(SEPARATORS)}, {arguments.add(BLANKS)})"
+        begins = f"strpos({blanked}, {arguments.add(f' {word.beginning}')}) > 0"
+        found = f"{column}_keys && {among}::integer[] AND ({near} OR {begins})"
+        rows = f"SELECT s.id FROM study s WHERE s.tenant_id = $1 AND {found}"  # noqa: S608
+        return f"s.id = ANY(ARRAY({rows}))"
+
+    each = []
+    for part in parts:
+        met = " AND ".join(map(has, part.words))
+        each.append(f"({met} OR {has(part.joined)})" if part.joined else met)
+    near = " AND ".join(each)
+    if not any(sign in group for group in name.groups for sign in "*?"):
+        return f"({near})"  # a name without wildcards has all its own words
+    return f"({_name_condition(column, name.groups, arguments)} OR {near})"
 
 
 _LIKE = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_", "*": "%", "?": "_"})

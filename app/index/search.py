@@ -8,10 +8,12 @@ Order is newest Study first, then by UIDs and numbers, so pages are stable and d
 lower levels than the one that is searched ask for a child that meets them all.
 """
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from app.dicom.attributes import PATIENT_COUNTS, Level
-from app.dicom.matching import Match, Query
+from app.dicom.matching import Query
+from app.dicom.rules import Match
 from app.index.access import visible_as
 from app.index.conditions import ALIASES, Arguments, conditions
 from app.index.engine import Index
@@ -61,6 +63,13 @@ class InstanceRow(NamedTuple):
     metadata_dictionary: bytes
 
 
+class Among(NamedTuple):
+    """Rows of one level by their keys: only what they are, or lie below, is found."""
+
+    level: Level
+    keys: list[int]
+
+
 class Found(NamedTuple):
     """One match, with all levels above it."""
 
@@ -99,18 +108,25 @@ _PATIENT = ", ".join(
 )
 
 
-async def find_matches(index: Index, scope: Scope, query: Query, most: int) -> list[Found]:
-    """Return up to `most` matches from the query's offset on, in a stable order."""
+async def find_matches(
+    index: Index, scope: Scope, query: Query, most: int, among: Among | None = None
+) -> list[Found]:
+    """Return up to `most` matches from the query's offset on, in a stable order.
+
+    Matches of attributes without a column are for the caller: `among` has the rows that meet them.
+    """
     arguments = Arguments(scope, query.zone)
-    statement = _select(query, most, arguments)
+    statement = _select(query, most, arguments, among)
     rows = await index.search(statement, *arguments)
     return [_found(tuple(row), query.level) for row in rows]
 
 
-async def count_matches(index: Index, scope: Scope, query: Query, skip: int, most: int) -> int:
+async def count_matches(
+    index: Index, scope: Scope, query: Query, skip: int, most: int, among: Among | None = None
+) -> int:
     """Return how many matches there are after the first `skip`, counted up to `most`."""
     arguments = Arguments(scope, query.zone)
-    matching = _matching(query, arguments)
+    matching = _matching(query, arguments, among)
     counted = f"{matching} OFFSET {arguments.add(skip)} LIMIT {arguments.add(most)}"
     statement = f"SELECT count(*) FROM (SELECT FROM {counted}) AS found"  # noqa: S608
     rows = await index.search(statement, *arguments)
@@ -125,8 +141,8 @@ def _found(row: tuple[Any, ...], level: Level) -> Found:
     return Found(study, series, InstanceRow(*row[15:]) if level is Level.INSTANCE else None)
 
 
-def _select(query: Query, most: int, arguments: Arguments) -> str:
-    matching = _matching(query, arguments)
+def _select(query: Query, most: int, arguments: Arguments, among: Among | None) -> str:
+    matching = _matching(query, arguments, among)
     columns = _columns(query)
     # what the path names is the same in all rows
     named = 0 if query.study is None else 1 if query.series is None else 2
@@ -167,13 +183,16 @@ def _columns(query: Query) -> str:
     return ", ".join(columns)
 
 
-def _matching(query: Query, arguments: Arguments) -> str:
+def _matching(query: Query, arguments: Arguments, among: Among | None = None) -> str:
     """Return `tables WHERE conditions`."""
     met = [visible_as("s")]
     if query.study is not None:
         met.append(f"s.study_instance_uid = {arguments.add(query.study)}")
     if query.series is not None:
         met.append(f"e.series_instance_uid = {arguments.add(query.series)}")
+    if among is not None:
+        keys = arguments.add(among.keys)
+        met.append(f"{ALIASES[among.level]}.id = ANY({keys}::bigint[])")
     own, below = _by_level(query)
     met += conditions(own, arguments)
     if below:
@@ -184,5 +203,52 @@ def _matching(query: Query, arguments: Arguments) -> str:
 
 
 def _by_level(query: Query) -> tuple[list[Match], list[Match]]:
-    own = [match for match in query.matches if match.attribute.level <= query.level]
-    return own, [match for match in query.matches if match.attribute.level > query.level]
+    indexed = [match for match in query.matches if match.attribute.column is not None]
+    own = [match for match in indexed if match.attribute.level <= query.level]
+    return own, [match for match in indexed if match.attribute.level > query.level]
+
+
+class Candidate(NamedTuple):
+    """A row to be looked into, and the row that an answer would be restricted to."""
+
+    key: int
+    target: int
+
+
+async def find_candidates(
+    index: Index, scope: Scope, query: Query, depth: Level, most: int
+) -> list[Candidate]:
+    """Return up to `most` rows of the level `depth` that meet all matches with a column.
+
+    Keys of lower levels ask for one child that meets them all, as ever. The targets are rows of
+    the query's level, or of `depth` if that is above. Those of a Series stand together.
+    """
+    target = min(query.level, depth)
+    series = query.series if depth >= Level.SERIES else None
+    arguments = Arguments(scope, query.zone)
+    matching = _matching(replace(query, level=depth, series=series), arguments)
+    parent = "e.id" if depth is Level.INSTANCE else "s.id"
+    columns = f"{ALIASES[depth]}.id AS key, {ALIASES[target]}.id AS target, {parent} AS parent"
+    found = f"SELECT {columns} FROM {matching} LIMIT {arguments.add(most)}"  # noqa: S608
+    statement = f"SELECT key, target FROM ({found}) AS found ORDER BY parent, key"  # noqa: S608
+    rows = await index.search(statement, *arguments)
+    return [Candidate(*row) for row in rows]
+
+
+_LOOKED_INTO = {
+    Level.STUDY: "SELECT s.id, s.document, s.extra, '', '' FROM study s WHERE s.id = ANY($1)",
+    Level.SERIES: "SELECT e.id, s.document, s.extra, e.document, e.extra FROM series e"
+    " JOIN study s ON s.id = e.study_key WHERE e.id = ANY($1)",
+    Level.INSTANCE: "SELECT i.id, i.metadata, e.metadata_dictionary FROM instance i"
+    " JOIN series e ON e.id = i.series_key WHERE i.id = ANY($1)",
+}
+
+
+async def load_contents(index: Index, depth: Level, keys: list[int]) -> list[tuple[Any, ...]]:
+    """Return for each row its key and what it keeps of the data.
+
+    Of an Instance that is its packed Metadata and the dictionary of its Series; of a Study or
+    Series the texts with the members of its first Instance, those of the levels above first.
+    """
+    rows = await index.search(_LOOKED_INTO[depth], keys)
+    return [tuple(row) for row in rows]

@@ -3,7 +3,8 @@
 `tenant_id` is in every table and every unique key. An Instance is unique by (tenant, SOP Instance
 UID), a Series by (tenant, Study, Series Instance UID). Person names to match are folded beforehand
 (`dicom.folding`) and hold all component groups as `=alphabetic=ideographic=phonetic=`, so that one
-index serves all. Dates are YYYYMMDD, times HHMMSS[.FFFFFF], both text that sorts ('' where
+index serves all; the columns beside them with `_keys` are for names that are nearly so
+(`dicom.fuzzy_names`). Dates are YYYYMMDD, times HHMMSS[.FFFFFF], both text that sorts ('' where
 absent): every text column has the collation C, so that no operating system's locale can reorder
 an index. Absent text is '' (never NULL), so that each column has one way to say "no value".
 
@@ -88,6 +89,10 @@ def _texts(name: str) -> Column[list[str]]:
     return Column(name, ARRAY(C_TEXT), nullable=False, server_default="{}")
 
 
+def _numbers(name: str) -> Column[list[int]]:
+    return Column(name, ARRAY(Integer), nullable=False, server_default="{}")
+
+
 def _now(name: str) -> Column[object]:
     return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
 
@@ -120,6 +125,7 @@ study = Table(
     _text("patient_id"),
     _text("issuer_of_patient_id"),
     _text("patient_name"),
+    _numbers("patient_name_keys"),
     _text("patient_birth_date"),
     _text("patient_sex"),
     _text("study_date"),
@@ -128,6 +134,7 @@ study = Table(
     _text("study_id"),
     _text("study_description"),
     _text("referring_physician_name"),
+    _numbers("referring_physician_name_keys"),
     _text("timezone_offset_from_utc"),
     _texts("modalities"),
     _texts("sop_classes"),
@@ -297,4 +304,10 @@ _trigrams(
     study.c.accession_number,
     study.c.study_id,
     study.c.study_description,
+)
+Index(
+    "study_name_keys",
+    study.c.patient_name_keys,
+    study.c.referring_physician_name_keys,
+    postgresql_using="gin",
 )

@@ -130,7 +130,7 @@ async def test_addresses_begin_with_the_base_that_was_given(archive: Archive, le
 
 
 async def test_warnings_of_the_request_come_back(archive: Archive) -> None:
-    query = read_query(b"fuzzymatching=true", Level.STUDY)
+    query = read_query(b"colour=blue", Level.STUDY)
     assert (await ask(archive, query)).warnings == query.warnings != ()
 
 

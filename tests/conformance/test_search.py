@@ -4,7 +4,7 @@ import httpx
 import pytest
 from pydicom import Dataset
 
-from tests.conformance.wire import get_json, path_of, store, study_path
+from tests.conformance.wire import JSON, get, get_json, path_of, store, study_path
 from tests.factories import make_dataset, make_part10, new_uid
 
 STUDY_KEYS = [
@@ -93,3 +93,52 @@ def test_every_answer_of_a_search_is_dicom_json(http: httpx.Client, stored: Data
             assert tag == tag.upper()
             assert set(element) <= {"vr", "Value", "BulkDataURI", "InlineBinary"}
             assert element.get("Value") != []
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ("jovanovich^milica", True),
+        ("Milica Jovanowitsch", True),
+        ("jovanovci", True),
+        ("jovan", True),
+        ("јованович", False),
+        ("Jovanović^Marko", False),
+        ("Markovic", False),
+    ],
+)
+def test_names_that_are_nearly_so_are_found_where_that_is_asked_for(
+    http: httpx.Client, value: str, found: bool
+) -> None:
+    dataset = make_dataset(PatientName="Jovanović^Milica", PatientID=f"FUZZY{new_uid()[-9:]}")
+    store(http, make_part10(dataset))
+    keys = {"PatientID": dataset.PatientID, "PatientName": value}
+    for path in ("/dicom-web/studies", "/dicom-web/series", "/dicom-web/instances"):
+        answer = get(http, f"{path}?{httpx.QueryParams({**keys, 'fuzzymatching': 'true'})}", JSON)
+        assert answer.status_code == (200 if found else 204)
+        assert "Warning" not in answer.headers
+    literal = get(http, f"/dicom-web/studies?{httpx.QueryParams(keys)}", JSON)
+    assert literal.status_code == 204
+
+
+def test_any_attribute_is_a_key(http: httpx.Client) -> None:
+    dataset = make_dataset(SliceThickness="3.75", PatientAge="071Y", PatientName="Key^Any")
+    dataset.private_block(0x0009, "ACME", create=True).add_new(1, "LO", "ours")
+    store(http, make_part10(dataset))
+    study, below = f"StudyInstanceUID={dataset.StudyInstanceUID}", study_path(dataset)
+    for key, found in (
+        ("SliceThickness=3.75", True),
+        ("00180050=3.750", True),
+        ("SliceThickness=3.7", False),
+        ("PatientAge=071Y", True),
+        ("00090010=ACME&00091001=o?rs", True),
+        ("00090010=ACME&00091001=theirs", False),
+        ("RequestAttributesSequence.ScheduledProcedureStepDescription=x", False),
+    ):
+        for path in (
+            f"/dicom-web/studies?{study}&{key}",
+            f"/dicom-web/instances?{study}&{key}",
+            f"{below}/series?{key}",
+            f"{below}/instances?{key}",
+        ):
+            assert get(http, path, JSON).status_code == (200 if found else 204), path

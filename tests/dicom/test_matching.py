@@ -6,24 +6,18 @@ import pytest
 
 from app.dicom.attributes import Level
 from app.dicom.matching import (
-    Between,
-    Empty,
-    Equal,
-    Like,
-    Name,
     Query,
-    Rule,
-    Several,
     is_private_creator,
     name_path,
     parse_match,
     parse_path,
     parse_zone,
 )
+from app.dicom.rules import Between, Empty, Equal, Like, Name, Rule, Several
 from app.errors import InvalidQuery
 
 
-def parse(key: str, value: str, **flags: bool) -> Rule | None:
+def parse(key: str, value: str, **flags: Any) -> Rule | None:
     path = parse_path(key)
     assert path is not None
     match = parse_match(path, value, **flags)
@@ -148,9 +142,21 @@ def test_no_value_and_a_star_alone_match_everything(key: str, value: str) -> Non
         ("PatientID", "x" * 1025),
         ("PatientID", "\\".join("abcdefgh" * 20)),
         ("StudyInstanceUID", ",".join(f"1.2.{n}" for n in range(2001))),
-        ("SliceThickness", "5"),
-        ("00091001", "x"),
         ("PatientName.PatientID", "x"),
+        ("PatientName.PatientID", '""'),
+        ("TransferSyntaxUID", "1.2"),  # of the file, not of the Data Set
+        ("RetrieveURL", "x"),
+        ("InstanceAvailability", "ONLINE"),
+        ("RequestAttributesSequence", "x"),
+        ("PixelData", "x"),
+        ("SliceThickness", "thick"),
+        ("SliceThickness", "1_0"),
+        ("SliceThickness", "*"),
+        ("AcquisitionNumber", "1.5"),
+        ("AcquisitionDateTime", "2024-02-29"),
+        ("AcquisitionDateTime", "20240229+0100"),
+        ("AcquisitionDateTime", "20240230"),
+        ("AcquisitionDateTime", "-"),
     ],
 )
 def test_a_value_that_cannot_be_matched_is_refused(key: str, value: str) -> None:
@@ -158,9 +164,85 @@ def test_a_value_that_cannot_be_matched_is_refused(key: str, value: str) -> None
         parse(key, value)
 
 
-def test_a_refused_attribute_is_told_which_can_be_matched() -> None:
-    with pytest.raises(InvalidQuery, match=r"SliceThickness cannot be matched.*PatientName"):
-        parse("SliceThickness", "5")
+def test_a_name_of_endless_words_is_refused_where_each_is_looked_for() -> None:
+    assert parse("PatientName", "a " * 25) is not None
+    with pytest.raises(InvalidQuery, match="24 words"):
+        parse("PatientName", "a " * 25, fuzzy=True)
+    assert parse("PatientName", "*^*-?", fuzzy=True) == Name(("*^*-?",))  # no word: as it stands
+
+
+def test_a_query_knows_which_of_its_matches_have_no_column() -> None:
+    both = [parse_match(path, "1") for path in ((0x00200013,), (0x00200012,))]
+    query = Query(Level.INSTANCE, matches=tuple(match for match in both if match))
+    assert [match.attribute.keyword for match in query.unindexed] == ["AcquisitionNumber"]
+
+
+def test_why_an_attribute_is_not_matched_is_told() -> None:
+    with pytest.raises(InvalidQuery, match=r"RetrieveURL cannot be matched: no object"):
+        parse("RetrieveURL", "x")
+    with pytest.raises(InvalidQuery, match=r"PixelData cannot be matched: its VR is OW"):
+        parse("PixelData", "x")
+
+
+@pytest.mark.parametrize(
+    ("key", "level", "vr"),
+    [
+        ("SliceThickness", Level.INSTANCE, "DS"),
+        ("PatientAge", Level.STUDY, "AS"),
+        ("ProtocolName", Level.SERIES, "LO"),
+        ("OtherPatientIDsSequence.PatientID", Level.STUDY, "LO"),
+        ("00400275.00400007", Level.SERIES, "LO"),
+        ("00091001", Level.INSTANCE, "UN"),
+        ("00091001.00091002", Level.INSTANCE, "UN"),
+        ("SmallestImagePixelValue", Level.INSTANCE, "US"),
+        ("7FFE0001", Level.INSTANCE, "UN"),
+    ],
+)
+def test_an_attribute_without_a_column_is_known_by_the_dictionary(
+    key: str, level: Level, vr: str
+) -> None:
+    path = parse_path(key)
+    assert path is not None
+    match = parse_match(path, "5" if vr != "AS" else "005Y")
+    assert match is not None
+    attribute = match.attribute
+    assert (attribute.level, attribute.vr, attribute.column) == (level, vr, None)
+
+
+def test_a_private_attribute_is_known_by_its_creator() -> None:
+    creators = {0x00090010: "GEMS_IDEN_01"}
+    match = parse_match((0x00091027,), "7", creators=creators)  # SL
+    assert match is not None
+    assert (match.attribute.vr, match.rule) == ("SL", Equal((7,)))
+    match = parse_match((0x00091001,), "A*", creators=creators)  # LO
+    assert match is not None
+    assert match.rule == Like("A*")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "rule"),
+    [
+        ("SliceThickness", "5", Equal((5.0,))),
+        ("SliceThickness", "-.5e1", Equal((-5.0,))),
+        ("PatientAge", "054y", Equal(("054Y",))),
+        ("FrameIncrementPointer", "0018,1063", Equal(("00181063",))),
+        ("PatientComments", "a\\b", Equal(("a\\b",))),
+        ("ImageType", "ORIGINAL\\AXIAL", Equal(("ORIGINAL", "AXIAL"))),
+        ("AcquisitionDateTime", "2024", Between("20240101000000", "2024~")),
+        ("AcquisitionDateTime", "202402-", Between("20240201000000", "", True)),
+        (
+            "AcquisitionDateTime",
+            "-20240229101530.5",
+            Between("", "20240229101530.5", True),
+        ),
+        ("00091001", "x*", Like("x*")),
+        ("00091001", "5", Equal(("5",))),
+    ],
+)
+def test_attributes_without_a_column_have_rules_by_their_vr(
+    key: str, value: str, rule: Rule
+) -> None:
+    assert parse(key, value) == rule
 
 
 def test_messages_do_not_repeat_the_value() -> None:

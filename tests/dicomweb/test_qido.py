@@ -1,5 +1,6 @@
 """Searches over HTTP, as viewers send them."""
 
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -283,8 +284,6 @@ async def test_what_is_not_heeded_is_announced(filled: httpx.AsyncClient) -> Non
     answer = await filled.get("/studies?limit=1&fuzzymatching=true&colour=blue")
     assert answer.headers["warning"] == (
         f'299 {BASE}: "The colour parameter is not known and has been ignored.", '
-        f'299 {BASE}: "The fuzzymatching parameter is not supported.'
-        ' Only literal matching has been performed.", '
         f'299 {BASE}: "There are 2 additional results that can be requested"'
     )
 
@@ -294,7 +293,8 @@ async def test_what_is_not_heeded_is_announced(filled: httpx.AsyncClient) -> Non
     [
         "/studies?StudyDate=garbage",
         "/studies?limit=-1",
-        "/studies?SliceThickness=5",
+        "/studies?SliceThickness=thick",
+        "/studies?RetrieveURL=x",
         "/studies?PatientID=%FF",
         "/studies/not-a-uid/series",
         "/studies/..%2F..%2Fetc/series",
@@ -358,3 +358,14 @@ async def test_the_retrieve_url_of_a_series_leads_to_its_instances(
     assert len(rows) == 3
     (again,) = await get(filled, f"{value(rows[0], '00081190')}/../../instances?InstanceNumber=1")
     assert value(again, "00080018") == f"{SERIES}.1"
+
+
+async def test_what_would_take_too_long_to_look_into_is_413(
+    app: FastAPI, filled: httpx.AsyncClient
+) -> None:  # Q-59
+    archive = app.state.archive
+    app.state.archive = replace(archive, limits=replace(archive.limits, looked_into=2))
+    answer = await filled.get("/studies?SliceThickness=5")
+    assert answer.status_code == 413
+    assert "SliceThickness is not in the index" in answer.json()["detail"]
+    assert (await filled.get("/studies?SliceThickness=5&PatientID=B")).status_code in {200, 204}

@@ -7,7 +7,7 @@ import pytest
 
 from app.dicom.attributes import TABLE, Attribute
 from app.dicom.folding import fold_person_name
-from app.dicom.matching import Like, Match, Name, Rule
+from app.dicom.rules import Like, Match, Name, Rule
 from app.index.conditions import Arguments, conditions
 from app.index.engine import Index
 from app.rights import Scope

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from app.dicom.attributes import Level, split_members
-from app.dicom.matching import Match, Query, parse_match, parse_path
+from app.dicom.matching import Query, parse_match, parse_path
+from app.dicom.rules import Match
 from app.index.engine import Index
 from app.index.instances import add_instances
 from app.index.search import Found, count_matches, find_matches
@@ -27,7 +28,7 @@ async def filled(index: Index) -> Index:
 def ask(level: Level = Level.STUDY, /, **parts: Any) -> Query:
     """Return a query; what is not a field of it is a key to match, `__` stands for a dot."""
     matches: list[Match] = []
-    flags = {name: parts.pop(name, False) for name in ("every", "empty")}
+    flags = {name: parts.pop(name, False) for name in ("every", "empty", "fuzzy")}
     fields = {name: parts.pop(name) for name in list(parts) if name in Query.__slots__}
     for key, value in parts.items():
         path = parse_path(key.replace("__", ".").removeprefix("_"))
@@ -178,6 +179,25 @@ KEYS: list[tuple[dict[str, Any], set[str]]] = [
     ({"PatientName": '""', "empty": True}, {"undated"}),
     ({"ModalitiesInStudy": '""', "empty": True}, set()),
     ({"AccessionNumber": '""'}, set()),
+    # Q-36
+    ({"PatientName": "smyth", "fuzzy": True}, {"smith"}),
+    ({"PatientName": "Jon Schmitt", "fuzzy": True}, {"smith"}),
+    ({"PatientName": "anne^mueller", "fuzzy": True}, {"mueller"}),
+    ({"PatientName": "Mulelr", "fuzzy": True}, {"mueller"}),
+    ({"PatientName": "*üll*", "fuzzy": True}, {"mueller"}),  # what matches literally still does
+    ({"PatientName": "*mi?h*", "fuzzy": True}, {"smith"}),
+    ({"PatientName": "Taro Yamada", "fuzzy": True}, {"yamada"}),
+    ({"PatientName": "山田太郎", "fuzzy": True}, {"yamada"}),
+    ({"PatientName": "ヤマダ", "fuzzy": True}, {"yamada"}),
+    ({"PatientName": "smith^anne", "fuzzy": True}, set()),
+    ({"PatientName": "schmidt\\miller", "fuzzy": True}, {"smith", "mueller"}),
+    ({"PatientName": "schmidt\\john", "fuzzy": True, "every": True}, {"smith"}),
+    ({"PatientName": '""', "fuzzy": True, "empty": True}, {"undated"}),
+    ({"PatientName": "-*", "fuzzy": True}, set()),  # no word: literal
+    ({"ReferringPhysicianName": "dough", "fuzzy": True}, set()),
+    ({"ReferringPhysicianName": "jayne", "fuzzy": True}, {"mueller"}),
+    ({"StudyDescription": "torax", "fuzzy": True}, set()),
+    ({"PatientName": "smyth", "PatientID": "a_1", "fuzzy": True}, {"smith"}),
     # Q-49, Q-26
     ({"PatientID": "A_1", "StudyDate": "20240229"}, {"mueller"}),
     ({"PatientID": "A_1", "StudyDate": "20240301"}, set()),
