@@ -86,9 +86,7 @@ async def test_a_frame_comes_in_each_format(
     assert answer.headers["content-type"] == media_type
     if media_type == "image/jp2":
         assert (imagecodecs.jpeg2k_decode(answer.content) == stored_grey(grey)).all()
-    elif media_type == "image/gif":
-        assert (picture(answer) == stored_grey(grey)[..., None]).all()
-    elif media_type == "image/png":
+    elif media_type != "image/jpeg":
         assert (picture(answer) == stored_grey(grey)).all()
     by_parameter = await client.get(url, params={"accept": media_type, "quality": "100"})
     assert by_parameter.content == answer.content
@@ -409,7 +407,8 @@ async def test_a_report_is_a_page_a_text_or_xml(client: httpx.AsyncClient) -> No
         answer = await client.get(url, headers={"accept": accept})
         assert answer.headers["content-type"] == f"{expected}; charset=utf-8"
         assert answer.headers["content-security-policy"].startswith("sandbox;")
-        assert "The mass was not visible" in answer.text or len(answer.text) > 500
+        assert "Section Heading" in answer.text
+        assert "Report Text" in answer.text
     refused = await client.get(url, headers={"accept": "image/jpeg"})
     assert refused.status_code == 406
 
