@@ -21,7 +21,7 @@ def encode_picture(picture: Picture, wanted: Wanted, icc_profile: bytes = b"") -
 
     Source: PS3.18 §8.7.4, §8.3.5.1.2, §8.3.5.1.5
     """
-    profile = b""
+    picture, profile = np.ascontiguousarray(picture), b""
     if wanted.profile != "no" and picture.ndim == 3:
         picture, profile = _in_profile(picture, wanted.profile, icc_profile)
     if wanted.media_type == PNG:

@@ -12,10 +12,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.dicom.appearance import Appearance, Modality
+from app.dicom.lookup_tables import LookupTable
+from app.dicom.overlays import Overlay
 from app.dicom.pictures import FORMATS, Wanted
-from app.dicom.rendering import render_frame
-from app.dicom.transfer_syntaxes import find
-from app.dicom.viewport import Viewport
+from app.dicom.pixel_description import DecodedFrame, PixelDescription
+from app.dicom.rendering import draw_frame, render_frame
+from app.dicom.transfer_syntaxes import EXPLICIT_LITTLE_ENDIAN, find
+from app.dicom.viewport import Region, Viewport
+from app.dicom.voi import Window
+from app.errors import InvalidDataset
 from tests.pydicom_oracle import read
 from tests.rendering_oracle import Sample, colours_of, grey_of, open_sample
 from tests.samples import SAMPLES, sample_id
@@ -37,7 +43,6 @@ SWAPPED_OTHERWISE = {
     "rtdose_expb_1frame.dcm",
 }
 PNG = Wanted("image/png")
-NATIVE = "1.2.840.10008.1.2.1"
 
 
 def _has_frames(path: Path) -> bool:
@@ -110,3 +115,80 @@ def test_every_shade_is_the_one_that_dcmtk_shows(path: Path, tmp_path: Path) -> 
         ours = ours[..., None]
     off = 1 if theirs.ndim == 2 else 2  # DCMTK's colours are rounded twice
     assert np.abs(ours - theirs).max() <= off
+
+
+def describe(samples: NDArray[Any], **more: Any) -> tuple[DecodedFrame, Appearance]:
+    """Return native samples as a frame, and a plain appearance of it."""
+    bits = samples.dtype.itemsize * 8
+    pixels = PixelDescription(
+        rows=samples.shape[0],
+        columns=samples.shape[1],
+        bits_allocated=bits,
+        bits_stored=bits,
+        pixel_representation=int(samples.dtype.kind == "i"),
+        photometric_interpretation="MONOCHROME2",
+        transfer_syntax_uid=EXPLICIT_LITTLE_ENDIAN,
+    )
+    frame = DecodedFrame(samples.tobytes(), "MONOCHROME2")
+    return frame, Appearance(pixels=pixels, high_bit=bits - 1, **more)
+
+
+@pytest.mark.parametrize("dtype", ["<u1", "<i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8"])
+@pytest.mark.parametrize("side", [16, 300])
+def test_a_ramp_goes_from_black_to_white(dtype: str, side: int) -> None:  # R-23
+    info = np.iinfo(dtype)
+    ramp = np.linspace(int(info.min) // 2, int(info.max) // 2, side * side).astype(dtype)
+    frame, appearance = describe(ramp.reshape(side, side))
+    shown = draw_frame(frame, appearance, None)
+    assert (shown.min(), shown.max()) == (0, 255)
+    assert (np.diff(shown.ravel().astype(int)) >= 0).all()
+    inverted = draw_frame(frame, replace(appearance, inverted=True), None)
+    assert np.abs(inverted.astype(int) + shown - 255).max() <= 1
+
+
+@pytest.mark.parametrize("dtype", ["<f4", "<f8"])
+def test_floats_are_shown_and_what_is_no_number_is_black(dtype: str) -> None:  # R-23
+    values = np.array([[np.nan, 0.25], [np.inf, 0.75]], dtype)
+    frame, appearance = describe(values, floating=True)
+    assert draw_frame(frame, appearance, None).tolist() == [[0, 0], [255, 255]]
+    window = Window(0.5, 1, "LINEAR_EXACT")
+    assert draw_frame(frame, appearance, window).tolist() == [[0, 64], [255, 191]]
+
+
+def test_padding_does_not_stretch_the_range() -> None:
+    frame, appearance = describe(np.array([[-2000, 0, 50, 100]], "<i2"), padding=(-2000, -2000))
+    assert draw_frame(frame, appearance, None).tolist() == [[0, 0, 128, 255]]
+    frame, appearance = describe(np.full((1, 2), 7, "<i2"), padding=(7, 7))
+    assert draw_frame(frame, appearance, None).tolist() == [[255, 255]]
+
+
+def test_tables_of_modality_and_voi_follow_each_other() -> None:  # R-13
+    modality = Modality(table=LookupTable(0, 16, np.array([10, 20, 30], np.uint16)))
+    voi = LookupTable(10, 8, np.array([0, *[100] * 19, 300], np.uint16))
+    frame, appearance = describe(np.array([[0, 1, 2]], "<u2"), modality=modality, voi_table=voi)
+    assert draw_frame(frame, appearance, None).tolist() == [[0, 100, 255]]
+    assert draw_frame(frame, appearance, Window(20, 2, "LINEAR_EXACT")).tolist() == [[0, 128, 255]]
+
+
+def test_overlays_are_white_lines() -> None:  # R-13
+    overlay = Overlay(0, 0, 1, 3, b"\x05")
+    frame, appearance = describe(np.array([[10, 20, 30]], "<u1"), full_scale=255.0)
+    shown = draw_frame(frame, replace(appearance, overlays=(overlay,)), None)
+    assert shown.tolist() == [[255, 20, 255]]
+
+
+def test_a_viewport_is_cut_and_scaled() -> None:  # R-08 R-09
+    ramp = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    frame, appearance = describe(ramp, full_scale=255.0, aspect=2.0)
+    wanted = Wanted("image/png", viewport=Viewport(4, 8, Region(0, 0, -4, 4)))
+    with Image.open(BytesIO(render_frame(frame.data, appearance, wanted, LIMIT))) as image:
+        assert image.size == (4, 8)
+        assert np.asarray(image)[0].tolist() == ramp[0, 3::-1].tolist()
+
+
+def test_what_is_too_large_or_too_short_is_refused() -> None:
+    frame, appearance = describe(np.zeros((8, 8), "<u2"))
+    with pytest.raises(InvalidDataset):
+        render_frame(frame.data, appearance, PNG, 100)
+    with pytest.raises(InvalidDataset):
+        render_frame(frame.data[:-1], appearance, PNG, LIMIT)

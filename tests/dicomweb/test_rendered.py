@@ -223,7 +223,7 @@ async def test_a_gif_of_several_frames_moves(client: httpx.AsyncClient, moving: 
     answer = await client.get(f"{path_of(moving)}/rendered", headers={"accept": "image/gif"})
     assert answer.headers["content-type"] == "image/gif"
     with Image.open(BytesIO(answer.content)) as image:
-        assert image.n_frames == 5
+        assert getattr(image, "n_frames", 1) == 5
         for frame in range(5):
             image.seek(frame)
             assert image.info["duration"] == 250
