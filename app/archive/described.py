@@ -11,6 +11,7 @@ from app.archive.originals import open_original
 from app.dicom.appearance import MOST_BULK_BYTES, Appearance, appearance_of, bulk_paths, check_size
 from app.dicom.document import Document
 from app.dicom.native_frames import swap_words
+from app.dicom.presentation_state import present
 from app.dicom.scanned import BulkPlace
 from app.dicom.transfer_syntaxes import find
 from app.dicom.uids import InstanceRef
@@ -54,6 +55,21 @@ def _document(stored: StoredDescription) -> Document:
     return Document(orjson.loads(stored.metadata))
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A frame (1-based) that is shown, and the presentation state that it is shown by, if any."""
+
+    described: Described
+    number: int
+    state: Described | None = None
+
+    @property
+    def digests(self) -> str:
+        """Name the bytes that it is made of."""
+        stored = [self.described, *([self.state] if self.state else [])]
+        return " ".join(one.place.sha256.hex() for one in stored)
+
+
 async def read_bulk_value(archive: Archive, described: Described, path: str) -> bytes:
     """Return one bulk value of bounded size, little endian.
 
@@ -71,19 +87,28 @@ async def read_bulk_value(archive: Archive, described: Described, path: str) -> 
     return swap_words(data[: len(data) - len(data) % word], word) if word > 1 else data
 
 
-async def load_appearance(archive: Archive, described: Described, number: int) -> Appearance:
-    """Return how a frame (1-based) is displayed, the tables that this takes read.
+async def load_appearance(archive: Archive, subject: Subject) -> Appearance:
+    """Return how a frame is displayed, the tables that this takes read.
 
     Raises:
         InvalidDataset: the pixels are not described, or as none that can be rendered.
         Unavailable: the object store does not answer.
     """
+    described, number = subject.described, subject.number
+    document = await _with_tables(archive, described, number)
+    syntax = described.place.transfer_syntax_uid
+    appearance = await asyncio.to_thread(appearance_of, document, syntax, number)
+    check_size(appearance, archive.limits.decoded_bytes)
+    if subject.state is None:
+        return appearance
+    state = await _with_tables(archive, subject.state, number)
+    uid = described.place.ref.instance
+    return await asyncio.to_thread(present, appearance, state, uid, number)
+
+
+async def _with_tables(archive: Archive, described: Described, number: int) -> Document:
     paths = bulk_paths(list(described.bulk_values), number)
     if sum(described.bulk_values[path].length for path in paths) > MOST_BULK_BYTES:
         raise InvalidDataset("the tables and overlays of the Instance are too large to be rendered")
     bulk = {path: await read_bulk_value(archive, described, path) for path in paths}
-    document = Document(described.document.members, bulk)
-    syntax = described.place.transfer_syntax_uid
-    appearance = await asyncio.to_thread(appearance_of, document, syntax, number)
-    check_size(appearance, archive.limits.decoded_bytes)
-    return appearance
+    return Document(described.document.members, bulk)

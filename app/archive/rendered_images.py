@@ -8,28 +8,29 @@ from pathlib import Path
 
 from app.archive.answers import Body, once
 from app.archive.context import Archive
-from app.archive.described import Described, load_appearance
+from app.archive.described import Subject, load_appearance
 from app.archive.frames import FoundFrames, open_frames
 from app.dicom.appearance import Appearance
 from app.dicom.delivery import Delivery, How
 from app.dicom.pictures import RENDERING_VERSION, Wanted
 from app.dicom.transfer_syntaxes import OCTET_STREAM
-from app.errors import InvalidDataset
+from app.dicom.viewport import Region
+from app.errors import InvalidDataset, InvalidRequest
 from app.rights import Principal
 
 _RENDER = "app.dicom.rendering:render_frame"
 
 
-def picture_name(described: Described, number: int, wanted: Wanted) -> str:
+def picture_name(subject: Subject, wanted: Wanted) -> str:
     """Return the name of a picture, made of all that it depends on: bytes, frame, parameters."""
-    key = f"{RENDERING_VERSION} {described.place.sha256.hex()} {number} {wanted!r}"
+    key = f"{RENDERING_VERSION} {subject.digests} {subject.number} {wanted!r}"
     return f"rendered-{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 async def picture_of(
-    archive: Archive, principal: Principal, described: Described, number: int, wanted: Wanted
+    archive: Archive, principal: Principal, subject: Subject, wanted: Wanted
 ) -> bytes:
-    """Return the picture of a frame (1-based), from the cache if it is there.
+    """Return the picture of a frame, from the cache if it is there.
 
     Raises:
         NotFound: the Instance has no such frame.
@@ -37,7 +38,7 @@ async def picture_of(
         InvalidRequest: the viewport shows nothing of it.
         Unavailable: the object store or a worker does not answer.
     """
-    name = picture_name(described, number, wanted)
+    name = picture_name(subject, wanted)
     kept = await _kept(archive, name)
     if kept is not None:
         return kept
@@ -45,21 +46,19 @@ async def picture_of(
         kept = await _kept(archive, name)
         if kept is not None:
             return kept
-        appearance = await load_appearance(archive, described, number)
-        if wanted.viewport is not None:
-            pixels = appearance.pixels
-            wanted.viewport.region.pixels(pixels.rows, pixels.columns)
-        data = await _stored_frame(archive, principal, described, number)
+        appearance = await load_appearance(archive, subject)
+        _check_region(wanted, appearance)
+        data = await _stored_frame(archive, principal, subject)
         picture = await _rendered(archive, data, appearance, wanted)
         await asyncio.to_thread(_keep, archive, name, picture)
     return picture
 
 
 async def picture_body(
-    archive: Archive, principal: Principal, described: Described, number: int, wanted: Wanted
+    archive: Archive, principal: Principal, subject: Subject, wanted: Wanted
 ) -> Body:
     """Return the picture of a frame as a body; raises what `picture_of` raises."""
-    picture = await picture_of(archive, principal, described, number, wanted)
+    picture = await picture_of(archive, principal, subject, wanted)
     return Body({"Content-Type": wanted.media_type}, len(picture), once(picture))
 
 
@@ -81,12 +80,21 @@ def _keep(archive: Archive, name: str, picture: bytes) -> None:
     temporary.unlink(missing_ok=True)
 
 
-async def _stored_frame(
-    archive: Archive, principal: Principal, described: Described, number: int
-) -> bytes:
+def _check_region(wanted: Wanted, appearance: Appearance) -> None:
+    """Refuse a region that shows nothing, or that goes with a presentation state's own area."""
+    if wanted.viewport is None:
+        return
+    region, pixels = wanted.viewport.region, appearance.pixels
+    if appearance.presentation is not None and region != Region():
+        raise InvalidRequest("A presentation state says itself which region is shown")
+    region.pixels(pixels.rows, pixels.columns)
+
+
+async def _stored_frame(archive: Archive, principal: Principal, subject: Subject) -> bytes:
     """Return a frame as it is stored, native ones little endian and from their first bit on."""
-    places = await archive.leases.locate(principal.scope, described.place.ref, [number])
-    stored = Delivery(How.STORED, described.place.transfer_syntax_uid, OCTET_STREAM)
+    place = subject.described.place
+    places = await archive.leases.locate(principal.scope, place.ref, [subject.number])
+    stored = Delivery(How.STORED, place.transfer_syntax_uid, OCTET_STREAM)
     found = FoundFrames(places.instance, places.frames, stored, multipart=False)
     answer = await open_frames(archive, principal, found)
     assert isinstance(answer.bodies, Sequence)  # noqa: S101 - as frames come

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 from app.archive.answers import Answer
 from app.archive.context import Archive
-from app.archive.described import describe
-from app.archive.render import Rendering, RenderRequest, choose, picture_offers, tag_of
+from app.archive.described import Subject
+from app.archive.offers import choose, picture_offers
+from app.archive.presented import find_subject
+from app.archive.render import Rendering, RenderRequest, tag_of
 from app.dicom.uids import InstanceRef, Ref
 from app.dicom.viewport import Viewport
 from app.errors import Forbidden, NotFound
@@ -32,18 +34,25 @@ async def plan_thumbnail(
         raise Forbidden("Viewing is not allowed to you")
     if not isinstance(ref, InstanceRef):
         ref = await find_representative(archive.index, principal.scope, ref)
-    described = await describe(archive, principal, ref)
+    subject = await find_subject(archive, principal, ref)
+    described = subject.described
     frames = described.place.frame_count
-    chosen = frames // 2 + 1 if number is None else number
+    chosen = _middle(subject) if number is None else number
     if described.is_video or not 1 <= chosen <= frames:
         raise NotFound("An image of Instance", ref.instance)
     wanted = request.wanted
     if wanted.viewport is None:
         request = replace(request, wanted=replace(wanted, viewport=Viewport(SIDE, SIDE)))
-    offers = picture_offers(archive, principal, described, request.wanted, chosen)
+    subject = replace(subject, number=chosen)
+    offers = picture_offers(archive, principal, subject, request.wanted)
     form, offer = choose(request.forms, offers, described)
 
     async def opened() -> Answer:
         return Answer(offer.media_type, form.multipart, [await offer.open()])
 
-    return Rendering(tag_of(described, (chosen,), request, offer, form), opened)
+    return Rendering(tag_of(subject, [chosen], request, form, offer), opened)
+
+
+def _middle(subject: Subject) -> int:
+    """Return the frame that stands for all: the one in the middle, or that of the state."""
+    return subject.number if subject.state else subject.described.place.frame_count // 2 + 1

@@ -8,6 +8,7 @@ from app.dicom.document import Document
 from app.dicom.lookup_tables import LookupTable, expand_segments, lookup_table
 from app.dicom.overlays import Overlay, overlays_of
 from app.dicom.pixel_description import PixelDescription
+from app.dicom.presentation import Presentation
 from app.dicom.voi import FUNCTIONS, Window
 from app.errors import InvalidDataset
 
@@ -54,6 +55,8 @@ class Appearance:
     aspect: float = 1.0
     """Height of a pixel divided by its width."""
     icc_profile: bytes = b""
+    presentation: Presentation | None = None
+    """The geometry of a presentation state."""
 
 
 def bulk_paths(paths: Sequence[str], frame_number: int) -> list[str]:
@@ -91,7 +94,7 @@ def appearance_of(document: Document, transfer_syntax_uid: str, frame_number: in
         floating=floating,
         modality=modality,
         window=_first_window(voi),
-        voi_table=_voi_table(voi, signed=modality_is_signed),
+        voi_table=voi_table_of(voi, signed=modality_is_signed),
         inverted=_is_inverted(document, pixels),
         padding=_padding(document),
         full_scale=_full_scale(document, pixels, modality, floating=floating),
@@ -145,23 +148,38 @@ def _groups(document: Document, frame_number: int, tag: str) -> list[Document]:
 
 
 def _modality(document: Document, frame_number: int, *, signed: bool) -> Modality:
-    table = lookup_table(document.item("00283000"), "00283002", "00283006", signed=signed)
-    for place in _groups(document, frame_number, "00289145"):
-        intercept, slope = place.number("00281052"), place.number("00281053")
-        if slope or intercept is not None:
-            return Modality(slope or 1.0, intercept or 0.0)
+    for place in _groups(document, frame_number, "00289145")[:-1]:
+        found = modality_of(place, signed=signed)
+        if not found.is_identity:
+            return found
+    return modality_of(document, signed=signed)
+
+
+def modality_of(place: Document, *, signed: bool) -> Modality:
+    """Return the transformation that a Data Set or functional group names; that of none is none.
+
+    Source: PS3.3 §C.11.1
+    """
+    intercept, slope = place.number("00281052"), place.number("00281053")
+    if slope or intercept is not None:
+        return Modality(slope or 1.0, intercept or 0.0)
+    table = lookup_table(place.item("00283000"), "00283002", "00283006", signed=signed)
     return Modality(table=table)
 
 
 def _first_window(places: list[Document]) -> Window | None:
     for place in places:
-        window = _window(place)
+        window = window_of(place)
         if window is not None:
             return window
     return None
 
 
-def _window(place: Document) -> Window | None:
+def window_of(place: Document) -> Window | None:
+    """Return the first window that a Data Set or item names, if the standard allows it.
+
+    Source: PS3.3 §C.11.2.1.2
+    """
     center, width = place.number("00281050"), place.number("00281051")
     if center is None or width is None:
         return None
@@ -170,7 +188,11 @@ def _window(place: Document) -> Window | None:
     return window if window.is_valid else None
 
 
-def _voi_table(places: list[Document], *, signed: bool) -> LookupTable | None:
+def voi_table_of(places: list[Document], *, signed: bool) -> LookupTable | None:
+    """Return the first VOI LUT that one of several places has.
+
+    Source: PS3.3 §C.11.2.1.1
+    """
     tables = (
         lookup_table(place.item("00283010"), "00283002", "00283006", signed=signed)
         for place in places

@@ -22,7 +22,7 @@ class Wanted:
     """What a request says about a picture.
 
     `media_type` is one of `FORMATS`, `quality` 1 to 100 for those that lose, `profile` one of
-    `PROFILES`, `annotation` the lines of text that are written over it.
+    `PROFILES`, `annotation` the lines of text for the picture's upper and lower corner.
     """
 
     media_type: str = JPEG
@@ -30,7 +30,7 @@ class Wanted:
     profile: str = "no"
     viewport: Viewport | None = None
     window: Window | None = None
-    annotation: tuple[str, ...] = ()
+    annotation: tuple[tuple[str, ...], ...] = ()
 
 
 async def animated(pictures: AsyncIterator[bytes], delay: float) -> AsyncIterator[bytes]:

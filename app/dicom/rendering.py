@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from app.dicom.appearance import Appearance, Modality, check_size
 from app.dicom.codecs import decode_frame
 from app.dicom.colour import to_rgb
+from app.dicom.drawing import annotate
 from app.dicom.encoders import encode_picture
 from app.dicom.lookup_tables import LookupTable
 from app.dicom.overlays import Overlay
 from app.dicom.pictures import Wanted
 from app.dicom.pixel_description import DecodedFrame
+from app.dicom.presenting import present_picture
 from app.dicom.samples import Samples, samples_of
 from app.dicom.transfer_syntaxes import find
 from app.dicom.viewport import Picture, Viewport, scale
@@ -38,7 +40,15 @@ def render_frame(data: bytes, appearance: Appearance, wanted: Wanted, decoded_by
     check_size(appearance, decoded_bytes)
     frame = _decoded(data, appearance, decoded_bytes)
     picture = draw_frame(frame, appearance, wanted.window)
-    picture = _fit(picture, wanted.viewport, appearance.aspect)
+    if appearance.presentation is None:
+        picture = _fit(picture, wanted.viewport, appearance.aspect)
+    else:
+        picture = present_picture(
+            picture, appearance.presentation, wanted.viewport, appearance.aspect
+        )
+    if wanted.annotation:
+        picture = np.ascontiguousarray(picture)
+        annotate(picture, wanted.annotation)
     return encode_picture(picture, wanted, appearance.icc_profile)
 
 

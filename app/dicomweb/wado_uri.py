@@ -97,9 +97,9 @@ async def get_object(  # noqa: PLR0913, PLR0917 - the parameters of the standard
     ref = await find_instance(archive, principal, check_uid(instance))
     if study not in {"", ref.study} or series not in {"", ref.series}:
         raise NotFound("Instance", instance)
-    number = _frame_number(request)
+    number, state = _frame_number(request), await _state(request, archive, principal)
     wanted = RenderRequest(forms, _wanted(request), _annotations(request))
-    rendering = await plan_object(archive, principal, ref, number, wanted)
+    rendering = await plan_object(archive, principal, ref, number, state, wanted)
     if rendering is None:
         return await _as_dicom(archive, principal, ref, transfer_syntax)
     if transfer_syntax:
@@ -135,6 +135,20 @@ def _frame_number(request: Request) -> int | None:
     if not (text.isascii() and text.isdigit() and int(text[:10])):
         raise InvalidRequest("A frame number from 1 was expected")
     return int(text[:10])
+
+
+async def _state(request: Request, archive: Archive, principal: Principal) -> InstanceRef | None:
+    """Return the presentation state that is asked for."""
+    given = request.query_params
+    text = given.get("presentationUID")
+    if not text:
+        return None
+    if given.get("windowCenter") or given.get("windowWidth") or given.get("region"):
+        raise InvalidRequest("A presentation state has its own window and region")
+    state = await find_instance(archive, principal, check_uid(text))
+    if given.get("presentationSeriesUID") not in {None, "", state.series}:
+        raise NotFound("Presentation state", text)
+    return state
 
 
 def _wanted(request: Request) -> Wanted:

@@ -40,7 +40,9 @@ def test_what_is_outside_of_the_image_is_left_out(
 
 
 def test_a_plane_of_several_belongs_to_its_frame() -> None:
-    document = Document(members("/wA=", "6000", **{"0015": 2, "0051": 3}))  # six ones, then two and zeros
+    document = Document(
+        members("/wA=", "6000", **{"0015": 2, "0051": 3})
+    )  # six ones, then two and zeros
     assert overlays_of(document, 2) == ()
     first, second = overlays_of(document, 3)[0], overlays_of(document, 4)[0]
     assert overlays_of(document, 5) == ()

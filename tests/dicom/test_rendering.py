@@ -17,6 +17,7 @@ from app.dicom.lookup_tables import LookupTable
 from app.dicom.overlays import Overlay
 from app.dicom.pictures import FORMATS, Wanted
 from app.dicom.pixel_description import DecodedFrame, PixelDescription
+from app.dicom.presentation import Presentation
 from app.dicom.rendering import draw_frame, render_frame
 from app.dicom.transfer_syntaxes import EXPLICIT_LITTLE_ENDIAN, find
 from app.dicom.viewport import Region, Viewport
@@ -192,3 +193,15 @@ def test_what_is_too_large_or_too_short_is_refused() -> None:
         render_frame(frame.data, appearance, PNG, 100)
     with pytest.raises(InvalidDataset):
         render_frame(frame.data[:-1], appearance, PNG, LIMIT)
+
+
+def test_a_presentation_and_annotations_are_drawn() -> None:  # R-14 R-16
+    ramp = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    presentation = Presentation(area=(0, 0, 8, 4), flipped=True)
+    frame, appearance = describe(ramp, full_scale=255.0, presentation=presentation)
+    with Image.open(BytesIO(render_frame(frame.data, appearance, PNG, LIMIT))) as image:
+        assert np.asarray(image).tolist() == ramp[:4, ::-1].tolist()
+    written = replace(PNG, annotation=(("I",), ()), viewport=Viewport(64, 64))
+    with Image.open(BytesIO(render_frame(frame.data, appearance, written, LIMIT))) as image:
+        assert image.size == (64, 32)
+        assert np.asarray(image).max() == 255

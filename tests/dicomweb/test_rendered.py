@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom import Dataset
-from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian, RawDataStorage
+from pydicom.uid import ExplicitVRLittleEndian, RawDataStorage
 
 from app.archive.context import Archive
 from app.dicom.pictures import FORMATS
@@ -328,89 +328,6 @@ async def test_a_hostile_description_is_refused_at_once(client: httpx.AsyncClien
     broken = make_dataset(PixelData=b"\0" * 100)
     await store(client, make_part10(broken, transfer_syntax="1.2.840.10008.1.2.4.90"))
     assert (await client.get(f"{path_of(broken)}/rendered")).status_code == 409
-
-
-@pytest.mark.parametrize("length", [1001, 20000])
-async def test_an_encapsulated_pdf_is_itself(client: httpx.AsyncClient, length: int) -> None:
-    pdf = b"%PDF-1.7\n" + bytes(length - 9)
-    dataset = make_dataset(
-        Rows=None,
-        SOPClassUID=EncapsulatedPDFStorage,
-        MIMETypeOfEncapsulatedDocument="application/pdf",
-        EncapsulatedDocument=pdf + b"\0" * (length % 2),
-        EncapsulatedDocumentLength=length,
-    )
-    await store(client, make_part10(dataset))
-    for accept in ("", "text/html, */*;q=0.8", "application/pdf"):
-        answer = await client.get(f"{path_of(dataset)}/rendered", headers={"accept": accept})
-        assert answer.headers["content-type"] == "application/pdf"
-        assert "content-disposition" not in answer.headers
-        assert answer.content == pdf
-
-
-@pytest.mark.parametrize(
-    ("arc", "mime_type", "expected"),
-    [
-        ("104.2", "text/XML", "text/xml"),
-        ("104.3", "model/stl", "model/stl"),
-        ("104.4", "model/obj", "model/obj"),
-        ("104.5", "", "model/mtl"),
-        ("9999", "Text/HTML", "text/html"),
-        ("9999", "no type at all\r\n", "application/octet-stream"),
-    ],
-)
-async def test_a_foreign_document_runs_nothing(
-    client: httpx.AsyncClient, arc: str, mime_type: str, expected: str
-) -> None:
-    dataset = make_dataset(
-        Rows=None,
-        SOPClassUID=f"1.2.840.10008.5.1.4.1.1.{arc}",
-        MIMETypeOfEncapsulatedDocument=mime_type,
-        EncapsulatedDocument=b"<html><script>alert(1)</script></html>",
-    )
-    await store(client, make_part10(dataset))
-    answer = await client.get(f"{path_of(dataset)}/rendered")
-    assert answer.headers["content-type"] == expected
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    assert answer.headers["content-security-policy"].startswith("sandbox;")
-    disposition = answer.headers.get("content-disposition")
-    assert disposition == ("attachment" if arc == "9999" else None)
-    assert answer.content == dataset.EncapsulatedDocument
-
-
-@pytest.mark.parametrize("fragments", [1, 3])
-async def test_a_video_is_its_stream(client: httpx.AsyncClient, fragments: int) -> None:
-    stream = bytes(range(256)) * 12
-    pieces = [stream[n::fragments] for n in range(fragments)]
-    dataset = make_dataset(NumberOfFrames=30)
-    part = make_part10(dataset, transfer_syntax="1.2.840.10008.1.2.4.102", frames=pieces)
-    await store(client, part)
-    answer = await client.get(f"{path_of(dataset)}/rendered")
-    assert answer.headers["content-type"] == "video/mp4"
-    assert answer.content == b"".join(pieces)
-    refused = await client.get(f"{path_of(dataset)}/rendered", headers={"accept": "image/jpeg"})
-    assert refused.json()["offered"] == ["video/mp4"]
-    assert (await client.get(f"{path_of(dataset)}/frames/1/rendered")).status_code == 406
-    assert (await client.get(f"{path_of(dataset)}/thumbnail")).status_code == 404
-
-
-async def test_a_report_is_a_page_a_text_or_xml(client: httpx.AsyncClient) -> None:
-    data, dataset = sample("reportsi.dcm")
-    await store(client, data)
-    url = f"{path_of(dataset)}/rendered"
-    for accept, expected in (
-        ("*/*", "text/html"),
-        ("text/*", "text/html"),
-        ("text/plain", "text/plain"),
-        ("text/xml, text/plain", "text/xml"),
-    ):
-        answer = await client.get(url, headers={"accept": accept})
-        assert answer.headers["content-type"] == f"{expected}; charset=utf-8"
-        assert answer.headers["content-security-policy"].startswith("sandbox;")
-        assert "Section Heading" in answer.text
-        assert "Report Text" in answer.text
-    refused = await client.get(url, headers={"accept": "image/jpeg"})
-    assert refused.status_code == 406
 
 
 async def test_a_large_table_is_read_from_bulk_data(client: httpx.AsyncClient) -> None:
