@@ -5,6 +5,7 @@ Where neither the request nor the Instance has a window, 8 bits are shown as the
 more from its least to its greatest value, padding left out.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -81,10 +82,16 @@ def _grey(samples: Samples, appearance: Appearance, window: Window | None) -> Pi
     if samples.dtype.itemsize <= 2 and samples.size > 0x10000:
         return _by_table(samples, grey)
     out = np.empty(samples.shape, np.uint8)
+    for rows in _blocks(samples):
+        out[rows] = grey.shades(samples[rows])
+    return out
+
+
+def _blocks(samples: Samples) -> Iterator[slice]:
+    """Yield runs of rows, to bound what is held as floating point or as indices."""
     step = max(_BLOCK // samples.shape[1], 1)
     for row in range(0, len(samples), step):
-        out[row : row + step] = grey.shades(samples[row : row + step])
-    return out
+        yield slice(row, row + step)
 
 
 def _by_table(samples: Samples, grey: "_Grey") -> Picture:
@@ -93,8 +100,10 @@ def _by_table(samples: Samples, grey: "_Grey") -> Picture:
     unsigned = samples.view(f"<u{samples.dtype.itemsize}")
     every = np.arange(1 << bits, dtype=unsigned.dtype)
     table = grey.shades(every.view(samples.dtype))
-    picture: Picture = np.take(table, unsigned)
-    return picture
+    out = np.empty(samples.shape, np.uint8)
+    for rows in _blocks(samples):
+        out[rows] = table[unsigned[rows]]
+    return out
 
 
 class _Grey:
@@ -155,12 +164,10 @@ def _through_palette(
     samples: Samples, palette: tuple[LookupTable, LookupTable, LookupTable]
 ) -> Picture:
     out = np.empty((*samples.shape, 3), np.uint8)
-    step = max(_BLOCK // samples.shape[1], 1)
-    for row in range(0, len(samples), step):
+    for rows in _blocks(samples):
         for colour, table in enumerate(palette):
-            entries = table.apply(samples[row : row + step])
-            scaled = np.rint(entries * (255 / table.highest))
-            out[row : row + step, :, colour] = np.clip(scaled, 0, 255)
+            scaled = np.rint(table.apply(samples[rows]) * (255 / table.highest))
+            out[rows, :, colour] = np.clip(scaled, 0, 255)
     return out
 
 

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from dataclasses import replace
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from app.dicom.pictures import FORMATS, Wanted
 from app.dicom.pixel_description import DecodedFrame, PixelDescription
 from app.dicom.presentation import Presentation
 from app.dicom.rendering import draw_frame, render_frame
+from app.dicom.scan import scan
+from app.dicom.scanned import ScannedInstance
+from app.dicom.source import BytesSource
 from app.dicom.transfer_syntaxes import EXPLICIT_LITTLE_ENDIAN, find
 from app.dicom.viewport import Region, Viewport
 from app.dicom.voi import Window
@@ -46,8 +50,13 @@ SWAPPED_OTHERWISE = {
 PNG = Wanted("image/png")
 
 
+@cache
+def _scanned(path: Path) -> ScannedInstance:
+    return scan(BytesSource(path.read_bytes()))
+
+
 def _has_frames(path: Path) -> bool:
-    return path.name not in CUT_SHORT and bool(open_sample(path.read_bytes()).frames)
+    return path.name not in CUT_SHORT and _scanned(path).frames.count > 0
 
 
 IMAGES = [path for path in SAMPLES if _has_frames(path)]
@@ -92,8 +101,7 @@ def test_every_kind_of_image_is_made_in_every_format(path: Path, media_type: str
 def _dcmtk_takes(path: Path) -> bool:
     if path.name in NOT_DECODABLE | SWAPPED_OTHERWISE:
         return False
-    uid = open_sample(path.read_bytes()).scanned.transfer_syntax_uid
-    syntax = find(uid)
+    syntax = find(_scanned(path).transfer_syntax_uid)
     return syntax is not None and (not syntax.encapsulated or syntax.media_type == "image/jpeg")
 
 
