@@ -31,7 +31,8 @@ class LookupTable:
         Source: PS3.3 §C.11.1.1, §C.7.6.3.1.5
         """
         last = self.first + len(self.entries) - 1
-        places = np.clip(values, self.first, last) - self.first
+        wide = values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
+        places = np.nan_to_num(np.clip(wide, self.first, last) - self.first)
         return self.entries[np.rint(places).astype(np.intp)]
 
 

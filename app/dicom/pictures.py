@@ -40,7 +40,7 @@ async def animated(pictures: AsyncIterator[bytes], delay: float) -> AsyncIterato
 
     Source: PS3.18 §8.7.4 (image/gif of several frames)
     """
-    hundredths = min(max(round(delay * 100), 2), 0xFFFF)
+    hundredths = round(min(max(delay * 100, 2), 0xFFFF))
     first = True
     async for picture in pictures:
         if first:

@@ -12,6 +12,8 @@ STATES = frozenset(f"1.2.840.10008.5.1.4.1.1.11.{arc}" for arc in (1, 2))
 MOST_REFERENCES = 16
 MOST_OBJECTS = 2000
 MOST_POINTS = 100_000
+FAR = 1e7
+"""No coordinate is farther from an image's corner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +128,19 @@ def _shutter(state: Document) -> Shutter | None:
     numbers = [int(side) - 1 for side in sides if side is not None]
     if "RECTANGULAR" in shapes and len(numbers) == 4:
         rectangle = (numbers[0], numbers[1], numbers[2], numbers[3])
-    centre, radius = state.numbers("00181610"), state.number("00181612")
+    centre, radius = _bounded(state, "00181610"), state.number("00181612")
     if "CIRCULAR" in shapes and len(centre) == 2 and radius:
-        circle = (centre[1] - 1, centre[0] - 1, radius)
+        circle = (centre[1] - 1, centre[0] - 1, min(abs(radius), FAR))
     if "POLYGONAL" in shapes:
-        vertices = state.numbers("00181620")
+        vertices = _bounded(state, "00181620")
         polygon = tuple((x - 1, y - 1) for y, x in zip(vertices[::2], vertices[1::2], strict=False))
     shade = round(state.integer("00181622", 0) * 255 / 0xFFFF)
     return Shutter(rectangle, circle, polygon, min(max(shade, 0), 255))
+
+
+def _bounded(item: Document, tag: str) -> list[float]:
+    """Return coordinates, those that are far from every image brought nearer."""
+    return [min(max(number, -FAR), FAR) for number in item.numbers(tag)]
 
 
 def _annotations(state: Document, tag: str, instance: str, frame: int) -> list[Document]:
@@ -149,7 +156,7 @@ def _annotations(state: Document, tag: str, instance: str, frame: int) -> list[D
 def _graphics(state: Document, instance: str, frame: int) -> Iterator[Graphic]:
     left = MOST_POINTS
     for item in _annotations(state, "00700009", instance, frame):
-        numbers = item.numbers("00700022")
+        numbers = _bounded(item, "00700022")
         points = tuple(zip(numbers[::2], numbers[1::2], strict=False))[:left]
         left -= len(points)
         if points:
@@ -161,7 +168,7 @@ def _texts(state: Document, instance: str, frame: int) -> Iterator[Text]:
     for item in _annotations(state, "00700008", instance, frame):
         lines = tuple(item.text("00700006").splitlines())
         for corner, units in (("00700010", "00700003"), ("00700014", "00700004")):
-            at = item.numbers(corner)[:2]
+            at = _bounded(item, corner)[:2]
             if len(at) == 2:
                 yield Text(lines, (at[0], at[1]), item.text(units) != "DISPLAY")
                 break

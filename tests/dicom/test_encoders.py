@@ -86,7 +86,9 @@ async def each(pictures: list[bytes]) -> AsyncIterator[bytes]:
         yield picture
 
 
-@pytest.mark.parametrize(("delay", "milliseconds"), [(0.04, 40), (0.001, 20), (9999, 655350)])
+@pytest.mark.parametrize(
+    ("delay", "milliseconds"), [(0.04, 40), (0.001, 20), (9999, 655350), (1e308, 655350)]
+)
 async def test_pictures_become_an_animation(delay: float, milliseconds: int) -> None:
     frames = [SMOOTH[..., 0], SMOOTH, NOISE[:30].repeat(5, axis=0).repeat(4, axis=1)]
     gifs = [encode_picture(frame, Wanted("image/gif")) for frame in frames]

@@ -94,3 +94,14 @@ def test_segments_are_expanded(words: list[int], entries: list[int]) -> None:
 def test_a_segment_that_is_none_is_refused(words: list[int]) -> None:
     with pytest.raises(InvalidDataset):
         expand_segments(np.array(words, np.uint16), 100)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i8", "f4"])
+def test_a_table_may_be_longer_than_the_values_are_wide(dtype: str) -> None:
+    found = LookupTable(-1000, 16, np.arange(5000, dtype=np.uint16))
+    assert found.apply(np.array([0, 100], dtype)).tolist() == [1000, 1100]
+
+
+def test_what_is_no_number_has_the_first_entry() -> None:
+    found = LookupTable(0, 16, np.array([7, 8], np.uint16))
+    assert found.apply(np.array([np.nan, np.inf, -np.inf])).tolist() == [7, 8, 7]

@@ -214,3 +214,16 @@ def test_graphics_and_texts_are_drawn_on_what_is_shown() -> None:  # R-16
     assert (shown[26:39, 34:50] == 255).any()
     assert shown[31, 41] == 0
     assert (shown[30:37, 1:12] == 255).any()
+
+
+def test_coordinates_far_away_are_drawn_nowhere() -> None:
+    far = {"00700006": "far", "00700014": [1e300, -1e300]}
+    line = {"00700023": "POINT", "00700022": [1e308, 1e308, -1e308, 1e308]}
+    state = {
+        "00700001": [{"00700008": [far], "00700009": [line, line | {"00700022": [1e300, 0]}]}],
+        "00181600": "CIRCULAR",
+        "00181610": [1e300, 1e300],
+        "00181612": -1e300,
+    }
+    picture = present_picture(np.full((10, 20), 9, np.uint8), geometry(state), None, 1.0)
+    assert set(np.unique(picture)) <= {0, 9}
