@@ -223,7 +223,7 @@ def _full_scale(
     fraction = document.number("0062000E")
     if fraction:
         return fraction
-    if pixels.bits_stored <= 8 and document.text("00620001") != "LABELMAP":
+    if 0 < pixels.bits_stored <= 8 and document.text("00620001") != "LABELMAP":
         return float((1 << pixels.bits_stored) - 1)
     return None
 

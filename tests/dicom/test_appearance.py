@@ -84,6 +84,7 @@ def test_a_window_that_is_none_is_left_out(window: dict[str, Any]) -> None:
         ({"00280100": 8, "00280101": 8, "0062000E": 100}, 100),
         ({"00280100": 8, "00280101": 8, "00620001": "LABELMAP"}, None),
         ({"7FE00008": "", "00280100": 32}, None),
+        ({"00280101": -1}, None),
     ],
 )
 def test_few_bits_are_shades_by_themselves(more: dict[str, Any], scale: float | None) -> None:
