@@ -35,7 +35,7 @@ def _to_eight_bits(samples: Samples, bits: int) -> NDArray[np.uint8]:
 
 
 def _convert(block: NDArray[np.uint8], space: str) -> NDArray[np.uint8]:
-    if space == "CMYK":
+    if space == "CMYK" and block.shape[2] == 4:
         light = 255 - block.astype(np.float64)
         return np.rint(light[..., :3] * light[..., 3:] / 255).astype(np.uint8)
     if block.shape[2] == 4:

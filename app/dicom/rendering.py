@@ -68,7 +68,7 @@ def draw_frame(frame: DecodedFrame, appearance: Appearance, window: Window | Non
     """
     pixels = appearance.pixels
     samples = samples_of(frame, pixels, appearance.high_bit, floating=appearance.floating)
-    if appearance.palette is not None:
+    if appearance.palette is not None and samples.ndim == 2:
         picture = _through_palette(samples, appearance.palette)
     elif samples.ndim == 3:
         picture = to_rgb(samples, frame.photometric_interpretation, pixels.bits_stored)

@@ -18,6 +18,8 @@ from app.dicom.colour import to_rgb
         ("CMYK", (0, 255, 0, 0), (255, 0, 255)),
         ("CMYK", (0, 0, 0, 255), (0, 0, 0)),
         ("YBR_RCT", (1, 2, 3), (1, 2, 3)),
+        ("CMYK", (1, 2, 3), (1, 2, 3)),
+        ("PALETTE COLOR", (1, 2, 3), (1, 2, 3)),
     ],
 )
 def test_every_colour_space_becomes_rgb(
