@@ -12,7 +12,7 @@ from app import __version__
 from app.admin import health, pages
 from app.admin.metrics import Measured
 from app.archive.context import open_archive
-from app.dicomweb import bulk_data, capabilities, qido, removal, stow, wado_rs, wado_uri
+from app.dicomweb import bulk_data, capabilities, qido, removal, rendered, stow, wado_rs, wado_uri
 from app.dicomweb.frames import FRAMES_CONTRACT, FramesRoute
 from app.settings import Settings
 from app.web.auth import Identity
@@ -20,7 +20,7 @@ from app.web.cors import CrossOrigin, cross_origin_rules
 from app.web.direct import Direct
 from app.web.faults import ASGIApp, Faults, Receive, Scope, Send
 from app.web.head import Head
-from app.web.problems import add_problem_handlers
+from app.web.problems import add_problem_handlers, describe_malformed
 
 DICOMWEB = "/dicom-web"
 _DESCRIPTION = """\
@@ -68,7 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.dicomweb = DICOMWEB
     app.state.identity = _identity(settings)
     app.state.data_directory = str(settings.data_dir.absolute())
-    for routes in (qido, stow, wado_rs, bulk_data, removal, capabilities):
+    for routes in (qido, stow, wado_rs, bulk_data, rendered, removal, capabilities):
         app.include_router(routes.router, prefix=DICOMWEB)
     for routes in (wado_uri, health, pages):
         app.include_router(routes.router)
@@ -98,5 +98,6 @@ def _contract(app: FastAPI) -> dict[str, Any]:
         )
         document["paths"].update({DICOMWEB + path: item for path, item in FRAMES_CONTRACT.items()})
         document["paths"] = dict(sorted(document["paths"].items()))
+        describe_malformed(document["paths"])
         app.openapi_schema = document
     return app.openapi_schema

@@ -134,3 +134,12 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ArchiveError, _archive_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
+
+
+def describe_malformed(paths: dict[str, Any]) -> None:
+    """Make the contract say 400 wherever there are parameters: FastAPI says 422."""
+    for item in paths.values():
+        for operation in item.values():
+            responses = operation["responses"]
+            if responses.pop("422", None) or operation.get("parameters"):
+                responses.setdefault("400", PROBLEMS[400])

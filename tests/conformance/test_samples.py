@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import imagecodecs
 import pytest
 from numpy.typing import NDArray
 from pydicom import Dataset
@@ -80,6 +81,8 @@ FRAMES_BEYOND_PYDICOM = {
     "OT-PAL-8-face.dcm",  # names no Transfer Syntax
     "badVR.dcm",  # Number of Frames is no number
 }
+NOT_RENDERED = {"JPEG2000-embedded-sequence-delimiter.dcm"}
+"""Its codestream is none that a decoder takes."""
 REFUSED = CUT_SHORT | NO_HIERARCHY
 KEPT = [path for path in SAMPLES if path.name not in REFUSED | BEYOND_PYDICOM]
 each_kept = pytest.mark.parametrize("path", KEPT, ids=sample_id)
@@ -222,6 +225,23 @@ def test_every_frame_equals_the_one_that_others_decode(
         _assert_dcmtk_agrees(stored, path, tmp_path)
     else:
         _assert_pydicom_agrees(stored, path)
+
+
+@each_kept
+def test_every_image_is_rendered(stored: Stored, path: Path) -> None:
+    dataset, url = stored.dataset(path), f"/dicom-web{stored.uids(path).path}"
+    answer = stored.client.get(f"{url}/rendered")
+    if path.name in NOT_RENDERED:
+        assert answer.status_code == 409  # R-21
+    elif has_pixels(dataset):
+        assert answer.status_code == 200, answer.text
+        picture = imagecodecs.jpeg8_decode(answer.content)
+        assert picture.shape[:2] == (dataset.Rows, dataset.Columns)  # R-01
+        thumbnail = stored.client.get(f"{url}/thumbnail", params={"viewport": "64,64"})
+        assert max(imagecodecs.jpeg8_decode(thumbnail.content).shape[:2]) == 64  # R-17
+    else:
+        readable = dataset.SOPClassUID.name.endswith(("SR Storage", "SR", "PDF Storage"))
+        assert answer.status_code == (200 if readable else 406)  # R-19 R-20 R-21
 
 
 def _assert_pydicom_agrees(stored: Stored, path: Path) -> None:

@@ -289,3 +289,24 @@ def test_a_study_without_a_modality_does_not_break_the_list_of_ohif(
     assert "00080061" not in row
     (row,) = httpx.get(one, headers={"Accept": JSON}).json()
     assert row["00080061"] == {"vr": "CS"}
+
+
+@pytest.mark.parametrize(
+    ("url", "accept", "longest"),
+    [
+        ("/dicom-web/studies/{S}/thumbnail?accept=image/jpeg", None, 128),  # OHIF
+        ("/dicom-web/studies/{S}/series/{E}/thumbnail", "image/jpeg", 128),
+        ("/dicom-web/studies/{S}/series/{E}/instances/{I}/rendered", "image/jpeg", 16),
+        ("/dicom-web/studies/{S}/series/{E}/instances/{I}/frames/1/rendered", None, 16),
+        ("/dicom-web/studies/{S}/series/{E}/thumbnail?viewport=64%2C64", "image/jpeg", 64),
+        ("/wado?requestType=WADO&studyUID={S}&seriesUID={E}&objectUID={I}"  # Weasis
+         "&contentType=image/jpeg&imageQuality=70&rows=96&columns=96", None, 96),
+        ("/wado?requestType=WADO&studyUID=&seriesUID=&objectUID={I}", None, 16),
+        ("/wado?requestType=WADO&studyUID={S}&seriesUID={E}&objectUID={I}", ANY_FRAME, 16),
+    ],
+)  # fmt: skip
+def test_a_picture_comes_alone(study: Study, url: str, accept: str | None, longest: int) -> None:
+    answer = study.get(url, accept)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["Content-Type"] == "image/jpeg"
+    assert max(imagecodecs.jpeg8_decode(answer.content).shape) == longest  # R-17 R-18 U-05 U-11

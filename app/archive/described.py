@@ -1,0 +1,114 @@
+"""An Instance with what it says about itself, as rendering needs it, and its bulk values."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from app.archive.context import Archive
+from app.archive.originals import open_original
+from app.dicom.appearance import MOST_BULK_BYTES, Appearance, appearance_of, bulk_paths, check_size
+from app.dicom.document import Document
+from app.dicom.native_frames import swap_words
+from app.dicom.presentation_state import present
+from app.dicom.scanned import BulkPlace
+from app.dicom.transfer_syntaxes import find
+from app.dicom.uids import InstanceRef
+from app.errors import Forbidden, InvalidDataset
+from app.index.described import StoredDescription, load_described
+from app.index.places import InstancePlace
+from app.rights import Principal, Verb
+
+_WORDS = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """Where an Instance lies, its Data Set, and where the bulk values of it lie, by path."""
+
+    place: InstancePlace
+    document: Document
+    bulk_values: Mapping[str, BulkPlace]
+
+    @property
+    def is_video(self) -> bool:
+        """Say whether its frames are one stream."""
+        syntax = find(self.place.transfer_syntax_uid)
+        return syntax is not None and syntax.video
+
+
+async def describe(archive: Archive, principal: Principal, ref: InstanceRef) -> Described:
+    """Look an Instance up.
+
+    Raises:
+        NotFound: there is no such Instance, or `principal` may not see its Study.
+    """
+    if Verb.VIEW not in principal.verbs:
+        raise Forbidden("Viewing is not allowed to you")
+    stored = await load_described(archive.index, principal.scope, ref)
+    document = await asyncio.to_thread(_document, stored)
+    return Described(stored.place, document, stored.bulk_values)
+
+
+def _document(stored: StoredDescription) -> Document:
+    return Document(orjson.loads(stored.metadata))
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A frame (1-based) that is shown, and the presentation state that it is shown by, if any."""
+
+    described: Described
+    number: int
+    state: Described | None = None
+
+    @property
+    def digests(self) -> str:
+        """Name the bytes that it is made of."""
+        stored = [self.described, *([self.state] if self.state else [])]
+        return " ".join(one.place.sha256.hex() for one in stored)
+
+
+async def read_bulk_value(archive: Archive, described: Described, path: str) -> bytes:
+    """Return one bulk value of bounded size, little endian.
+
+    Raises:
+        InvalidDataset: it is longer than what a picture needs.
+        Unavailable: the object store does not answer.
+    """
+    place = described.bulk_values[path]
+    if place.length > MOST_BULK_BYTES:
+        raise InvalidDataset("a table or an overlay of the Instance is too large to be rendered")
+    original = await open_original(archive, described.place)
+    data = await original.read(place.offset, place.length)
+    syntax = find(described.place.transfer_syntax_uid)
+    word = _WORDS.get(place.vr, 1) if syntax is not None and syntax.big_endian else 1
+    return swap_words(data[: len(data) - len(data) % word], word) if word > 1 else data
+
+
+async def load_appearance(archive: Archive, subject: Subject) -> Appearance:
+    """Return how a frame is displayed, the tables that this takes read.
+
+    Raises:
+        InvalidDataset: the pixels are not described, or as none that can be rendered.
+        Unavailable: the object store does not answer.
+    """
+    described, number = subject.described, subject.number
+    document = await _with_tables(archive, described, number)
+    syntax = described.place.transfer_syntax_uid
+    appearance = await asyncio.to_thread(appearance_of, document, syntax, number)
+    check_size(appearance, archive.limits.decoded_bytes)
+    if subject.state is None:
+        return appearance
+    state = await _with_tables(archive, subject.state, number)
+    uid = described.place.ref.instance
+    return await asyncio.to_thread(present, appearance, state, uid, number)
+
+
+async def _with_tables(archive: Archive, described: Described, number: int) -> Document:
+    paths = bulk_paths(list(described.bulk_values), number)
+    if sum(described.bulk_values[path].length for path in paths) > MOST_BULK_BYTES:
+        raise InvalidDataset("the tables and overlays of the Instance are too large to be rendered")
+    bulk = {path: await read_bulk_value(archive, described, path) for path in paths}
+    return Document(described.document.members, bulk)

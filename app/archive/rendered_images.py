@@ -1,0 +1,110 @@
+"""Pictures of frames: made in worker processes, and kept in the cache by what they are made of."""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from app.archive.answers import Body, once
+from app.archive.context import Archive
+from app.archive.described import Subject, load_appearance
+from app.archive.frames import FoundFrames, open_frames
+from app.dicom.appearance import Appearance
+from app.dicom.delivery import Delivery, How
+from app.dicom.pictures import RENDERING_VERSION, Wanted
+from app.dicom.transfer_syntaxes import OCTET_STREAM
+from app.dicom.viewport import Region
+from app.errors import InvalidDataset, InvalidRequest
+from app.rights import Principal
+
+_RENDER = "app.dicom.rendering:render_frame"
+
+
+def picture_name(subject: Subject, wanted: Wanted) -> str:
+    """Return the name of a picture, made of all that it depends on: bytes, frame, parameters."""
+    key = f"{RENDERING_VERSION} {subject.digests} {subject.number} {wanted!r}"
+    return f"rendered-{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+async def picture_of(
+    archive: Archive, principal: Principal, subject: Subject, wanted: Wanted
+) -> bytes:
+    """Return the picture of a frame, from the cache if it is there.
+
+    Raises:
+        NotFound: the Instance has no such frame.
+        InvalidDataset: the frame cannot be rendered.
+        InvalidRequest: the viewport shows nothing of it.
+        Unavailable: the object store or a worker does not answer.
+    """
+    name = picture_name(subject, wanted)
+    kept = await _kept(archive, name)
+    if kept is not None:
+        return kept
+    async with archive.cache.making(name):
+        kept = await _kept(archive, name)
+        if kept is not None:
+            return kept
+        appearance = await load_appearance(archive, subject)
+        _check_region(wanted, appearance)
+        data = await _stored_frame(archive, principal, subject)
+        picture = await _rendered(archive, data, appearance, wanted)
+        await asyncio.to_thread(_keep, archive, name, picture)
+    return picture
+
+
+async def picture_body(
+    archive: Archive, principal: Principal, subject: Subject, wanted: Wanted
+) -> Body:
+    """Return the picture of a frame as a body; raises what `picture_of` raises."""
+    picture = await picture_of(archive, principal, subject, wanted)
+    return Body({"Content-Type": wanted.media_type}, len(picture), once(picture))
+
+
+async def _kept(archive: Archive, name: str) -> bytes | None:
+    path = archive.cache.find(name)
+    if path is None:
+        return None
+    with suppress(OSError):
+        return await asyncio.to_thread(path.read_bytes)
+    return None
+
+
+def _keep(archive: Archive, name: str, picture: bytes) -> None:
+    """Keep a picture; a cache that cannot be written must not stop a reader."""
+    temporary: Path = archive.cache.temporary()
+    with suppress(OSError):
+        temporary.write_bytes(picture)
+        archive.cache.add(name, temporary)
+    temporary.unlink(missing_ok=True)
+
+
+def _check_region(wanted: Wanted, appearance: Appearance) -> None:
+    """Refuse a region that shows nothing, or that goes with a presentation state's own area."""
+    if wanted.viewport is None:
+        return
+    region, pixels = wanted.viewport.region, appearance.pixels
+    if appearance.presentation is not None and region != Region():
+        raise InvalidRequest("A presentation state says itself which region is shown")
+    region.pixels(pixels.rows, pixels.columns)
+
+
+async def _stored_frame(archive: Archive, principal: Principal, subject: Subject) -> bytes:
+    """Return a frame as it is stored, native ones little endian and from their first bit on."""
+    place = subject.described.place
+    places = await archive.leases.locate(principal.scope, place.ref, [subject.number])
+    stored = Delivery(How.STORED, place.transfer_syntax_uid, OCTET_STREAM)
+    found = FoundFrames(places.instance, places.frames, stored, multipart=False)
+    answer = await open_frames(archive, principal, found)
+    assert isinstance(answer.bodies, Sequence)  # noqa: S101 - as frames come
+    (body,) = answer.bodies
+    return b"".join([chunk async for chunk in body.chunks])
+
+
+async def _rendered(archive: Archive, data: bytes, appearance: Appearance, wanted: Wanted) -> bytes:
+    limit = archive.limits.decoded_bytes
+    picture = await archive.workers.run(_RENDER, data, appearance, wanted, limit)
+    if not isinstance(picture, bytes):
+        raise InvalidDataset("the renderer returned something else than a picture")
+    return picture
