@@ -22,6 +22,9 @@ SAMPLES: tuple[Path, ...] = tuple(
 )
 """All of them, some broken on purpose, some without preamble or File Meta Information."""
 
+UNREADABLE = frozenset({"no_meta.dcm", "MR_truncated.dcm", "rtplan_truncated.dcm"})
+"""Samples that end within a value, or have no beginning: no scan reads them."""
+
 
 def sample_id(path: Path) -> str:
     """Return a name for a test's parameter: the file's name and its folder's."""

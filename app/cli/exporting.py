@@ -27,8 +27,8 @@ def run_export(settings: Settings, studies: Sequence[str], to: Path) -> int:
         Conflict: something else is there under that name; it is left as it is.
         Refusal: there is no archive.
     """
-    check_there(settings)
     refs = [StudyRef(check_uid(study)) for study in studies]
+    check_there(settings)
     told = _Told()
     target = Zip(to) if to.suffix.lower() == ".zip" else Folder(to)
 

@@ -76,6 +76,8 @@ def test_what_cannot_be_done_is_said_in_a_sentence(
 ) -> None:
     if arguments[-1] == "out":
         arguments = [*arguments[:-1], str(tmp_path / "out")]
+    if arguments[0] == "export":
+        assert fileroom(data_dir, "migrate").returncode == 0
     done = fileroom(data_dir, *arguments)
     assert done.returncode == 1
     assert sentence in done.stderr

@@ -75,7 +75,7 @@ def test_without_accept_the_default_form_comes(http: httpx.Client, stored: Datas
     assert http.get(path_of(stored)).headers["Content-Type"].startswith("multipart/related")
 
 
-@pytest.mark.parametrize("accept", ["text/csv", "image/png;q=0.5, text/html", "application/zip"])
+@pytest.mark.parametrize("accept", ["text/csv", "image/png;q=0.5, text/html", "application/x-tar"])
 def test_a_form_that_is_not_offered_is_406_for_search_and_retrieve(
     http: httpx.Client, stored: Dataset, accept: str
 ) -> None:
@@ -104,7 +104,7 @@ def test_unknown_parameters_are_ignored(http: httpx.Client, stored: Dataset) -> 
     assert get(http, f"{path_of(stored)}/frames/1?_=17").status_code == 200
 
 
-@pytest.mark.parametrize("method", ["PUT", "PATCH", "POST", "DELETE"])
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "POST"])
 def test_a_wrong_method_changes_nothing(http: httpx.Client, stored: Dataset, method: str) -> None:
     for url in (path_of(stored), f"{path_of(stored)}/metadata", f"{path_of(stored)}/frames/1"):
         answer = http.request(method, url)  # G-10 S-34

@@ -101,7 +101,8 @@ async def test_one_bit_frames_lie_between_bytes(index: Index) -> None:
 async def test_a_frame_beyond_the_last_is_not_found(index: Index, kind: FrameKind) -> None:
     one = await stored(index, Frames(kind, count=5, length=8, table=table(5)))
     for number in (0, -1, 6, 2**31, 2**63):
-        words = f"Frame {number} of Instance {one.ref.instance} not found"
+        shown = number if number < 2**31 else "of that number"
+        words = f"Frame {shown} of Instance {one.ref.instance} not found"
         with pytest.raises(NotFound, match=words):
             await locate_frames(index, EVERYTHING, one.ref, [1, number])
 
