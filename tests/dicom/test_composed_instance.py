@@ -64,7 +64,9 @@ def compose(dataset: Any, bulk: Mapping[str, Sequence[BulkPart]]) -> bytes:
 
 @pytest.mark.parametrize("form", ["json", "xml"])
 @pytest.mark.parametrize(
-    "path", [path for path in SAMPLES if path.name not in {BROKEN, *ODD, *UNREADABLE}], ids=sample_id
+    "path",
+    [path for path in SAMPLES if path.name not in {BROKEN, *ODD, *UNREADABLE}],
+    ids=sample_id,
 )
 def test_a_sample_is_the_same_when_it_is_put_together_again(  # S-17, X-09
     path: Path, form: str

@@ -46,6 +46,17 @@ SWAPPED_OTHERWISE = {
     "rtdose_expb.dcm",  # big endian: DCMTK swaps halves of words of 32 bits
     "rtdose_expb_1frame.dcm",
 }
+NOT_BY_DCMTK = {
+    "SC_rgb_32bit.dcm",
+    "SC_rgb_32bit_2frame.dcm",
+    "SC_rgb_expb_32bit.dcm",
+    "SC_rgb_expb_32bit_2frame.dcm",
+    "eCT_Supplemental.dcm",
+    "gdcm-US-ALOKA-16.dcm",
+    "gdcm-US-ALOKA-16_big.dcm",
+    "SC_rgb_jpeg.dcm",
+}
+"""Images that DCMTK refuses."""
 PNG = Wanted("image/png")
 
 
@@ -98,7 +109,7 @@ def test_every_kind_of_image_is_made_in_every_format(path: Path, media_type: str
 
 
 def _dcmtk_takes(path: Path) -> bool:
-    if path.name in NOT_DECODABLE | SWAPPED_OTHERWISE:
+    if path.name in NOT_DECODABLE | SWAPPED_OTHERWISE | NOT_BY_DCMTK:
         return False
     syntax = find(_scanned(path).transfer_syntax_uid)
     return syntax is not None and (not syntax.encapsulated or syntax.media_type == "image/jpeg")
@@ -114,8 +125,7 @@ def test_every_shade_is_the_one_that_dcmtk_shows(path: Path, tmp_path: Path) -> 
         ["+Wl", "1"] if appearance.voi_table else ["+Wi", "1"] if appearance.window else ["+Wm"]
     )
     command = ["dcmj2pnm", "-q", "-O", "-a", "+on", *options, str(path), str(out)]
-    if subprocess.run(command, capture_output=True, check=False).returncode or not out.exists():
-        pytest.skip("DCMTK does not take it")
+    subprocess.run(command, capture_output=True, check=True)
     with Image.open(out) as image:
         theirs = np.asarray(image).astype(int)
     ours = png_of(sample, 1).astype(int)
