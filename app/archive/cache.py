@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 _LOOK_EVERY = 64 * 2**20
@@ -44,6 +44,39 @@ class FileCache:
         finally:
             if not lock.locked():
                 self._making.pop(name, None)
+
+    async def get_or_make(self, name: str, make: Callable[[], Awaitable[bytes]]) -> bytes:
+        """Return a small file's bytes, made once where several ask at the same time.
+
+        A cache that cannot be written or read costs no more than making them again.
+        """
+        kept = await self._load(name)
+        if kept is not None:
+            return kept
+        async with self.making(name):
+            kept = await self._load(name)
+            if kept is None:
+                kept = await make()
+                await asyncio.to_thread(self._keep, name, kept)
+        return kept
+
+    async def _load(self, name: str) -> bytes | None:
+        path = self.find(name)
+        if path is None:
+            return None
+        try:
+            return await asyncio.to_thread(path.read_bytes)
+        except OSError:
+            return None  # thrown away meanwhile
+
+    def _keep(self, name: str, data: bytes) -> None:
+        temporary = self.temporary()
+        with contextlib.suppress(OSError):
+            try:
+                temporary.write_bytes(data)
+                self.add(name, temporary)
+            finally:
+                temporary.unlink(missing_ok=True)
 
     def add(self, name: str, temporary: Path) -> Path:
         """Give a finished temporary file its name. Blocks; run it in a thread."""

@@ -1,10 +1,7 @@
 """Pictures of frames: made in worker processes, and kept in the cache by what they are made of."""
 
-import asyncio
 import hashlib
 from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
 
 from app.archive.answers import Body, once
 from app.archive.context import Archive
@@ -38,20 +35,14 @@ async def picture_of(
         InvalidRequest: the viewport shows nothing of it.
         Unavailable: the object store or a worker does not answer.
     """
-    name = picture_name(subject, wanted)
-    kept = await _kept(archive, name)
-    if kept is not None:
-        return kept
-    async with archive.cache.making(name):
-        kept = await _kept(archive, name)
-        if kept is not None:
-            return kept
+
+    async def make() -> bytes:
         appearance = await load_appearance(archive, subject)
         _check_region(wanted, appearance)
         data = await _stored_frame(archive, principal, subject)
-        picture = await _rendered(archive, data, appearance, wanted)
-        await asyncio.to_thread(_keep, archive, name, picture)
-    return picture
+        return await _rendered(archive, data, appearance, wanted)
+
+    return await archive.cache.get_or_make(picture_name(subject, wanted), make)
 
 
 async def picture_body(
@@ -60,24 +51,6 @@ async def picture_body(
     """Return the picture of a frame as a body; raises what `picture_of` raises."""
     picture = await picture_of(archive, principal, subject, wanted)
     return Body({"Content-Type": wanted.media_type}, len(picture), once(picture))
-
-
-async def _kept(archive: Archive, name: str) -> bytes | None:
-    path = archive.cache.find(name)
-    if path is None:
-        return None
-    with suppress(OSError):
-        return await asyncio.to_thread(path.read_bytes)
-    return None
-
-
-def _keep(archive: Archive, name: str, picture: bytes) -> None:
-    """Keep a picture; a cache that cannot be written must not stop a reader."""
-    temporary: Path = archive.cache.temporary()
-    with suppress(OSError):
-        temporary.write_bytes(picture)
-        archive.cache.add(name, temporary)
-    temporary.unlink(missing_ok=True)
 
 
 def _check_region(wanted: Wanted, appearance: Appearance) -> None:

@@ -4,11 +4,8 @@ A kept frame is named by the digest of its object, its number, the syntax and th
 encoders, so nothing has to be looked up or withdrawn: what nobody asks for ages out.
 """
 
-import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from app.archive.context import Archive
 from app.archive.workers import transcode_frame
@@ -44,14 +41,8 @@ async def encode_frame(
         InvalidDataset: it cannot be decoded or encoded.
         Unavailable: the object store or a worker does not answer.
     """
-    name = f"encoded-{VERSION}-{transfer_syntax_uid}-{instance.sha256.hex()}-{number}"
-    kept = await _kept(archive, name)
-    if kept is not None:
-        return kept
-    async with archive.cache.making(name):
-        kept = await _kept(archive, name)
-        if kept is not None:
-            return kept
+
+    async def make() -> bytes:
         data, colour = await transcode_frame(
             archive.workers,
             await read(),
@@ -59,31 +50,8 @@ async def encode_frame(
             transfer_syntax_uid,
             archive.limits.decoded_bytes,
         )
-        frame = EncodedFrame(data, colour)
-        await asyncio.to_thread(_keep, archive, name, frame)
-        return frame
+        return colour.encode("latin-1").ljust(_COLOUR) + data
 
-
-async def _kept(archive: Archive, name: str) -> EncodedFrame | None:
-    path = archive.cache.find(name)
-    if path is None:
-        return None
-    try:
-        kept = await asyncio.to_thread(path.read_bytes)
-    except OSError:
-        return None  # thrown away meanwhile
+    name = f"encoded-{VERSION}-{transfer_syntax_uid}-{instance.sha256.hex()}-{number}"
+    kept = await archive.cache.get_or_make(name, make)
     return EncodedFrame(kept[_COLOUR:], kept[:_COLOUR].decode("latin-1").strip())
-
-
-def _keep(archive: Archive, name: str, frame: EncodedFrame) -> None:
-    """Put a frame into the cache; a disk that is full costs no more than the next encoding."""
-    temporary: Path = archive.cache.temporary()
-    colour = frame.photometric_interpretation.encode("latin-1").ljust(_COLOUR)
-    with contextlib.suppress(OSError):
-        try:
-            with temporary.open("wb") as file:
-                file.write(colour)
-                file.write(frame.data)
-            archive.cache.add(name, temporary)
-        finally:
-            temporary.unlink(missing_ok=True)
