@@ -136,25 +136,27 @@ async def _send_plain(archive: Archive, found: FoundFrames, scope: Scope, send: 
         await send({"type": "http.response.body", "body": after})
 
 
-def _parameter(name: str, description: str) -> dict[str, Any]:
+def _parameter(name: str, description: str, pattern: str) -> dict[str, Any]:
     return {
         "name": name,
         "in": "path",
         "required": True,
-        "schema": {"type": "string"},
+        "schema": {"type": "string", "pattern": pattern},
         "description": description,
     }
 
 
+_UID = r"^[0-9]+(\.[0-9]+)*$"
+_NUMBERS = r"^[1-9][0-9]*(,[1-9][0-9]*)*$"
 _CONTRACT: dict[str, Any] = {
     "tags": ["Retrieve (WADO-RS)"],
     "summary": "Get Frames",
     "description": "Retrieve frames of an Instance (PS3.18 §10.4.1.1.6).",
     "parameters": [
-        _parameter("study", "Study Instance UID"),
-        _parameter("series", "Series Instance UID"),
-        _parameter("instance", "SOP Instance UID"),
-        _parameter("frames", "Frame numbers from 1, separated by commas"),
+        _parameter("study", "Study Instance UID", _UID),
+        _parameter("series", "Series Instance UID", _UID),
+        _parameter("instance", "SOP Instance UID", _UID),
+        _parameter("frames", "Frame numbers from 1, separated by commas", _NUMBERS),
     ],
     "responses": {
         "200": {

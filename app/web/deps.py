@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 
 from app.archive.context import Archive
 from app.dicom.uids import InstanceRef, SeriesRef, StudyRef, check_uid
@@ -31,15 +31,19 @@ async def _wanted(request: Request) -> tuple[Form, ...]:
     return wanted_forms(request)
 
 
-async def _study(study: str) -> StudyRef:
+_Uid = Annotated[str, Path(json_schema_extra={"pattern": r"^[0-9]+(\.[0-9]+)*$", "maxLength": 64})]
+"""A UID, as the contract says it; `check_uid` checks it."""
+
+
+async def _study(study: _Uid) -> StudyRef:
     return StudyRef(check_uid(study))
 
 
-async def _series(study: str, series: str) -> SeriesRef:
+async def _series(study: _Uid, series: _Uid) -> SeriesRef:
     return SeriesRef(check_uid(study), check_uid(series))
 
 
-async def _instance(study: str, series: str, instance: str) -> InstanceRef:
+async def _instance(study: _Uid, series: _Uid, instance: _Uid) -> InstanceRef:
     return InstanceRef(check_uid(study), check_uid(series), check_uid(instance))
 
 
