@@ -42,8 +42,8 @@ class NotFound(ArchiveError):
 class Gone(ArchiveError):
     """The resource is known to be deleted, and the caller could see it."""
 
-    def __init__(self, level: str, uid: str) -> None:
-        super().__init__(f"{level} {uid} was deleted")
+    def __init__(self, level: str, uid: str, how: str = "was deleted") -> None:
+        super().__init__(f"{level} {uid} {how}")
 
 
 class Conflict(ArchiveError):

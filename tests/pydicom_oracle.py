@@ -8,6 +8,7 @@ Where pydicom and the standard part, the standard's form is expected; each case 
 * NaN and infinities are strings (J-13);
 * Pixel Representation counts for items of Sequences of undefined length as for others (pydicom
   hands it on only to those of defined length);
+* words of inline binary values are little endian (pydicom leaves big-endian ones as they are);
 * group lengths, group 2 and Command Set elements are left out (J-05, J-06).
 
 A value that pydicom cannot give at all (it raises) is expected to be `UNKNOWN`: the tests that
@@ -16,6 +17,7 @@ mean such a value say themselves what ours must be.
 
 import math
 import warnings
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from functools import wraps
 from io import BytesIO
@@ -34,6 +36,7 @@ from app.dicom.scanned import FrameKind, Frames, ScannedInstance
 P = ParamSpec("P")
 T = TypeVar("T")
 UNKNOWN = object()
+WORDS = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
 
@@ -60,25 +63,43 @@ def read(data: bytes | Path) -> Dataset:
 
 
 @quiet
-def metadata(dataset: Dataset, representation: int | None = None) -> dict[str, Any]:
-    """Return the DICOM JSON object that is expected; `representation` is that of outer levels."""
+def metadata(
+    dataset: Dataset, representation: int | None = None, *, swapped: bool | None = None
+) -> dict[str, Any]:
+    """Return the DICOM JSON object that is expected.
+
+    `representation` is that of outer levels; `swapped` says that they are big endian.
+    """
+    if swapped is None:
+        swapped = dataset.original_encoding[1] is False
     if dataset.get("PixelRepresentation") is None and representation is not None:
         dataset._pixel_rep = representation
     return {
-        f"{tag:08X}": _element(dataset, tag)
+        f"{tag:08X}": _little_endian(_element(dataset, tag, swapped), swapped)
         for tag in sorted(dataset.keys())
         if tag.element and tag.group not in {0, 2}
     }
 
 
-def _element(dataset: Dataset, tag: Any) -> Any:
+def _little_endian(element: Any, swapped: bool) -> Any:
+    """Turn the words of an inline value, which pydicom leaves as they are."""
+    word = WORDS.get(element.get("vr", ""), 1) if isinstance(element, dict) else 1
+    if not swapped or word == 1 or "InlineBinary" not in element:
+        return element
+    value = b64decode(element["InlineBinary"])
+    whole = len(value) - len(value) % word
+    turned = b"".join(value[at : at + word][::-1] for at in range(0, whole, word)) + value[whole:]
+    return {**element, "InlineBinary": b64encode(turned).decode()}
+
+
+def _element(dataset: Dataset, tag: Any, swapped: bool) -> Any:
     try:
         element = dataset[tag]
         if element.VR == "SQ":
             representation = dataset.get("PixelRepresentation")
             if representation is None:
                 representation = getattr(dataset, "_pixel_rep", None)
-            items = [metadata(item, representation) for item in element.value]
+            items = [metadata(item, representation, swapped=swapped) for item in element.value]
             return {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
         if element.VR == "PN":
             return _person_name(element)

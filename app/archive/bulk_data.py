@@ -14,7 +14,7 @@ from app.archive.context import Archive
 from app.archive.frames import find_frames, open_frames
 from app.archive.originals import BLOCK, Original, open_original
 from app.archive.pixels import load_pixels
-from app.dicom.native_frames import pixel_word, swap_words
+from app.dicom.native_frames import WORDS, pixel_word, swap_words
 from app.dicom.scanned import BulkPlace
 from app.dicom.transfer_syntaxes import EXPLICIT_LITTLE_ENDIAN, OCTET_STREAM, find
 from app.dicom.uids import InstanceRef, Ref
@@ -32,7 +32,6 @@ _DOCUMENT_TYPES = frozenset(
     {"application/pdf", "text/xml", "model/stl", "model/obj", "model/mtl", "application/zip"}
 )
 """MIME Types of Encapsulated Document that are passed on; what a browser might run is not."""
-_WORDS = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 
 
 async def retrieve_bulk_data(  # noqa: PLR0913, PLR0917 - what a caller has and wants
@@ -90,9 +89,10 @@ async def retrieve_all_bulk_data(
     """
     if Verb.VIEW not in principal.verbs:
         raise Forbidden("Viewing is not allowed to you")
-    _first_fitting([form for form in forms if form.multipart or form.media_type == "*/*"], "")
+    taken = [form for form in forms if form.multipart or form.media_type == "*/*"]
+    syntaxes = _first_fitting(taken, "", alone=False)[0].transfer_syntaxes
     places = await locate_instances(archive.index, principal.scope, ref)
-    bodies = _all_values(archive, principal, places, url, pixels_only=pixels_only)
+    bodies = _all_values(archive, principal, places, url, syntaxes, pixels_only=pixels_only)
     try:
         return Answer(OCTET_STREAM, multipart=True, bodies=await begun(bodies))
     except StopAsyncIteration:
@@ -104,10 +104,11 @@ async def _all_values(
     principal: Principal,
     places: AsyncIterator[InstancePlace],
     url: Callable[[InstanceRef], str],
+    transfer_syntaxes: tuple[str, ...],
     *,
     pixels_only: bool,
 ) -> AsyncIterator[Body]:
-    octets = (Form(OCTET_STREAM, multipart=True, transfer_syntaxes=("*",)),)
+    octets = (Form(OCTET_STREAM, multipart=True, transfer_syntaxes=transfer_syntaxes),)
     async for place in places:
         base = url(place.ref)
         values = await list_bulk_values(archive.index, principal.scope, place.ref)
@@ -157,7 +158,7 @@ def _is_encapsulated(instance: InstancePlace) -> bool:
     return syntax is not None and syntax.encapsulated
 
 
-def _first_fitting(forms: Sequence[Form], document: str) -> tuple[Form, str]:
+def _first_fitting(forms: Sequence[Form], document: str, *, alone: bool = True) -> tuple[Form, str]:
     """Return the first form that can be made, and its media type; `document` is that of one."""
     for form in forms:
         syntaxes = form.transfer_syntaxes
@@ -166,7 +167,8 @@ def _first_fitting(forms: Sequence[Form], document: str) -> tuple[Form, str]:
             return form, document
         if covers(form.media_type, OCTET_STREAM) and named:
             return form, OCTET_STREAM
-    offered = [f'multipart/related; type="{OCTET_STREAM}"', OCTET_STREAM]
+    offered = [f'multipart/related; type="{OCTET_STREAM}"']
+    offered += [OCTET_STREAM] if alone else []
     offered += [document] if document else []
     raise NotAcceptable("Bulk Data comes as octets", offered)
 
@@ -187,7 +189,7 @@ async def _word(
     if path == _PIXEL_DATA:
         pixels = await load_pixels(archive, principal, instance)
         return pixel_word(place.vr, pixels.description.bits_allocated)
-    return _WORDS.get(place.vr, 1) if syntax is not None and syntax.big_endian else 1
+    return WORDS.get(place.vr, 1) if syntax is not None and syntax.big_endian else 1
 
 
 async def _blocks(

@@ -11,7 +11,7 @@ from app.archive.context import Archive
 from app.archive.leases import LEASE_SECONDS
 from app.dicom.uids import Ref
 from app.errors import Forbidden, InvalidRequest
-from app.index.present import REJECTED
+from app.index.absence import REJECTED
 from app.index.removal import remove_instances, restore_rejected
 from app.rights import Principal, Verb
 

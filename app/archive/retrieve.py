@@ -22,7 +22,7 @@ from app.dicom.encodings import VERSION, targets
 from app.dicom.recode import to_explicit_little_endian
 from app.dicom.transfer_syntaxes import EXPLICIT_LITTLE_ENDIAN
 from app.dicom.uids import InstanceRef, Ref
-from app.errors import Forbidden, NotAcceptable, NotFound
+from app.errors import Forbidden, InvalidDataset, NotAcceptable, NotFound
 from app.index.names import name_instance
 from app.index.places import InstancePlace, locate_instance, locate_instances, locate_version
 from app.index.syntaxes import list_syntaxes
@@ -180,6 +180,9 @@ async def _open(
         return Body(headers, None, await begun(pieces), ref=place.ref)
     except NotFound as error:
         raise lost(place) from error
+    except InvalidDataset as error:
+        words = f"Instance {place.ref.instance}: {error}"
+        raise InvalidDataset(words, error.reason) from error
 
 
 async def _stored(

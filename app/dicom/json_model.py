@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from app.dicom.charsets import decode
+from app.dicom.native_frames import WORDS, swap_whole_words
 from app.dicom.scanned import BULK_DATA_PLACEHOLDER
 
 BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
@@ -41,7 +42,8 @@ def encode_member(
     Source: PS3.18 §F.2
     """
     if vr in BINARY_VRS:
-        return _inline_binary(tag, vr, value)
+        word = 1 if little_endian else WORDS.get(vr, 1)
+        return _inline_binary(tag, vr, swap_whole_words(value, word))
     if tag == _SPECIFIC_CHARACTER_SET:
         values = [*(("ISO_IR 192",) if value.rstrip(b" \0") else ())]
     elif vr in NUMBER_FORMATS:

@@ -32,12 +32,25 @@ def frame_of_bits(data: bytes, skip: int, bits: int) -> bytes:
     return np.packbits(unpacked[skip : skip + bits], bitorder="little").tobytes()
 
 
+WORDS = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
+"""Bytes of a word by VR, where it is more than one (PS3.5 §6.2, §7.3)."""
+
+
 def swap_words(data: bytes, word: int) -> bytes:
     """Turn big-endian words of 2, 4 or 8 bytes into little-endian ones; whole words only.
 
     Source: PS3.5 §7.3
     """
     return np.frombuffer(data, f">u{word}").astype(f"<u{word}").tobytes()
+
+
+def swap_whole_words(data: bytes, word: int) -> bytes:
+    """Turn the big-endian words of a value into little-endian ones; what is left over stays.
+
+    Source: PS3.5 §7.3
+    """
+    whole = len(data) - len(data) % word
+    return data if word == 1 else swap_words(data[:whole], word) + data[whole:]
 
 
 def pixel_word(vr: str, bits_allocated: int) -> int:

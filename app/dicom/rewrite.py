@@ -28,7 +28,7 @@ from app.dicom.headers import (
 )
 from app.dicom.limits import Limits
 from app.dicom.members import is_left_out
-from app.dicom.native_frames import pixel_word, swap_words
+from app.dicom.native_frames import pixel_word, swap_whole_words
 from app.dicom.open_dataset import (
     MAX_DEPTH,
     OpenDataset,
@@ -226,7 +226,7 @@ class Rewriter:
         yield element_header(tag, vr, length)
         word = self._word(tag, vr, dataset)
         for block in self._cursor.blocks(length):
-            yield block if word == 1 else _swap(block, word)
+            yield block if word == 1 else swap_whole_words(block, word)
 
     def _word(self, tag: int, vr: str, dataset: OpenDataset) -> int:
         """Return how many bytes are swapped together; 1 if the value is little endian."""
@@ -337,9 +337,3 @@ def encoding_of(syntax: TransferSyntax, *, implicit: bool) -> Encoding:
     if syntax.big_endian:
         return as_implicit(EXPLICIT_BIG) if implicit else EXPLICIT_BIG
     return IMPLICIT_LITTLE if implicit else EXPLICIT_LITTLE
-
-
-def _swap(block: bytes, word: int) -> bytes:
-    """Swap the bytes of each whole word; what is left over stays."""
-    whole = len(block) - len(block) % word
-    return swap_words(block[:whole], word) + block[whole:]

@@ -9,8 +9,11 @@ from app.index.access import missing, reference_arguments
 from app.index.engine import Index
 from app.rights import Scope
 
+REJECTED = "rejected "
+"""How the reason of a removed Instance begins that may not be stored again; its code follows."""
+
 REMOVED = """
-SELECT FROM removed_instance WHERE tenant_id = $1
+SELECT reason FROM removed_instance WHERE tenant_id = $1
     AND ($2::text[] IS NULL OR study_instance_uid = ANY($2)) AND study_instance_uid = $3
 """
 _LEVELS = ("", " AND series_instance_uid = $4", " AND sop_instance_uid = $5")
@@ -24,7 +27,11 @@ async def absence(index: Index, scope: Scope, ref: Ref) -> ArchiveError:
     """
     arguments = reference_arguments(scope, ref)
     levels = "".join(_LEVELS[: len(arguments) - 2])
-    if await index.fetchrow(f"{REMOVED}{levels} LIMIT 1", *arguments) is None:
-        return missing(ref)
+    newest = f"{REMOVED}{levels} ORDER BY removed_at DESC LIMIT 1"
+    row = await index.fetchrow(newest, *arguments)
     error: NotFound = missing(ref)
+    if row is None:
+        return error
+    if row["reason"].startswith(REJECTED):
+        return Gone(error.level, error.uid, "was rejected; DELETE …/reject brings it back")
     return Gone(error.level, error.uid)

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from app.dicom.scanned import BulkPlace
 from app.dicom.transfer_syntaxes import ROWS
 from app.dicom.uids import InstanceRef, SeriesRef, StudyRef
-from app.errors import NotFound
-from app.index.access import INSTANCE, VISIBLE, missing, reference_arguments
+from app.errors import ArchiveError, Gone, NotFound
+from app.index.absence import absence
+from app.index.access import INSTANCE, VISIBLE, reference_arguments
 from app.index.engine import Index
 from app.index.frames import unpack_bulk_values
 from app.index.packing import unpack_metadata
-from app.index.places import PLACE, InstancePlace, make_place
+from app.index.places import PLACE, InstancePlace, locate_version, make_place
 from app.rights import Scope
 
 _VIDEOS = [row.uid for row in ROWS if row.video]
@@ -62,7 +63,7 @@ async def load_described(index: Index, scope: Scope, ref: InstanceRef) -> Stored
     """
     row = await index.fetchrow(LOAD_DESCRIBED, *reference_arguments(scope, ref))
     if row is None:
-        raise missing(ref)
+        raise await absence(index, scope, ref)
     metadata = unpack_metadata(row["metadata_dictionary"], row["metadata"])
     return StoredDescription(make_place(row), metadata, unpack_bulk_values(row["bulk_values"]))
 
@@ -81,9 +82,19 @@ async def find_representative(index: Index, scope: Scope, ref: StudyRef | Series
     if series is None:
         row = await index.fetchrow(REPRESENTATIVE_SERIES, *of_study, _VIDEOS, _ACCOMPANYING)
         if row is None:
-            raise NotFound("An image of Study", ref.study)
+            raise await _no_image(index, scope, ref)
         series = str(row[0])
     row = await index.fetchrow(MIDDLE_IMAGE, *of_study, _VIDEOS, series)
     if row is None:
-        raise NotFound("An image of Series", series)
+        raise await _no_image(index, scope, SeriesRef(ref.study, series))
     return InstanceRef(ref.study, series, row[0])
+
+
+async def _no_image(index: Index, scope: Scope, ref: StudyRef | SeriesRef) -> ArchiveError:
+    """Return the error where no image was found: there is no such thing, or none in it."""
+    try:
+        await locate_version(index, scope, ref)
+    except (NotFound, Gone) as error:
+        return error
+    uid = ref.series if isinstance(ref, SeriesRef) else ref.study
+    return NotFound(f"An image of {type(ref).__name__.removesuffix('Ref')}", uid)

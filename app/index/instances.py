@@ -28,13 +28,14 @@ from app.dicom.attributes import instance_values, series_document, study_documen
 from app.dicom.scanned import DERIVED_VERSION, ScannedInstance
 from app.dicom.uids import InstanceRef
 from app.errors import ArchiveError, InvalidDataset
+from app.index.absence import REJECTED
 from app.index.engine import Index
 from app.index.faults import TryAgain
 from app.index.frames import pack_bulk_values
 from app.index.packing import metadata_packer
 from app.index.parents import Parent, Parents, SeriesName, find_parents, settle_parents
 from app.index.pool import Connection
-from app.index.present import REJECTED, Present, find_present
+from app.index.present import Present, find_present
 
 _log = logging.getLogger(__name__)
 

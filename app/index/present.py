@@ -7,13 +7,11 @@ from typing import Any
 from app.dicom.scanned import BulkPlace, FrameKind, Frames
 from app.dicom.uids import InstanceRef
 from app.errors import InvalidDataset
+from app.index.absence import REJECTED
 from app.index.faults import TryAgain
 from app.index.frames import unpack_bulk_values
 from app.index.packing import unpack_metadata
 from app.index.pool import Connection
-
-REJECTED = "rejected "
-"""How the reason of a removed Instance begins that may not be stored again; its code follows."""
 
 FIND_PRESENT = """
 SELECT study_instance_uid, series_instance_uid, metadata_dictionary, instance.*

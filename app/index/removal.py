@@ -18,7 +18,7 @@ from app.dicom.attributes import series_values, study_values
 from app.dicom.scanned import FrameKind, Frames, ScannedInstance
 from app.dicom.uids import InstanceRef, Ref, SeriesRef, StudyRef
 from app.errors import NotFound
-from app.index.absence import absence
+from app.index.absence import REJECTED, absence
 from app.index.access import VISIBLE, reference_arguments
 from app.index.engine import Index
 from app.index.frames import unpack_bulk_values
@@ -26,7 +26,6 @@ from app.index.instances import COLUMNS, TALLY_SLOTS, NewInstance, add_instances
 from app.index.packing import make_dictionary, metadata_packer, unpack_metadata
 from app.index.parents import COUNT_STUDIES, find_patients
 from app.index.pool import Connection
-from app.index.present import REJECTED
 from app.rights import Scope
 
 PAGE = 500

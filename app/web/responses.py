@@ -14,7 +14,9 @@ PRIVATE = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosn
 
 def not_modified(etag: str) -> Response:
     """Return 304 for what the caller has already."""
-    return Response(status_code=304, headers={**PRIVATE, "ETag": etag})
+    return Response(
+        status_code=304, headers={**PRIVATE, "ETag": etag, "Vary": "Accept, Accept-Encoding"}
+    )
 
 
 def dicom_json(

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -238,3 +239,22 @@ def test_any_code_extension_is_pydicoms(vr: str, raw: bytes, charset: bytes) -> 
     expected = pydicoms(vr, raw, charset)
     found = ours(vr, raw, charset)
     assert found.get("Value") == expected.get("Value")
+
+
+@pytest.mark.parametrize(
+    ("vr", "big", "little"),
+    [
+        ("OW", b"\0\1\0\2", b"\1\0\2\0"),
+        ("OF", b"\0\0\0\1", b"\1\0\0\0"),
+        ("OL", b"\0\0\0\1\xff", b"\1\0\0\0\xff"),
+        ("OD", b"\0\0\0\0\0\0\0\1", b"\1\0\0\0\0\0\0\0"),
+        ("OV", b"\0\0\0\0\0\0\0\1", b"\1\0\0\0\0\0\0\0"),
+        ("OB", b"\0\1", b"\0\1"),
+        ("UN", b"\0\1", b"\0\1"),
+    ],
+)
+def test_words_in_the_metadata_are_little_endian(vr: str, big: bytes, little: bytes) -> None:
+    """pydicom leaves them as they are; a reader of JSON cannot know what they were."""
+    member = encode_member(0x00281201, vr, big, False, ("iso8859",))  # J-16
+    document = json.loads(b"{%b}" % member)
+    assert document["00281201"]["InlineBinary"] == b64encode(little).decode()

@@ -41,11 +41,11 @@ BEYOND_PYDICOM = {
     "emri_small_jpeg_2k_lossless_too_short.dcm",  # its last delimiter is missing
 }
 SWAPPED_OTHERWISE = {
-    "OBXXXX1A_expb.dcm",  # big endian: DCMTK does not swap the pairs of bytes
-    "OBXXXX1A_expb_2frame.dcm",
     "rtdose_expb.dcm",  # big endian: DCMTK swaps halves of words of 32 bits
     "rtdose_expb_1frame.dcm",
 }
+PALETTE_SWAPPED = {"OBXXXX1A_expb.dcm", "OBXXXX1A_expb_2frame.dcm"}
+"""Big endian: pydicom leaves the words of the palettes as they are, DCMTK turns them as we do."""
 NOT_BY_DCMTK = {
     "SC_rgb_32bit.dcm",
     "SC_rgb_32bit_2frame.dcm",
@@ -70,7 +70,9 @@ def _has_frames(path: Path) -> bool:
 
 
 IMAGES = [path for path in SAMPLES if _has_frames(path)]
-JUDGED = [path for path in IMAGES if path.name not in BEYOND_PYDICOM | NOT_DECODABLE]
+JUDGED = [
+    path for path in IMAGES if path.name not in BEYOND_PYDICOM | NOT_DECODABLE | PALETTE_SWAPPED
+]
 
 
 def png_of(sample: Sample, number: int) -> NDArray[Any]:
@@ -89,7 +91,7 @@ def test_every_shade_is_the_one_that_pydicom_shows(path: Path) -> None:  # R-13 
         theirs = (grey_of if ours.ndim == 2 else colours_of)(dataset, number - 1)
         assert ours.shape == theirs.shape
         off = 1 if theirs.ndim == 2 else 2  # DCMTK's colours are rounded twice
-    assert np.abs(ours - theirs).max() <= off
+        assert np.abs(ours - theirs).max() <= off
 
 
 def test_most_samples_are_judged() -> None:

@@ -55,7 +55,8 @@ async def test_all_values_come_each_with_its_address(client: httpx.AsyncClient) 
 async def test_encapsulated_pixels_come_as_their_frames(client: httpx.AsyncClient) -> None:
     data, dataset = sample("SC_rgb_rle_2frame.dcm")
     await store(client, data)
-    parts = split_multipart(await client.get(f"{path_of(dataset)}/pixeldata"))
+    stored = {"accept": f'multipart/related; type="{OCTETS}"; transfer-syntax=*'}
+    parts = split_multipart(await client.get(f"{path_of(dataset)}/pixeldata", headers=stored))
     assert [head["Content-Location"].rpartition("/frames/")[2] for head, _ in parts] == ["1", "2"]
     assert all("1.2.840.10008.1.2.5" in head["Content-Type"] for head, _ in parts)
     for head, content in parts:
@@ -63,6 +64,15 @@ async def test_encapsulated_pixels_come_as_their_frames(client: httpx.AsyncClien
             head["Content-Location"], headers={"accept": f"{OCTETS}; transfer-syntax=*"}
         )
         assert alone.content == content
+
+
+async def test_pixels_are_decoded_unless_a_syntax_is_named(client: httpx.AsyncClient) -> None:
+    data, dataset = sample("SC_rgb_rle_2frame.dcm")
+    await store(client, data)
+    for door in ("pixeldata", "bulkdata"):  # M-03
+        parts = split_multipart(await client.get(f"{path_of(dataset)}/{door}"))
+        assert b"".join(content for _, content in parts) == dataset.pixel_array.tobytes()
+        assert all("1.2.840.10008.1.2.1" in head["Content-Type"] for head, _ in parts)
 
 
 async def test_values_are_little_endian_whatever_is_stored(client: httpx.AsyncClient) -> None:
@@ -84,6 +94,7 @@ async def test_where_there_is_none_it_is_not_found(client: httpx.AsyncClient) ->
     assert answer.status_code == 406
     alone = await client.get(f"{path_of(stored)}/bulkdata", headers={"accept": OCTETS})
     assert alone.status_code == 406  # M-12
+    assert alone.json()["offered"] == [f'multipart/related; type="{OCTETS}"']
 
 
 @pytest.mark.parametrize(

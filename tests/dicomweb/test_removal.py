@@ -66,7 +66,7 @@ async def test_what_is_deleted_is_gone_at_every_door(
     assert before.status_code == 200
     answer = await client.delete(path_of(dataset, level))
     assert (answer.status_code, answer.content) == (204, b"")
-    for door in ("", "/metadata"):
+    for door in ("", "/metadata", "/rendered", "/thumbnail"):
         for upper in range(level, 4):
             gone = await client.get(path_of(dataset, upper) + door)
             assert gone.status_code == 410, (upper, door)
@@ -166,7 +166,9 @@ async def test_what_is_rejected_stays_away_until_it_is_brought_back(
     path = f"{path_of(datasets[0], 2)}/reject/113001%5EDCM"
     answer = await client.post(path)
     assert (answer.status_code, answer.content) == (204, b"")
-    assert (await client.get(f"/studies/{study}/metadata")).status_code == 410
+    gone = await client.get(f"/studies/{study}/metadata")
+    assert gone.status_code == 410
+    assert "was rejected; DELETE" in gone.json()["detail"]
     assert await study_row(client, study) is None
     report = await store(client, datasets[0], status=409)
     failed = report["00081198"]["Value"][0]

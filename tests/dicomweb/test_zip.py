@@ -104,3 +104,15 @@ async def test_a_large_zip_is_whole(client: httpx.AsyncClient, tmp_path: Path) -
 async def test_an_unknown_study_has_no_zip(client: httpx.AsyncClient) -> None:
     answer = await client.get(f"/studies/{new_uid()}", headers=ZIP)
     assert answer.status_code == 404
+
+
+async def test_a_zip_that_could_not_hold_all_is_refused(client: httpx.AsyncClient) -> None:
+    study = new_uid()
+    grey = make_dataset(StudyInstanceUID=study)
+    bits = make_dataset(StudyInstanceUID=study, BitsAllocated=1, BitsStored=1, HighBit=0)
+    await store(client, make_part10(grey), make_part10(bits))
+    headers = {"accept": "application/zip; transfer-syntax=1.2.840.10008.1.2.4.80"}
+    answer = await client.get(f"/studies/{study}", headers=headers)
+    assert answer.status_code == 406
+    assert "a zip holds all" in answer.json()["detail"]
+    assert len(unzip(await client.get(f"/studies/{study}", headers=ZIP))) == 2
