@@ -63,14 +63,14 @@ class Answer:
 
 async def begun(iterator: AsyncIterator[_Value]) -> AsyncIterator[_Value]:
     """Take the first value of one or more, so that what fails does so now; return all of them."""
-    first = await anext(iterator)
+    return after(await anext(iterator), iterator)
 
-    async def resumed() -> AsyncIterator[_Value]:
-        yield first
-        async for value in iterator:
-            yield value
 
-    return resumed()
+async def after(first: _Value, rest: AsyncIterator[_Value]) -> AsyncIterator[_Value]:
+    """Iterate over a value that was taken already, and those that follow it."""
+    yield first
+    async for value in rest:
+        yield value
 
 
 async def ahead(

@@ -14,6 +14,7 @@ from app.archive.context import Archive
 from app.archive.frames import find_frames, open_frames
 from app.archive.originals import BLOCK, Original, open_original
 from app.archive.pixels import load_pixels
+from app.archive.rendered_documents import SANDBOX
 from app.dicom.native_frames import WORDS, pixel_word, swap_words
 from app.dicom.scanned import BulkPlace
 from app.dicom.transfer_syntaxes import EXPLICIT_LITTLE_ENDIAN, OCTET_STREAM, find
@@ -28,10 +29,11 @@ from app.rights import Principal, Verb
 _PIXEL_DATA = "7FE00010"
 _PIXELS = frozenset({_PIXEL_DATA, "7FE00008", "7FE00009"})
 _DOCUMENT = "00420011"
+_INERT = frozenset({OCTET_STREAM, "application/pdf"})
 _DOCUMENT_TYPES = frozenset(
     {"application/pdf", "text/xml", "model/stl", "model/obj", "model/mtl", "application/zip"}
 )
-"""MIME Types of Encapsulated Document that are passed on; what a browser might run is not."""
+"""MIME Types of Encapsulated Document that are passed on; pages are not."""
 
 
 async def retrieve_bulk_data(  # noqa: PLR0913, PLR0917 - what a caller has and wants
@@ -116,16 +118,30 @@ async def _all_values(
             if pixels_only and path not in _PIXELS:
                 continue
             if path == _PIXEL_DATA and _is_encapsulated(place):
-                for number in range(1, place.frame_count + 1):
-                    found = await find_frames(archive, principal, place.ref, [number], octets)
-                    where = {"Content-Location": f"{base}/frames/{number}"}
-                    frame = await open_frames(archive, principal, found)
-                    async for body in as_iterator(frame.bodies):
-                        yield replace(body, headers={**body.headers, **where})
+                async for body in _frames(archive, principal, place, octets, base):
+                    yield body
             else:
                 named = f"{base}/bulkdata/{path}"
                 of = (path, value)
                 yield await _open_value(archive, principal, place, of, named, OCTET_STREAM)
+
+
+async def _frames(
+    archive: Archive,
+    principal: Principal,
+    place: InstancePlace,
+    forms: Sequence[Form],
+    base: str,
+) -> AsyncIterator[Body]:
+    numbers = range(1, place.frame_count + 1)
+    if not numbers:
+        return
+    found = await find_frames(archive, principal, place.ref, numbers, forms)
+    number = 0
+    async for body in as_iterator((await open_frames(archive, principal, found)).bodies):
+        number += 1
+        where = {"Content-Location": f"{base}/frames/{number}"}
+        yield replace(body, headers={**body.headers, **where})
 
 
 async def _open_value(
@@ -150,6 +166,8 @@ async def _open_value(
     octets = f"{OCTET_STREAM}; transfer-syntax={EXPLICIT_LITTLE_ENDIAN}"
     content_type = octets if media_type == OCTET_STREAM else media_type
     headers = {"Content-Type": content_type, "Content-Location": url}
+    if media_type not in _INERT:
+        headers |= SANDBOX
     return Body(headers, place.length, chunks, section)
 
 

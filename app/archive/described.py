@@ -10,7 +10,7 @@ from app.archive.context import Archive
 from app.archive.originals import open_original
 from app.dicom.appearance import MOST_BULK_BYTES, Appearance, appearance_of, bulk_paths, check_size
 from app.dicom.document import Document
-from app.dicom.native_frames import swap_words
+from app.dicom.native_frames import WORDS, swap_whole_words
 from app.dicom.presentation_state import present
 from app.dicom.scanned import BulkPlace
 from app.dicom.transfer_syntaxes import find
@@ -19,8 +19,6 @@ from app.errors import Forbidden, InvalidDataset
 from app.index.described import StoredDescription, load_described
 from app.index.places import InstancePlace
 from app.rights import Principal, Verb
-
-_WORDS = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +81,8 @@ async def read_bulk_value(archive: Archive, described: Described, path: str) -> 
     original = await open_original(archive, described.place)
     data = await original.read(place.offset, place.length)
     syntax = find(described.place.transfer_syntax_uid)
-    word = _WORDS.get(place.vr, 1) if syntax is not None and syntax.big_endian else 1
-    return swap_words(data[: len(data) - len(data) % word], word) if word > 1 else data
+    word = WORDS.get(place.vr, 1) if syntax is not None and syntax.big_endian else 1
+    return swap_whole_words(data, word)
 
 
 async def load_appearance(archive: Archive, subject: Subject) -> Appearance:

@@ -57,8 +57,7 @@ async def restore(archive: Archive, principal: Principal, ref: Ref) -> int:
 
 async def _remove(archive: Archive, principal: Principal, ref: Ref, reason: str) -> int:
     _check(principal)
-    removing = remove_instances(archive.index, principal.scope, ref, principal.name, reason)
-    count = await removing
+    count = await remove_instances(archive.index, principal.scope, ref, principal.name, reason)
     await asyncio.sleep(LEASE_SECONDS)  # by then no process remembers where frames were
     return count
 

@@ -8,9 +8,8 @@ What is made depends on stored bytes and parameters only, so an ETag holds for e
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
-from app.archive.answers import Answer, Body, ahead, each
+from app.archive.answers import Answer, Body, after, ahead, begun, each
 from app.archive.context import Archive
 from app.archive.described import Subject, describe
 from app.archive.offers import Offer, choose, first_fitting, offers_of, picture_offers, types_of
@@ -25,7 +24,6 @@ from app.index.places import locate_instances, locate_version
 from app.mime.media_types import Form
 from app.rights import Principal, Verb
 
-_Value = TypeVar("_Value")
 AHEAD = 2
 """Pictures that are made while the ones before them are sent."""
 
@@ -189,8 +187,7 @@ def _frames(
             ),
             AHEAD,
         )
-        first = await anext(bodies)
-        return Answer(offer.media_type, multipart=True, bodies=after(first, bodies))
+        return Answer(offer.media_type, multipart=True, bodies=await begun(bodies))
 
     form = Form(offer.media_type, multipart=True)
     return Rendering(tag_of(subject, numbers, request, form, offer), opened)
@@ -212,13 +209,6 @@ async def _each_rendered(
     async for body in ahead(refs, rendered, AHEAD):
         if body is not None:
             yield body
-
-
-async def after(first: _Value, rest: AsyncIterator[_Value]) -> AsyncIterator[_Value]:
-    """Iterate over a value that was taken already, and those that follow it."""
-    yield first
-    async for value in rest:
-        yield value
 
 
 def tag_of(

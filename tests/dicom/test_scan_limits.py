@@ -73,7 +73,7 @@ def test_elements_and_items_of_a_remembered_sequence_are_counted() -> None:
     memo = Memo()
     for _ in range(2):
         scan(BytesSource(data), Limits(elements=5), memo)
-        refused(data, Limits(elements=4), memo)
+        assert refused(data, Limits(elements=4), memo) == "more than 4 Data Elements"
 
 
 def test_many_empty_items_are_counted() -> None:
@@ -89,12 +89,13 @@ def test_values_that_are_held_are_counted() -> None:
 
 def test_bulk_data_is_not_held() -> None:
     data = part10(explicit(0x00282000, "OB", bytes(100_000)))
-    scan(BytesSource(data), Limits(header_bytes=2000))
+    scanned = scan(BytesSource(data), Limits(header_bytes=2000))
+    assert scanned.bulk_values["00282000"].length == 100_000
 
 
 def test_long_values_that_are_held_are_counted() -> None:
     data = part10(*[explicit(0x00080119 + i, "UC", b"x" * 60_000) for i in range(20)])
-    refused(data, Limits(header_bytes=10**6))
+    assert refused(data, Limits(header_bytes=10**6)) == "more than 1000000 bytes beside Bulk Data"
 
 
 @pytest.mark.parametrize("uid", [IMPLICIT, "1.2.840.10008.1.2.1"])
@@ -107,7 +108,8 @@ def test_text_is_inline_up_to_the_limit(uid: str) -> None:
 
 
 def test_short_text_has_the_same_limit() -> None:
-    refused(part10(explicit(0x00104000, "LT", b"x" * 1000)), Limits(text_bytes=999))
+    message = refused(part10(explicit(0x00104000, "LT", b"x" * 1000)), Limits(text_bytes=999))
+    assert message == "the value of 00104000 is longer than 999 bytes"
 
 
 def test_very_many_numbers_become_bulk_data() -> None:  # PS3.18 §F.2.6 allows it for FL

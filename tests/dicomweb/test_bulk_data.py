@@ -101,6 +101,7 @@ async def test_where_there_is_none_it_is_not_found(client: httpx.AsyncClient) ->
     ("stored", "accept", "sent"),
     [
         ("application/pdf", "*/*", "application/pdf"),
+        ("text/xml", "*/*", "text/xml"),
         ("application/pdf", "application/pdf", "application/pdf"),
         ("application/pdf", OCTETS, OCTETS),
         ("application/pdf", f'{OCTETS}, multipart/related; type="application/pdf"', OCTETS),
@@ -118,6 +119,8 @@ async def test_a_document_has_its_own_type_if_it_does_no_harm(
     assert answer.status_code == 200
     assert answer.headers["content-type"].partition(";")[0] == sent
     assert answer.headers["x-content-type-options"] == "nosniff"
+    sandboxed = "sandbox" in answer.headers.get("content-security-policy", "")
+    assert sandboxed == (sent == "text/xml")  # XML may hold a script
     assert answer.content == dcmread(BytesIO(make_part10(dataset))).EncapsulatedDocument
 
 

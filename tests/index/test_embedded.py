@@ -126,6 +126,7 @@ def test_it_is_durable_unless_a_test_says_otherwise(tmp_path: Path) -> None:
 
 def test_the_extensions_for_searching_are_there(postgres: EmbeddedPostgres) -> None:
     postgres.run_script("CREATE EXTENSION pg_trgm; CREATE EXTENSION fuzzystrmatch")
+    assert postgres.run_script("SELECT similarity('word', 'word'), soundex('word')") == "1|W630\n"
 
 
 def test_nothing_listens_on_tcp(postgres: EmbeddedPostgres) -> None:

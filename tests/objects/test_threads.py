@@ -28,7 +28,8 @@ async def test_an_error_comes_back(threads: Threads) -> None:
 
 async def test_calls_run_side_by_side(threads: Threads) -> None:
     barrier = threading.Barrier(2, timeout=10)
-    await asyncio.gather(threads.run(barrier.wait), threads.run(barrier.wait))
+    met = await asyncio.gather(threads.run(barrier.wait), threads.run(barrier.wait))
+    assert sorted(met) == [0, 1]
 
 
 @pytest.mark.parametrize("fails", [True, False])
