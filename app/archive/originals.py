@@ -17,6 +17,7 @@ from app.dicom.source import FileSource, Source
 from app.errors import NotFound, Unavailable
 from app.index.places import InstancePlace
 from app.objects.base import ObjectStore
+from app.objects.extents import Extent
 
 BLOCK = 2**20
 
@@ -45,6 +46,13 @@ async def read_stored(
         return await objects.read(place.object_key, start, length)
     except NotFound as error:
         raise lost(place) from error
+
+
+def find_extent(
+    objects: ObjectStore, place: InstancePlace, offset: int, length: int
+) -> Extent | None:
+    """Return `length` of an Instance's stored bytes as a file's, where those are in memory."""
+    return objects.extent_now(place.object_key, place.base_offset + offset, length)
 
 
 def lost(place: InstancePlace) -> Unavailable:

@@ -9,6 +9,7 @@ A sweep once a second looks at every open connection, so a request pays next to 
     what is no HTTP                      400 and closed
 """
 
+import asyncio
 import time
 from http import HTTPStatus
 from typing import Any, cast
@@ -16,12 +17,16 @@ from typing import Any, cast
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from app.cli.outlet import Outlet
+from app.objects.extents import FILES
+
 HEAD_BYTES = 64 * 2**10
 LINGER_SECONDS = 1.0
 AHEAD_BYTES = 512 * 2**10
 """Bytes of a body that may wait to be taken. uvicorn's own 64 kB are less than what is read at
 once, so that a body would stop the connection after each piece of it."""
 
+_EXTENSIONS: dict[str, dict[object, object]] = {FILES: {}}
 _TOO_SLOW = "Nothing, or not enough, came for too long"
 _TLS = b"\x16\x03"
 _PLAIN = "Plain HTTP was expected here, not TLS: use http://, or a proxy that has a certificate"
@@ -41,6 +46,20 @@ class GuardedProtocol(HttpToolsProtocol):
         self._parsed = b""
         self._waiting_for: tuple[str, int] = ("", 0)
         self._since = self.heard
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin; what is written goes through an outlet, which takes ranges of files too."""
+        super().connection_made(cast("asyncio.Transport", Outlet(transport, self)))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        cast("Outlet", self.transport).forget()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        """Begin a request, which is told that its answer's body may be a range of a file."""
+        super().on_message_begin()
+        self.scope["extensions"] = _EXTENSIONS
 
     def data_received(self, data: bytes) -> None:
         """Take what came; a head that is too long is refused, however it is cut in pieces."""

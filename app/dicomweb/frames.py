@@ -15,10 +15,11 @@ from starlette.datastructures import State
 
 from app.archive.context import Archive
 from app.archive.frames import FoundFrames, find_frames, open_frames
-from app.archive.originals import read_stored
+from app.archive.originals import find_extent, read_stored
 from app.dicom.uids import InstanceRef, check_uid
 from app.errors import ArchiveError, InvalidRequest
 from app.mime.multipart import closing, part_header
+from app.objects.extents import FILES, Extent
 from app.web.accept import forms_of
 from app.web.conditions import NONE, read_conditions
 from app.web.direct import ROUTE
@@ -34,6 +35,8 @@ _NO_FRAME = 2**31 - 1
 """Stands for all greater numbers: no Instance has so many frames."""
 MOST_FRAMES = 100_000
 """Frames of one request."""
+_WORTH_IT = 64 * 2**10
+"""Bytes from which the kernel's sending costs less than reading and writing."""
 _PLAIN_HEADERS = [(name.lower().encode(), value.encode()) for name, value in PRIVATE.items()]
 
 
@@ -112,7 +115,11 @@ def _other_method(method: str) -> Response:
 async def _send_plain(archive: Archive, found: FoundFrames, scope: Scope, send: Send) -> None:
     """Send one frame that is a plain range of the object: header, pixels, trailer."""
     instance, place = found.instance, found.frames[0]
-    data = await read_stored(archive.objects, instance, place.offset, place.length)
+    data: bytes | Extent | None = None
+    if place.length >= _WORTH_IT and FILES in scope.get("extensions", ()):
+        data = find_extent(archive.objects, instance, place.offset, place.length)
+    if data is None:
+        data = await read_stored(archive.objects, instance, place.offset, place.length)
     before, after, content_type = b"", b"", found.content_type
     if found.multipart:
         boundary = new_boundary()

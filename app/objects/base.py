@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from app.objects.extents import Extent
     from app.objects.staged import Staged
 
 
@@ -34,6 +35,13 @@ class ObjectStore(Protocol):
 
     def read_now(self, key: str, offset: int, length: int) -> bytes | None:
         """Return `length` bytes from `offset` if that needs no waiting, else None."""
+        ...
+
+    def extent_now(self, key: str, offset: int, length: int) -> "Extent | None":
+        """Return `length` bytes from `offset` as a file's if they are in memory, else None.
+
+        For the event loop's thread alone.
+        """
         ...
 
     async def stream(

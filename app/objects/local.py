@@ -22,6 +22,7 @@ from threading import Lock
 from typing import Generic, TypeVar
 
 from app.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from app.objects.extents import Extent, PageCache
 from app.objects.faults import os_faults
 from app.objects.staged import BLOCK, Staged
 from app.objects.threads import Threads
@@ -97,6 +98,7 @@ class LocalStore:
         self._durable: _Recent[str, bool] = _Recent(_DURABLE_DIRECTORIES)
         self._open: _Recent[str, _OpenFile] = _Recent(_open_files())
         self._nowait = _NOWAIT
+        self._page_cache = PageCache()
         self._buffer = memoryview(bytearray(BLOCK))
 
     def close(self) -> None:
@@ -178,6 +180,14 @@ class LocalStore:
         except OSError:
             return None
         return bytes(buffer) if count == length else None
+
+    def extent_now(self, key: str, offset: int, length: int) -> Extent | None:
+        """Return a range of the open file if it is in memory, else None."""
+        file = self._open.get(key)
+        if file is None or offset + length > file.size:
+            return None
+        held = self._page_cache.holds(file.fd, offset, length)
+        return Extent(file, offset, length) if held else None
 
     async def stream(
         self, key: str, offset: int = 0, length: int | None = None
