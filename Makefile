@@ -4,7 +4,7 @@ BIN := .venv/bin
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 PYTEST := $(BIN)/coverage run -m pytest -n 2 --dist loadgroup $(if $(CI),-p tests.ci_plugin)
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all check check-lock fix bench openapi lock clean
+.PHONY: help install run test test-all check check-lock fix bench openapi lock browser clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -42,8 +42,10 @@ lock: .venv/install.stamp ## pin what pyproject.toml asks for, with hashes (ARGS
 	$(COMPILE) $(ARGS) --group install -o $(TO)/install.txt
 	$(COMPILE) $(ARGS) pyproject.toml -o $(TO)/run.txt
 	$(COMPILE) $(ARGS) pyproject.toml --extra dev -c $(TO)/run.txt -c $(TO)/install.txt -o $(TO)/dev.txt
+browser: .venv/dev.stamp ## get the viewer that is tried in a browser (npm, 50 MB)
+	$(BIN)/python -m tests.browser.install
 clean: ## remove what was built or measured; ./data stays
-	rm -rf .venv dist htmlcov .coverage* .*_cache .hypothesis
+	rm -rf .venv .browser dist htmlcov .coverage* .*_cache .hypothesis
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 .venv/install.stamp: requirements/install.txt

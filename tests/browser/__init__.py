@@ -1,0 +1,1 @@
+"""OHIF, as it is published, in a real browser on a real archive."""
