@@ -175,6 +175,7 @@ def test_make_offers_what_the_documents_promise() -> None:
         "bench",
         "openapi",
         "lock",
+        "browser",
         "clean",
     ]
     assert set(promised) <= set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
