@@ -21,8 +21,7 @@ test-all: .venv/dev.stamp ## every test, slow ones too; fails under 95 % coverag
 	$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=95
 	$(BIN)/coverage report --include='app/dicom/*' --fail-under=100
 check: .venv/dev.stamp ## lint, format, types, import directions, lock and contract are current
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
+	$(BIN)/ruff check && $(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MAKE) -s check-lock
@@ -31,8 +30,7 @@ check-lock: .venv/install.stamp
 	rm -rf .venv/check && cp -r requirements .venv/check && $(MAKE) -s lock TO=.venv/check
 	diff -r requirements .venv/check
 fix: .venv/dev.stamp ## mend what can be mended without thought
-	$(BIN)/ruff check --fix
-	$(BIN)/ruff format
+	$(BIN)/ruff check --fix && $(BIN)/ruff format
 bench: .venv/dev.stamp ## measure beside another archive, into docs/benchmarks.md
 	$(BIN)/python -m compileall -q app && $(BIN)/python -m benchmarks $(ARGS)
 openapi: .venv/run.stamp ## write the HTTP contract, openapi.yaml
