@@ -93,9 +93,11 @@ async def _http_error(request: Request, error: Exception) -> Response:
     status = HTTPStatus(error.status_code)
     headers = dict(error.headers or {})
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
-        headers = {"Allow": ", ".join(sorted(_allowed(request)))}
+        allowed = ", ".join(sorted(_allowed(request)))
+        headers = {"Allow": allowed}
         if request.method == "OPTIONS":  # C-05
             return Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)
+        return problem(status, f"This path takes {allowed}, not {request.method[:20]}", headers)
     detail = _no_such_path(request) if _is_wordless(error, status) else str(error.detail)
     return problem(status, detail, headers)
 

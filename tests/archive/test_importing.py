@@ -246,6 +246,15 @@ def test_pipes_and_links_to_nothing_are_not_waited_for(source: Path) -> None:
     assert found == Unreadable(f"{source}/pipe", "is not a file")
 
 
+def test_links_to_folders_are_told_and_not_followed(source: Path, tmp_path: Path) -> None:
+    (source / "again").symlink_to(source)
+    assert list(find_files([source])) == [
+        Unreadable(f"{source}/again", "is a link to a folder: name it to follow it")
+    ]
+    (tmp_path / "named").symlink_to(source)
+    assert len(list(find_files([tmp_path / "named"]))) == 1
+
+
 def test_what_cannot_be_listed_is_told(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(_: str) -> None:
         raise PermissionError(13, "Permission denied", str(source))

@@ -356,6 +356,7 @@ async def test_a_wrong_method_is_405_with_what_is_right(client: httpx.AsyncClien
     answer = await client.put("/studies/1.2.3")  # G-10, S-34
     assert answer.status_code == 405
     assert answer.headers["allow"] == "DELETE, GET, HEAD, OPTIONS, POST"
+    assert answer.json()["detail"] == "This path takes DELETE, GET, HEAD, OPTIONS, POST, not PUT"
 
 
 async def test_strangers_are_refused_everywhere(app: FastAPI, client: httpx.AsyncClient) -> None:
