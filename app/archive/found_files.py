@@ -72,7 +72,9 @@ def _walk(folder: Path) -> Iterator[Found]:
         names.sort()
         for name in names:
             if os.path.islink(f"{directory}/{name}"):  # noqa: PTH114
-                yield Unreadable(f"{directory}/{name}", "is a link to a folder: name it to follow it")
+                yield Unreadable(
+                    f"{directory}/{name}", "is a link to a folder: name it to follow it"
+                )
         for name in sorted(files):
             path = f"{directory}/{name}"
             with suppress(FileNotFoundError):  # gone since, or a link to nothing

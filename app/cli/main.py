@@ -129,6 +129,36 @@ def export(
 
 
 @application.command()
+def verify(
+    since: Annotated[
+        str | None, typer.Option(help="Only what was stored since this date or time (UTC).")
+    ] = None,
+    study: Annotated[str | None, typer.Option(help="Only this Study Instance UID.")] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=0.001, help="Read at most so many MB/s.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the findings as JSON.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Read all objects again and compare them with what was stored; change nothing.
+
+    Tells of objects that are damaged or missing (the exit code is then 3), and of bytes that the
+    index does not know. The server may run meanwhile.
+
+    Examples:
+
+        fileroom verify
+
+        fileroom verify --since 2026-01-31 --rate 50 --report findings.json
+    """
+    from app.cli.verifying import run_verify  # noqa: PLC0415
+    from app.settings import load_settings  # noqa: PLC0415
+
+    settings = load_settings(_flags(data_dir))
+    raise typer.Exit(run_verify(settings, since, study, rate, report))
+
+
+@application.command()
 def migrate(data_dir: DataDir = None) -> None:
     """Bring the index to this version.
 

@@ -76,7 +76,20 @@ def new_attempt() -> str:
     return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
 
 
+def attempted_at(attempt: str) -> float:
+    """Return when an attempt was made, in seconds since 1970."""
+    number = 0
+    for letter in attempt[:10]:
+        number = number << 5 | _CROCKFORD.index(letter)
+    return number / 1000
+
+
 def object_key(tenant_id: int, study: str, series: str, instance: str, attempt: str) -> str:
     """Return the key of one attempt (a ULID) to store an Instance."""
+    return f"{study_prefix(tenant_id, study)}{series}/{instance}.{attempt}.dcm"
+
+
+def study_prefix(tenant_id: int, study: str) -> str:
+    """Return what the keys of all attempts to store Instances of a Study begin with."""
     spread = hashlib.sha256(study.encode()).hexdigest()
-    return f"t/{tenant_id}/{spread[:2]}/{spread[2:4]}/{study}/{series}/{instance}.{attempt}.dcm"
+    return f"t/{tenant_id}/{spread[:2]}/{spread[2:4]}/{study}/"

@@ -82,3 +82,31 @@ def test_what_cannot_be_done_is_said_in_a_sentence(
     assert done.returncode == 1
     assert sentence in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+def test_verify_tells_what_is_damaged(data_dir: Path, tmp_path: Path) -> None:
+    study, report = new_uid(), tmp_path / "report.json"
+    for number in range(2):
+        (tmp_path / f"IM{number}").write_bytes(make_part10(StudyInstanceUID=study))
+    assert fileroom(data_dir, "import", tmp_path).returncode == 0
+    done = fileroom(data_dir, "verify", "--study", study)
+    assert done.returncode == 0, done.stderr
+    assert b"2 whole" in done.stdout
+    victim, _ = (data_dir / "objects").rglob(f"{study}/*/*.dcm")
+    victim.chmod(0o600)
+    victim.write_bytes(victim.read_bytes()[:-2] + b"\1\1")
+    done = fileroom(data_dir, "verify", "--since", "2026-01-31", "--report", report)
+    assert done.returncode == 3
+    assert b"damaged: t/1/" in done.stdout
+    (finding,) = json.loads(report.read_bytes())["findings"]
+    assert (finding["state"], finding["study"]) == ("damaged", study)
+    assert victim.name.startswith(finding["instance"])
+
+
+def test_verify_refuses_what_it_cannot_understand(data_dir: Path, tmp_path: Path) -> None:
+    done = fileroom(data_dir, "verify", "--since", "yesterday")
+    assert done.returncode == 1
+    assert b"--since takes a date" in done.stderr
+    done = fileroom(tmp_path / "nothing", "verify")
+    assert done.returncode == 1
+    assert b"no archive" in done.stderr

@@ -1,0 +1,131 @@
+"""`fileroom verify`: read all objects again, and say which are not what was stored."""
+
+import sys
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn
+
+from app.archive.context import Archive
+from app.archive.verify import State, Verified, Wanted, verify_objects
+from app.cli.opening import check_there, with_archive
+from app.cli.refusal import Refusal
+from app.dicom.uids import check_uid
+from app.settings import Settings
+
+SOME_WRONG = 3
+"""Exit code: something is damaged or missing."""
+_WRONG = (State.DAMAGED, State.MISSING)
+_SHOWN = (*_WRONG, State.UNNAMED)
+
+
+def run_verify(
+    settings: Settings,
+    since: str | None,
+    study: str | None,
+    rate: float | None,
+    report: Path | None,
+) -> int:
+    """Verify, and return the exit code.
+
+    Raises:
+        InvalidUID: `study` is none.
+        Refusal: there is no archive; `since` is no date; the report cannot be written.
+    """
+    wanted = Wanted(
+        since=_moment(since) if since else None,
+        study=check_uid(study) if study else None,
+        rate=rate * 1e6 if rate else float("inf"),
+    )
+    check_there(settings)
+    told = _Told()
+
+    async def work(archive: Archive) -> None:
+        await verify_objects(archive, wanted, told.add)
+
+    with told:
+        with_archive(settings, "fileroom verify", work)
+    sys.stdout.write(told.summary())
+    if report:
+        try:
+            report.write_bytes(told.as_json())
+        except OSError as error:
+            raise Refusal(f"The report {report} cannot be written: {error.strerror}.") from None
+    return SOME_WRONG if any(told.counts[state] for state in _WRONG) else 0
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise Refusal(
+            f"--since takes a date or a time, as 2026-01-31T08:00; not {text!r}."
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+class _Told:
+    """Counts what was verified, and shows it on a terminal."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[State] = Counter()
+        self.size = 0
+        self.wrong: list[Verified] = []
+        self._began = time.monotonic()
+        console = Console(stderr=True)
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.completed:,.0f} objects"),
+            TextColumn("{task.fields[wrong]}"),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._task = self._progress.add_task("verify", total=None, wrong="")
+
+    def __enter__(self) -> "_Told":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def add(self, verified: Verified) -> None:
+        """Count one object; what is wrong is told at once."""
+        self.counts[verified.state] += 1
+        self.size += verified.size
+        if verified.state in _SHOWN:
+            self.wrong.append(verified)
+            sys.stdout.write(f"{verified.state}: {verified.object_key}: {verified.detail}\n")
+        wrong = sum(self.counts[state] for state in _WRONG)
+        self._progress.update(self._task, advance=1, wrong=f"{wrong:,} wrong" if wrong else "")
+
+    def summary(self) -> str:
+        """Say how it went, in one line."""
+        words = [f"{self.counts[state]:,} {state}" for state in State if self.counts[state]]
+        seconds = time.monotonic() - self._began
+        found = ", ".join(words) or "nothing to verify"
+        return f"{found}; {self.size / 1e6:,.1f} MB read in {seconds:,.1f} s\n"
+
+    def as_json(self) -> bytes:
+        """Return the report for `--report`."""
+        document = {
+            **{str(state): self.counts[state] for state in State},
+            "bytes": self.size,
+            "seconds": round(time.monotonic() - self._began, 3),
+            "findings": [
+                {
+                    "state": str(one.state),
+                    "object": one.object_key,
+                    "study": one.study,
+                    "instance": one.instance,
+                    "detail": one.detail,
+                }
+                for one in self.wrong
+            ],
+        }
+        return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
