@@ -36,6 +36,7 @@ from pydantic_settings import (
 )
 
 from app.dicom.limits import Limits
+from app.objects.bucket import SCHEMES, Bucket
 
 if TYPE_CHECKING:
     from app.archive.context import Place
@@ -78,10 +79,17 @@ def _database_address(value: SecretStr) -> SecretStr:
     return value
 
 
-def _directory_address(value: str) -> str:
+def _objects_address(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme != "file" or parts.netloc or not parts.path.strip("/"):
-        raise ValueError("this version keeps objects in a directory: file:///srv/fileroom/objects")
+    if parts.scheme == "file":
+        good = bool(not parts.netloc and parts.path.strip("/"))
+    else:
+        good = parts.scheme in SCHEMES and bool(parts.netloc) and not parts.query
+    if not good:
+        raise ValueError(
+            "objects lie in a directory or a bucket: file:///srv/fileroom/objects, "
+            "s3://bucket/prefix, gs://bucket, az://container"
+        )
     return value
 
 
@@ -131,7 +139,11 @@ class Database(Group):
 class Objects(Group):
     """Where bytes are kept."""
 
-    url: Annotated[str, AfterValidator(_directory_address)] | None = None
+    url: Annotated[str, AfterValidator(_objects_address)] | None = None
+    endpoint: WebAddress | None = None
+    region: str | None = None
+    access_key: str | None = None
+    secret_key: SecretStr | None = None
     cache_bytes: ByteSize = Field(default=ByteSize(2 * 2**30), ge=0)
 
 
@@ -217,10 +229,20 @@ class Settings(BaseSettings):
 
     @property
     def objects_directory(self) -> Path:
-        """Where the objects lie: beside the index unless another place is set."""
-        if self.objects.url is None:
+        """Where the objects lie: beside the index unless another place is set. Objects for a
+        bucket wait here."""
+        if self.objects.url is None or self.bucket is not None:
             return (self.data_dir / "objects").absolute()
         return Path(unquote(urlsplit(self.objects.url).path))
+
+    @property
+    def bucket(self) -> Bucket | None:
+        """The bucket that holds the objects and how it is reached, None for a directory."""
+        objects = self.objects
+        if objects.url is None or urlsplit(objects.url).scheme == "file":
+            return None
+        secret = objects.secret_key.get_secret_value() if objects.secret_key else None
+        return Bucket(objects.url, objects.endpoint, objects.region, objects.access_key, secret)
 
     @property
     def postgres_directory(self) -> Path:
@@ -251,6 +273,7 @@ class Settings(BaseSettings):
         return Place(
             database_url=self.database.url.get_secret_value(),
             objects=self.objects_directory,
+            bucket=self.bucket,
             cache=(self.data_dir / "cache").absolute(),
             pool_size=self.database.pool_size,
             cache_bytes=self.objects.cache_bytes,

@@ -14,6 +14,7 @@ from app.dicom.limits import Limits
 from app.dicom.memo import Memo
 from app.index.engine import Index, Session, open_index
 from app.objects.base import ObjectStore
+from app.objects.bucket import Bucket
 from app.objects.local import LocalStore
 from app.objects.staging import Staging
 
@@ -24,7 +25,9 @@ class Place:
 
     database_url: str
     objects: Path
+    """The directory of the objects, or where they wait to go to the bucket."""
     cache: Path
+    bucket: Bucket | None = None
     pool_size: int = 8
     cache_bytes: int = 2 * 2**30
     codec_workers: int = 2
@@ -52,6 +55,14 @@ class Archive:
         return self.index.transaction()
 
 
+def _open_store(place: Place) -> ObjectStore:
+    if place.bucket is None:
+        return LocalStore(place.objects)
+    from app.objects.remote import RemoteStore  # noqa: PLC0415 - its library is large
+
+    return RemoteStore(place.bucket)
+
+
 @asynccontextmanager
 async def open_archive(place: Place) -> AsyncIterator[Archive]:
     """Open an archive whose index is migrated, and close it again at the end of the block.
@@ -61,7 +72,7 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
     """
     limits = place.limits
     index = await open_index(place.database_url, pool_size=place.pool_size)
-    objects = LocalStore(place.objects)
+    objects = _open_store(place)
     staging = await asyncio.to_thread(Staging, place.objects / "staging", limits)
     workers = Workers(place.codec_workers, place.codec_memory_bytes, place.codec_seconds)
     cache = await asyncio.to_thread(FileCache, place.cache, place.cache_bytes)

@@ -4,10 +4,13 @@ An object is never adopted, overwritten or reused: every attempt to store has a 
 """
 
 import hashlib
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Protocol
+
+from app.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from app.objects.extents import Extent
@@ -20,6 +23,10 @@ class ObjectStore(Protocol):
     All but `put` raise `NotFound` for an absent key; each raises `Unavailable` when the store does
     not answer, `put` also `StorageFull`.
     """
+
+    def close(self) -> None:
+        """Give back threads, files and connections."""
+        ...
 
     async def put(self, key: str, staged: "Staged") -> None:
         """Write the staged bytes to a key that does not exist yet.
@@ -67,7 +74,22 @@ class ObjectStore(Protocol):
         ...
 
 
+_COMPONENT = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z._-]*", re.ASCII)
+STAGING = "staging"
+"""The directory beside the keys that `Staging` may use; it holds no objects."""
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+def check_key(key: str) -> str:
+    """Return a key, if it is one.
+
+    Raises:
+        InvalidRequest: it would lead out of the store, or to what is no object.
+    """
+    parts = key.split("/")
+    if parts[0] == STAGING or not all(_COMPONENT.fullmatch(part) for part in parts):
+        raise InvalidRequest(f"{key[:200]!r} is no key of an object")
+    return key
 
 
 def new_attempt() -> str:

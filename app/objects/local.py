@@ -11,7 +11,6 @@ that no thread ever reads from a number that has become another file's.
 """
 
 import os
-import re
 import resource
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
@@ -21,15 +20,13 @@ from pathlib import Path
 from threading import Lock
 from typing import Generic, TypeVar
 
-from app.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from app.errors import Conflict, NotFound, Unavailable
+from app.objects.base import STAGING, check_key
 from app.objects.extents import Extent, PageCache
 from app.objects.faults import os_faults
 from app.objects.staged import BLOCK, Staged
 from app.objects.threads import Threads
 
-STAGING = "staging"
-"""The directory beside the keys that `Staging` may use; it holds no objects."""
-_COMPONENT = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z._-]*", re.ASCII)
 _MOST_OPEN_FILES = 4096
 """Files that stay open: viewers read the frames of a Series in any order, a file each."""
 _DURABLE_DIRECTORIES = 16_384
@@ -108,10 +105,7 @@ class LocalStore:
         self._open = _Recent(_open_files())
 
     def _path(self, key: str) -> str:
-        parts = key.split("/")
-        if parts[0] == STAGING or not all(_COMPONENT.fullmatch(part) for part in parts):
-            raise InvalidRequest(f"{key[:200]!r} is no key of an object")
-        return f"{self._root}/{key}"
+        return f"{self._root}/{check_key(key)}"
 
     async def put(self, key: str, staged: Staged) -> None:
         """Write the staged bytes to a key that does not exist yet; they are durable on return."""

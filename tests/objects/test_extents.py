@@ -46,18 +46,18 @@ def test_a_kernel_that_does_not_tell_holds_nothing(
 
 
 async def test_an_extent_is_of_an_open_file_that_is_in_memory(
-    store: LocalStore, staging: Staging, monkeypatch: pytest.MonkeyPatch
+    local_store: LocalStore, staging: Staging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await put(store, staging, KEY, b"0123456789")
-    assert store.extent_now(KEY, 2, 3) is None  # not open yet: opening may wait
-    await store.read(KEY, 0, 1)
+    await put(local_store, staging, KEY, b"0123456789")
+    assert local_store.extent_now(KEY, 2, 3) is None  # not open yet: opening may wait
+    await local_store.read(KEY, 0, 1)
     monkeypatch.setattr(PageCache, "holds", lambda *_: True)
-    extent = store.extent_now(KEY, 2, 3)
+    extent = local_store.extent_now(KEY, 2, 3)
     assert isinstance(extent, Extent)
     assert os.pread(extent.file.fd, len(extent), extent.offset) == b"234"
-    assert store.extent_now(KEY, 8, 3) is None
-    await store.delete(KEY)
+    assert local_store.extent_now(KEY, 8, 3) is None
+    await local_store.delete(KEY)
     assert os.pread(extent.file.fd, len(extent), extent.offset) == b"234"
-    assert store.extent_now(KEY, 2, 3) is None
+    assert local_store.extent_now(KEY, 2, 3) is None
     monkeypatch.setattr(PageCache, "holds", lambda *_: False)
-    assert store.extent_now(KEY, 0, 1) is None
+    assert local_store.extent_now(KEY, 0, 1) is None

@@ -15,8 +15,8 @@ BIG = bytes(70_000)
 
 
 @pytest.fixture
-def local(store: LocalStore) -> LocalStore:
-    return store
+def local(local_store: LocalStore) -> LocalStore:
+    return local_store
 
 
 async def test_a_hot_range_is_read_at_once(local: LocalStore, staging: Staging) -> None:

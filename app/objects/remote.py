@@ -1,0 +1,242 @@
+"""Objects in a bucket of S3 or what speaks like it, of Google Cloud Storage, or of Azure.
+
+A key is created once. Up to a size one conditional request does that, whose answer says if the key
+was there already. Longer objects go up in parts, to a key that no other attempt can have; what
+dies on the way leaves parts that the bucket's own rule for incomplete uploads removes.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import obstore
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
+from obstore.store import from_url
+
+from app.errors import Conflict, NotFound, Unavailable
+from app.objects.base import check_key
+from app.objects.bucket import Bucket
+from app.objects.staged import BLOCK, Staged
+
+if TYPE_CHECKING:
+    from obstore import BytesStream
+    from obstore.store import ObjectStore, RetryConfig
+
+    from app.objects.extents import Extent
+
+_CREATE_BYTES = 32 * 2**20
+"""Longest object that goes up in one request, whose body is held in memory."""
+_PART_BYTES = 16 * 2**20
+_PARTS_AT_ONCE = 4
+_PAGE = 1000
+_RETRIES: "RetryConfig" = {
+    "max_retries": 4,
+    "retry_timeout": timedelta(seconds=30),
+    "backoff": {
+        "init_backoff": timedelta(milliseconds=100),
+        "max_backoff": timedelta(seconds=3),
+        "base": 2,
+    },
+}
+_CLIENT = {"connect_timeout": "5s", "timeout": "60s", "pool_idle_timeout": "30s"}
+_Value_co = TypeVar("_Value_co", covariant=True)
+
+
+class _Steps(Protocol[_Value_co]):
+    def __anext__(self) -> Coroutine[Any, Any, _Value_co]: ...
+
+
+class RemoteStore:
+    """An object store behind HTTP."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        """Take the address; nothing is asked of it yet.
+
+        Raises:
+            Unavailable: the address cannot be used at all.
+        """
+        given: dict[str, str | None] = {
+            "aws_endpoint": bucket.endpoint,
+            "aws_region": bucket.region or ("us-east-1" if bucket.endpoint else None),
+            "aws_access_key_id": bucket.access_key,
+            "aws_secret_access_key": bucket.secret_key,
+            "aws_virtual_hosted_style_request": "false" if bucket.endpoint else None,
+        }
+        config: Any = {name: value for name, value in given.items() if value is not None}
+        client: Any = {**_CLIENT, "allow_http": (bucket.endpoint or "").startswith("http://")}
+        try:
+            self._store: ObjectStore = from_url(
+                bucket.url, config=config, client_options=client, retry_config=_RETRIES
+            )
+        except (BaseError, ValueError) as error:
+            raise Unavailable(f"the object store {bucket.url} cannot be used: {error}") from error
+
+    def close(self) -> None:
+        """Do nothing: no connection is held."""
+
+    async def put(self, key: str, staged: Staged) -> None:
+        """Write the staged bytes to a key that does not exist yet; they are durable on return."""
+        check_key(key)
+        if staged.size <= _CREATE_BYTES:
+            await self._create(key, staged)
+        elif await self._exists(key):
+            raise Conflict("an object is never overwritten")
+        else:
+            await self._put_in_parts(key, staged)
+
+    async def _create(self, key: str, staged: Staged) -> None:
+        data = await asyncio.to_thread(staged.source().read, 0, staged.size)
+        try:
+            with _faults(key):
+                await obstore.put_async(self._store, key, data, mode="create", use_multipart=False)
+        except AlreadyExistsError:
+            # an answer that was lost, then the same request once more: the object is our own
+            if await self.size(key) == len(data) and await self.read(key, 0, len(data)) == data:
+                return
+            raise Conflict("an object is never overwritten") from None
+
+    async def _exists(self, key: str) -> bool:
+        try:
+            await self.size(key)
+        except NotFound:
+            return False
+        return True
+
+    async def _put_in_parts(self, key: str, staged: Staged) -> None:
+        written = await asyncio.to_thread(staged.write_out)
+        try:
+            with _faults(key):
+                await obstore.put_async(
+                    self._store,
+                    key,
+                    written,
+                    use_multipart=True,
+                    chunk_size=_PART_BYTES,
+                    max_concurrency=_PARTS_AT_ONCE,
+                )
+        finally:
+            written.unlink(missing_ok=True)
+
+    async def read(self, key: str, offset: int, length: int) -> bytes:
+        """Return exactly `length` bytes from `offset`; a short object is `Unavailable`."""
+        check_key(key)
+        if length == 0:
+            await self.size(key)
+            return b""
+        with _faults(key):
+            got = await obstore.get_range_async(self._store, key, start=offset, length=length)
+        if len(got) != length:
+            raise _short(key)
+        return got.to_bytes()
+
+    def read_now(self, _key: str, _offset: int, _length: int) -> bytes | None:
+        """Return None: every read waits for the network."""
+        return None
+
+    def extent_now(self, _key: str, _offset: int, _length: int) -> "Extent | None":
+        """Return None: there is no file."""
+        return None
+
+    async def stream(
+        self, key: str, offset: int = 0, length: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """Look the object up, then return an iterator over its bytes in chunks of up to 1 MiB."""
+        size = await self.size(key)
+        end = size if length is None else offset + length
+        if end > size or offset > end:
+            raise _short(key)
+        if offset == end:
+            return _nothing()
+        with _faults(key):
+            got = await obstore.get_async(self._store, key, options={"range": (offset, end)})
+        return _chunks(key, got.stream(min_chunk_size=BLOCK), end - offset)
+
+    async def size(self, key: str) -> int:
+        """Return the object's size in bytes."""
+        check_key(key)
+        with _faults(key):
+            return int((await obstore.head_async(self._store, key))["size"])
+
+    async def delete(self, key: str) -> None:
+        """Remove the object; absent already is success."""
+        check_key(key)
+        try:
+            with _faults(key):
+                await obstore.delete_async(self._store, key)
+        except NotFound:
+            return
+
+    async def check(self) -> None:
+        """Return if the store answers a listing with these credentials."""
+        async for _ in self._pages("", 1):
+            return
+
+    async def keys(self, prefix: str) -> AsyncIterator[str]:
+        """Iterate over the keys that begin with `prefix`, in no particular order."""
+        base = prefix.rpartition("/")[0]
+        async for page in self._pages(base, _PAGE):
+            for key in page:
+                if key.startswith(prefix):
+                    yield key
+
+    async def _pages(self, base: str, size: int) -> AsyncIterator[list[str]]:
+        """List below a folder of keys, some at a time."""
+        listing = obstore.list(self._store, base or None, chunk_size=size)
+        while (page := await _next(listing)) is not None:
+            yield [one["path"] for one in page]
+
+
+async def _next(pages: _Steps[_Value_co]) -> _Value_co | None:
+    with _faults(""):
+        try:
+            return await pages.__anext__()
+        except StopAsyncIteration:
+            return None
+
+
+async def _chunks(key: str, pieces: "BytesStream", left: int) -> AsyncIterator[bytes]:
+    """Yield pieces cut to a size; what ends early is an error in mid-stream, never an end."""
+    while (piece := await _next(pieces)) is not None:
+        view = memoryview(piece)
+        left -= len(view)
+        for at in range(0, len(view), BLOCK):
+            yield bytes(view[at : at + BLOCK])
+    if left:
+        raise _short(key)
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    """Iterate over no bytes."""
+    return
+    yield b""
+
+
+def _short(key: str) -> Unavailable:
+    return Unavailable(f"object {key} is shorter than the index says")
+
+
+@contextmanager
+def _faults(key: str) -> Iterator[None]:
+    """Turn an error of the store's in the block into one of ours; a key that exists stays one.
+
+    Raises:
+        NotFound: there is no such object.
+        Unavailable: any other fault; what the store said is its cause.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise NotFound("object", key) from None
+    except AlreadyExistsError:
+        raise
+    except (PermissionDeniedError, UnauthenticatedError) as error:
+        raise Unavailable("the object store refuses our credentials") from error
+    except (BaseError, OSError, ValueError) as error:
+        raise Unavailable("the object store does not answer") from error
