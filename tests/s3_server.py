@@ -1,18 +1,21 @@
 """A real S3 server, SeaweedFS, on ports of its own: `with s3_server(directory) as server`."""
 
+import asyncio
 import json
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
 
+from app.errors import NotFound, Unavailable
 from app.objects.bucket import Bucket
+from app.objects.remote import RemoteStore
+from app.objects.staged import Digests, InMemory, Pieces, Room
 from tests.live_server import free_port
 
 WEED = str(Path(sys.executable).with_name("weed"))
@@ -20,16 +23,65 @@ ACCESS_KEY, SECRET_KEY = "fileroom", "a secret of tests"
 _READY_SECONDS = 60
 
 
-@dataclass(frozen=True)
 class S3Server:
-    """A running server; `bucket` makes the address of a prefix in its one bucket."""
+    """A server; `bucket` makes the address of a prefix in its one bucket."""
 
-    endpoint: str
-    process: subprocess.Popen[bytes]
+    def __init__(self, directory: Path) -> None:
+        identity = {
+            "name": "tests",
+            "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        }
+        (directory / "s3.json").write_text(json.dumps({"identities": [identity]}))
+        ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
+        self._log = directory / "log"
+        self._command = [WEED, "server", f"-dir={directory}", "-ip=127.0.0.1"]
+        self._command += ["-ip.bind=127.0.0.1", "-master.telemetry=false", "-filer", "-s3"]
+        self._command += [f"-{name}.port={port}" for name, port in ports.items()]
+        self._command += [f"-{name}.port.grpc={free_port()}" for name in ports]
+        self._command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
+        self._command += [f"-s3.config={directory}/s3.json", f"-s3.localSocket={directory}/socket"]
+        self._command += ["-master.volumeSizeLimitMB=256", "-volume.max=40"]
+        self._folder = f"http://127.0.0.1:{ports['filer']}/buckets/objects/"
+        self.endpoint = f"http://127.0.0.1:{ports['s3']}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it serves its bucket."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=subprocess.STDOUT)
+        _wait_until(lambda: httpx.post(self._folder).status_code in {200, 201, 409})
+        _wait_until(lambda: asyncio.run(self._takes_and_gives()))
+
+    async def _takes_and_gives(self) -> bool:
+        """Say whether its disks are there, which it learns after it answers already."""
+        store = RemoteStore(self.bucket("probe"))
+        with suppress(Unavailable, NotFound):
+            if not [key async for key in store.keys("")]:
+                await store.put(
+                    "probe", InMemory(Pieces([b"1"]), Digests(), Path(), lambda: None, Room(0, 0))
+                )
+            return await store.read("probe", 0, 1) == b"1"
+        return False
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     def bucket(self, prefix: str, secret_key: str = SECRET_KEY) -> Bucket:
         """Return how an archive reaches a place of its own."""
         return Bucket(f"s3://objects/{prefix}", self.endpoint, None, ACCESS_KEY, secret_key)
+
+    def environment(self, prefix: str) -> dict[str, str]:
+        """Return the settings of an archive that keeps its objects in a place of its own."""
+        return {
+            "FILEROOM_OBJECTS__URL": f"s3://objects/{prefix}",
+            "FILEROOM_OBJECTS__ENDPOINT": self.endpoint,
+            "FILEROOM_OBJECTS__ACCESS_KEY": ACCESS_KEY,
+            "FILEROOM_OBJECTS__SECRET_KEY": SECRET_KEY,
+        }
 
 
 def is_there() -> bool:
@@ -39,34 +91,13 @@ def is_there() -> bool:
 
 @contextmanager
 def s3_server(directory: Path) -> Iterator[S3Server]:
-    """Run the server on a directory until the block ends."""
-    identity = {
-        "name": "tests",
-        "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
-        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-    }
-    (directory / "s3.json").write_text(json.dumps({"identities": [identity]}))
-    ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
-    command = [WEED, "server", f"-dir={directory}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
-    command += [f"-{name}.port={port}" for name, port in ports.items()]
-    command += [f"-{name}.port.grpc={free_port()}" for name in ports]
-    command += ["-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.localSocket={directory}/socket"]
-    command += ["-filer", "-s3", f"-s3.config={directory / 's3.json'}"]
-    command += ["-master.volumeSizeLimitMB=256", "-volume.max=40", "-master.telemetry=false"]
-    with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    """Run a server on a directory until the block ends."""
+    server = S3Server(directory)
     try:
-        _make_bucket(f"http://127.0.0.1:{ports['filer']}/buckets/objects/")
-        endpoint = f"http://127.0.0.1:{ports['s3']}"
-        _wait_until(lambda: httpx.get(endpoint).status_code < 500)
-        yield S3Server(endpoint, process)
+        server.start()
+        yield server
     finally:
-        process.kill()
-        process.wait()
-
-
-def _make_bucket(folder: str) -> None:
-    _wait_until(lambda: httpx.post(folder).status_code == 201)
+        server.kill()
 
 
 def _wait_until(holds: Callable[[], bool]) -> None:

@@ -88,7 +88,7 @@ async def verify_objects(
     With `since` only rows are looked at: when bytes came, no store says for sure.
 
     Raises:
-        Unavailable: the index does not answer, or the store cannot be listed.
+        Unavailable: the index or the store does not answer.
     """
     pace = _Pace(wanted.rate)
     kept = list_kept(archive.index, wanted.since, wanted.study)
@@ -115,6 +115,7 @@ async def _verify(archive: Archive, kept: KeptObject, pace: _Pace) -> Verified:
     except NotFound:
         return found(State.MISSING, "the store has no such object")
     except Unavailable as error:
+        await archive.objects.check()  # a store that does not answer at all has damaged nothing
         return found(State.DAMAGED, f"it cannot be read as a whole: {error}")
     if digest.digest() != kept.sha256:
         expected = kept.sha256.hex()

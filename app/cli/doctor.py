@@ -4,6 +4,7 @@ Nothing is made or changed, but that a PostgreSQL that is down is started and st
 so is it known whether it starts.
 """
 
+import asyncio
 import json
 import os
 import platform
@@ -20,11 +21,12 @@ from pathlib import Path
 from app.cli.joining import LOCK_NAME, joined_index, own_postgres
 from app.cli.listening import bound_socket
 from app.cli.refusal import Refusal
-from app.errors import ArchiveError
+from app.errors import ArchiveError, Unavailable
 from app.index.account import EmbeddedError, choose_account
 from app.index.binaries import installed_programs, major_version
 from app.index.locks import FileLock
 from app.index.migrations import pending
+from app.objects.bucket import Bucket
 from app.settings import Settings, SettingsError, load_settings
 
 LITTLE_SPACE = 2 * 2**30
@@ -195,6 +197,23 @@ def _key(settings: Settings) -> Finding:
 
 
 def _objects(settings: Settings) -> Finding:
+    return _directory(settings) if settings.bucket is None else _bucket(settings.bucket)
+
+
+def _bucket(bucket: Bucket) -> Finding:
+    from app.objects.remote import RemoteStore  # noqa: PLC0415 - its library is large
+
+    begun = time.monotonic()
+    try:
+        asyncio.run(RemoteStore(bucket).check())
+    except Unavailable as error:
+        mend = "Check FILEROOM_OBJECTS__URL, its endpoint and credentials, and the way there."
+        return Finding("objects", Verdict.BAD, f"{bucket.url}: {error}", mend)
+    took = 1000 * (time.monotonic() - begun)
+    return Finding("objects", Verdict.GOOD, f"{bucket.url} answers a listing in {took:.0f} ms")
+
+
+def _directory(settings: Settings) -> Finding:
     directory = settings.objects_directory
     existing = next(place for place in (directory, *directory.parents) if place.exists())
     free = shutil.disk_usage(existing).free

@@ -36,6 +36,9 @@ _CREATE_BYTES = 32 * 2**20
 _PART_BYTES = 16 * 2**20
 _PARTS_AT_ONCE = 4
 _PAGE = 1000
+_REFUSED = (PermissionDeniedError, UnauthenticatedError)
+_FORBIDDEN = "status code: 403"
+"""In the text of an error for a listing, whose type does not say it."""
 _RETRIES: "RetryConfig" = {
     "max_retries": 4,
     "retry_timeout": timedelta(seconds=30),
@@ -236,7 +239,7 @@ def _faults(key: str) -> Iterator[None]:
         raise NotFound("object", key) from None
     except AlreadyExistsError:
         raise
-    except (PermissionDeniedError, UnauthenticatedError) as error:
-        raise Unavailable("the object store refuses our credentials") from error
     except (BaseError, OSError, ValueError) as error:
-        raise Unavailable("the object store does not answer") from error
+        refused = isinstance(error, _REFUSED) or _FORBIDDEN in str(error)
+        said = "refuses our credentials" if refused else "does not answer"
+        raise Unavailable(f"the object store {said}") from error
