@@ -11,6 +11,7 @@ import pytest
 from pydantic import ByteSize, TypeAdapter
 
 from app.dicom.limits import Limits
+from app.objects.bucket import Bucket
 from app.settings import (
     PREFIX,
     Http,
@@ -108,8 +109,8 @@ def test_a_variable_like_none_at_all_is_refused_without_a_guess(
         ("FILEROOM_HTTP__PUBLIC_URL", "pacs.example.org", "such as https://pacs"),
         ("FILEROOM_HTTP__DRAIN_SECONDS", "-1", "FILEROOM_HTTP__DRAIN_SECONDS"),
         ("FILEROOM_DATABASE__URL", "mysql://host/name", "should begin with postgresql://"),
-        ("FILEROOM_OBJECTS__URL", "s3://bucket", "keeps objects in a directory: file:///"),
-        ("FILEROOM_OBJECTS__URL", "file://host/place", "keeps objects in a directory: file:///"),
+        ("FILEROOM_OBJECTS__URL", "s3:///prefix", "objects lie in a directory or a bucket"),
+        ("FILEROOM_OBJECTS__URL", "file://host/place", "objects lie in a directory or a bucket"),
         ("FILEROOM_LIMITS__ELEMENTS", "0", "FILEROOM_LIMITS: elements should be above 0"),
         ("FILEROOM_LIMITS__ELEMENTS", "many", "FILEROOM_LIMITS__ELEMENTS: .*integer"),
         ("FILEROOM_LOG__LEVEL", "loud", "FILEROOM_LOG__LEVEL: .*'debug', 'info'"),
@@ -257,3 +258,21 @@ def test_reading_settings_makes_nothing(tmp_path: Path) -> None:
 def test_urls_name_the_machine_where_all_addresses_are_listened_on(wildcard: str) -> None:
     settings = Settings().model_copy(update={"http": Http(host=wildcard)})
     assert settings.base_url == f"http://{socket.gethostname()}:8080"  # G-28
+
+
+def test_objects_in_a_bucket_are_reached_as_the_settings_say(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("hidden\n")
+    monkeypatch.setenv("FILEROOM_OBJECTS__URL", "s3://bucket/prefix")
+    monkeypatch.setenv("FILEROOM_OBJECTS__ENDPOINT", "https://minio.example")
+    monkeypatch.setenv("FILEROOM_OBJECTS__ACCESS_KEY", "key")
+    monkeypatch.setenv("FILEROOM_OBJECTS__SECRET_KEY_FILE", str(secret))
+    settings = load_settings({"data_dir": tmp_path})
+    assert settings.bucket == Bucket(
+        "s3://bucket/prefix", "https://minio.example", None, "key", "hidden"
+    )
+    assert settings.objects_directory == tmp_path / "objects"
+    monkeypatch.setenv("FILEROOM_OBJECTS__URL", "file:///srv/objects")
+    assert load_settings().bucket is None
