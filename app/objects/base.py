@@ -72,3 +72,8 @@ def object_key(tenant_id: int, study: str, series: str, instance: str, attempt: 
     """Return the key of one attempt (a ULID) to store an Instance."""
     spread = hashlib.sha256(study.encode()).hexdigest()
     return f"t/{tenant_id}/{spread[:2]}/{spread[2:4]}/{study}/{series}/{instance}.{attempt}.dcm"
+
+
+def non_patient_key(tenant_id: int, category: str, instance: str, attempt: str) -> str:
+    """Return the key of one attempt (a ULID) to store a non-patient Instance."""
+    return f"t/{tenant_id}/{category}/{instance}.{attempt}.dcm"
