@@ -120,7 +120,7 @@ class _Resource:
             )
             return await answer_response(answer, asked)
         version = instance.version(offer.name)
-        headers = {"ETag": f'"{version}"'}
+        headers = {"ETag": f'W/"{version}"'}  # one for plain and gzip, which differ in bytes
         if asked.knows(version):
             return not_modified(headers["ETag"])
         if offer.is_xml:
@@ -146,7 +146,7 @@ class _Resource:
         """Retrieve a bulk value by the BulkDataURI that the Instance's JSON names."""
         instance = await find_non_patient(archive, principal, self._name, uid, base_url)
         answer = await retrieve_non_patient_value(
-            archive, principal, instance, path, wanted, asked.knows
+            archive, principal, instance, path.upper(), wanted, asked.knows
         )
         return await answer_response(answer, asked)
 

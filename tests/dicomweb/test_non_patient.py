@@ -167,6 +167,7 @@ async def test_what_the_caller_has_is_not_sent_again(client: httpx.AsyncClient) 
     for accept in (JSON, XML, DICOM, f'multipart/related; type="{DICOM}"'):
         first = await client.get(path, headers={"Accept": accept})
         tags.add(first.headers["etag"])
+        assert first.headers["etag"].startswith('"' if accept == DICOM else 'W/"')
         again = {"Accept": accept, "If-None-Match": first.headers["etag"]}
         assert (await client.get(path, headers=again)).status_code == 304
     assert len(tags) == 4
