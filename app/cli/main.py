@@ -107,7 +107,10 @@ def import_(
 
 @application.command()
 def export(
-    studies: Annotated[list[str], typer.Argument(help="Study Instance UIDs.")],
+    studies: Annotated[
+        list[str],
+        typer.Argument(help="Study Instance UIDs, or categories such as hanging-protocols."),
+    ],
     to: Annotated[Path, typer.Option(help="A folder, or a zip if the name ends so.")],
     data_dir: DataDir = None,
 ) -> None:
@@ -121,6 +124,8 @@ def export(
         fileroom export 1.2.840.113619.2.1 --to /media/usb
 
         fileroom export 1.2.840.113619.2.1 1.2.840.113619.2.2 --to studies.zip
+
+        fileroom export color-palettes hanging-protocols --to /media/usb
     """
     from app.cli.exporting import run_export  # noqa: PLC0415
     from app.settings import load_settings  # noqa: PLC0415
