@@ -103,7 +103,11 @@ async def test_a_match_has_what_its_kind_is_known_by_and_what_is_asked_for(  # N
     assert b"CHEST" in document
 
 
-async def test_what_remains_of_a_search_is_told(client: httpx.AsyncClient) -> None:  # N-03
+@pytest.mark.parametrize("step", [2, 50])
+async def test_what_remains_of_a_search_is_told(  # N-03
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    monkeypatch.setattr("app.archive.non_patient._STEP", step)
     await store(client, "/hanging-protocols", *[protocol() for _ in range(5)])
     for query in ("limit=2", "limit=2&HangingProtocolName=CHEST"):
         answer = await client.get(f"/hanging-protocols?{query}&unknown=1")
@@ -135,3 +139,14 @@ async def test_a_search_looks_into_so_many_and_says_so(
     query = read_query(narrowed, Level.INSTANCE)
     found = await search_non_patient(small, Principal("t"), "hanging-protocols", query, BASE)
     assert len(found.rows) == 1
+
+
+async def test_an_answer_that_would_be_too_large_is_413(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.archive.non_patient._MOST_BYTES", 1000)
+    await store(client, "/hanging-protocols", *[protocol() for _ in range(3)])
+    answer = await client.get("/hanging-protocols?includefield=all")
+    assert answer.status_code == 413
+    assert "limit" in answer.json()["detail"]
+    assert (await client.get("/hanging-protocols?limit=1")).status_code == 200
