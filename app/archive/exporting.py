@@ -86,7 +86,7 @@ async def export_category(
     if Verb.VIEW not in principal.verbs:
         raise Forbidden("Viewing is not allowed to you")
     index, scope, classes = archive.index, principal.scope, CATEGORIES[category].sop_classes
-    keys = await list_non_patient(index, scope, classes, None, _EVERY)
+    keys = list(await list_non_patient(index, scope, classes, None, _EVERY))
     for start in range(0, len(keys), _PAGE):
         for row in await load_non_patient_rows(index, keys[start : start + _PAGE]):
             uid = row.sop_instance_uid

@@ -6,7 +6,7 @@ attribute the key is; there is a limit to how many one search looks into.
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,8 @@ from app.mime.media_types import Form
 from app.rights import Principal, Verb
 
 _STEP = 50
-"""Rows that are read and compared in one go: an Inventory's Metadata may be large."""
+_STEP_BYTES = 2**20
+"""Rows, and packed bytes of Metadata, that are read in one go: an Inventory's may be large."""
 _MOST_BYTES = 128 * 2**20
 _SOP_INSTANCE = 0x00080018
 _CHARACTER_SET, _RETRIEVE_URL = "00080005", "00081190"
@@ -175,11 +176,11 @@ async def search_non_patient(
     rows: list[str] = []
     matched = 0
     first = query.offset if query.matches else 0  # else the index has skipped them
-    for start in range(0, len(keys), _STEP):
+    for step in _steps(keys):
         if not query.matches and len(rows) >= limit:
-            matched += len(keys) - start
-            break
-        loaded = await load_non_patient_rows(archive.index, keys[start : start + _STEP])
+            matched += len(step)
+            continue
+        loaded = await load_non_patient_rows(archive.index, step)
         wanted = range(first - matched, first - matched + limit)
         count, texts = await asyncio.to_thread(found.answers, loaded, wanted)
         matched += count
@@ -190,10 +191,22 @@ async def search_non_patient(
     return SearchResult(rows, remaining, query.warnings)
 
 
+def _steps(keys: Mapping[int, int]) -> Iterator[list[int]]:
+    step, size = list[int](), 0
+    for key, taken in keys.items():
+        if step and (len(step) == _STEP or size + taken > _STEP_BYTES):
+            yield step
+            step, size = [], 0
+        step.append(key)
+        size += taken
+    if step:
+        yield step
+
+
 async def _candidates(
     archive: Archive, principal: Principal, found: "_Found", limit: int
-) -> list[int]:
-    """Return the keys of what has to be looked into, newest first.
+) -> dict[int, int]:
+    """Return the keys of what has to be looked into and the size of each, newest first.
 
     Where there is nothing to compare that is the page itself, and what counts as remaining.
     """

@@ -1,5 +1,6 @@
 """The Non-Patient Instance service (PS3.18 §12): one set of routes for each category."""
 
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -123,10 +124,11 @@ class _Resource:
         headers = {"ETag": f'W/"{version}"'}  # one for plain and gzip, which differ in bytes
         if asked.knows(version):
             return not_modified(headers["ETag"])
+        metadata = await asyncio.to_thread(lambda: instance.metadata)
         if offer.is_xml:
-            documents = documents_of([instance.metadata[1:-1]])
+            documents = documents_of([metadata[1:-1]])
             return xml_response(request, documents, headers, multipart=offer.multipart)
-        return dicom_json(request, instance.metadata, offer.media_type, headers)
+        return await asyncio.to_thread(dicom_json, request, metadata, offer.media_type, headers)
 
     async def delete(self, uid: Uid, archive: ArchiveDep, principal: PrincipalDep) -> Response:
         """Delete an Instance. It may be stored again."""

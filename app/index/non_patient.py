@@ -51,7 +51,7 @@ LOAD = f"SELECT * FROM non_patient_instance WHERE {_NAMED}"  # noqa: S608
 WAS_THERE = LOAD.replace("non_patient_instance", "removed_non_patient_instance")
 
 LIST = f"""
-SELECT id FROM non_patient_instance
+SELECT id, octet_length(metadata) AS size FROM non_patient_instance
 WHERE {NON_PATIENT} AND sop_class_uid = ANY($3)
     AND ($4::text[] IS NULL OR sop_instance_uid = ANY($4))
 ORDER BY id DESC LIMIT $5 OFFSET $6
@@ -196,15 +196,17 @@ async def list_non_patient(
     uids: Sequence[str] | None,
     most: int,
     offset: int = 0,
-) -> list[int]:
+) -> dict[int, int]:
     """Return the keys of up to `most` non-patient Instances, newest first; `uids` narrows them.
+
+    Each has the bytes that its packed Metadata takes.
 
     Raises:
         Unavailable: the index does not answer.
     """
     wanted = None if uids is None else list(uids)
     arguments = (*visible_arguments(scope), list(sop_classes), wanted, most, offset)
-    return [row["id"] for row in await index.search(LIST, *arguments)]
+    return {row["id"]: row["size"] for row in await index.search(LIST, *arguments)}
 
 
 async def load_non_patient_rows(index: Index, keys: Sequence[int]) -> list[NonPatientRow]:

@@ -103,11 +103,12 @@ async def test_a_match_has_what_its_kind_is_known_by_and_what_is_asked_for(  # N
     assert b"CHEST" in document
 
 
-@pytest.mark.parametrize("step", [2, 50])
+@pytest.mark.parametrize(("step", "size"), [(2, 2**20), (50, 2**20), (50, 100)])
 async def test_what_remains_of_a_search_is_told(  # N-03
-    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, step: int
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, step: int, size: int
 ) -> None:
     monkeypatch.setattr("app.archive.non_patient._STEP", step)
+    monkeypatch.setattr("app.archive.non_patient._STEP_BYTES", size)
     await store(client, "/hanging-protocols", *[protocol() for _ in range(5)])
     for query in ("limit=2", "limit=2&HangingProtocolName=CHEST"):
         answer = await client.get(f"/hanging-protocols?{query}&unknown=1")

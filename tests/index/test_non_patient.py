@@ -65,14 +65,16 @@ async def test_newest_come_first_and_pages_hold_together(index: Index) -> None:
     new = [make_new() for _ in range(5)]
     for one in new:
         await add(index, one)
-    keys = await list_non_patient(index, EVERYTHING, CLASSES, None, 3)
-    keys += await list_non_patient(index, EVERYTHING, CLASSES, None, 3, 3)
+    sizes = await list_non_patient(index, EVERYTHING, CLASSES, None, 3)
+    sizes |= await list_non_patient(index, EVERYTHING, CLASSES, None, 3, 3)
+    assert 5 * 50 < sum(sizes.values()) < 5 * 500
+    keys = list(sizes)
     rows = await load_non_patient_rows(index, keys)
     assert [row.sop_instance_uid for row in rows] == [one.ref.instance for one in reversed(new)]
     uid = new[2].ref.instance
     (key,) = await list_non_patient(index, EVERYTHING, CLASSES, [uid], 3)
     assert key == keys[2]
-    assert await list_non_patient(index, EVERYTHING, [ColorPaletteStorage], None, 3) == []
+    assert await list_non_patient(index, EVERYTHING, [ColorPaletteStorage], None, 3) == {}
 
 
 @pytest.mark.parametrize(
@@ -84,7 +86,7 @@ async def test_who_sees_named_studies_or_another_tenant_sees_none(
     one = make_new()
     await add(index, one)
     uid = one.ref.instance
-    assert await list_non_patient(index, scope, CLASSES, None, 3) == []
+    assert await list_non_patient(index, scope, CLASSES, None, 3) == {}
     with pytest.raises(NotFound):
         await load_non_patient(index, scope, CLASSES, uid)
     with pytest.raises(NotFound):
