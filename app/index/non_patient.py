@@ -17,6 +17,7 @@ from app.errors import ArchiveError, Gone, NotFound
 from app.index.access import NON_PATIENT, visible_arguments
 from app.index.described import StoredDescription
 from app.index.engine import Index
+from app.index.faults import TryAgain
 from app.index.frames import pack_bulk_values, unpack_bulk_values
 from app.index.instances import Added, NewInstance
 from app.index.packing import make_dictionary, metadata_packer, metadata_unpacker
@@ -113,6 +114,8 @@ async def _add(
     others = [one.ref.instance for one in new if fresh.get(one.ref.instance) is not one]
     rows = await connection.fetch(FIND_PRESENT, tenant_id, others) if others else []
     present = {row["sop_instance_uid"]: _present(row) for row in rows}
+    if not present.keys() >= set(others):
+        raise TryAgain("an Instance was removed while it was stored again")
     return [
         None if fresh.get(one.ref.instance) is one else present[one.ref.instance] for one in new
     ]

@@ -10,7 +10,8 @@ from pydicom.uid import ColorPaletteStorage, HangingProtocolStorage
 from app.dicom.scan import scan
 from app.dicom.source import BytesSource
 from app.dicom.uids import InstanceRef
-from app.errors import Gone, NotFound
+from app.errors import Gone, NotFound, Unavailable
+from app.index import engine, non_patient
 from app.index.engine import Index
 from app.index.instances import NewInstance
 from app.index.non_patient import (
@@ -52,6 +53,18 @@ async def test_the_first_under_a_uid_is_added_and_the_others_find_it(index: Inde
     assert len(await index.fetch("SELECT 1 FROM event")) == 1
     assert not [one for one in await add(index, first, other) if one is None]
     assert len(await index.fetch("SELECT 1 FROM event")) == 1  # nothing new
+
+
+async def test_one_that_is_removed_at_that_moment_is_tried_again(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = make_new()
+    await add(index, one)
+    monkeypatch.setattr(engine, "ATTEMPTS", 2)
+    gone = non_patient.FIND_PRESENT.replace("WHERE", "WHERE false AND")
+    monkeypatch.setattr(non_patient, "FIND_PRESENT", gone)
+    with pytest.raises(Unavailable):
+        await add(index, one)
 
 
 async def test_writers_that_meet_add_each_once(index: Index) -> None:
