@@ -33,8 +33,8 @@ fix: .venv/dev.stamp ## mend what can be mended without thought
 	$(BIN)/ruff check --fix && $(BIN)/ruff format
 bench: .venv/dev.stamp ## measure beside another archive, into docs/benchmarks.md
 	$(BIN)/python -m compileall -q app && $(BIN)/python -m benchmarks $(ARGS)
-openapi: .venv/run.stamp ## write the HTTP contract, openapi.yaml
-	$(BIN)/fileroom openapi > openapi.yaml.new && mv openapi.yaml.new openapi.yaml
+openapi: .venv/run.stamp ## write openapi.yaml, and the tables of docs/conformance.md
+	$(BIN)/fileroom openapi > openapi.yaml.new && mv openapi.yaml.new openapi.yaml && $(BIN)/python -m tests.conformance_statement
 lock: TO ?= requirements
 lock: .venv/install.stamp ## pin what pyproject.toml asks for, with hashes (ARGS=--upgrade)
 	$(COMPILE) $(ARGS) --group install -o $(TO)/install.txt

@@ -12,7 +12,17 @@ from app import __version__
 from app.admin import health, pages
 from app.admin.metrics import Measured
 from app.archive.context import open_archive
-from app.dicomweb import bulk_data, capabilities, qido, removal, rendered, stow, wado_rs, wado_uri
+from app.dicomweb import (
+    bulk_data,
+    capabilities,
+    non_patient,
+    qido,
+    removal,
+    rendered,
+    stow,
+    wado_rs,
+    wado_uri,
+)
 from app.dicomweb.frames import FRAMES_CONTRACT, FramesRoute
 from app.settings import Settings
 from app.web.auth import Identity
@@ -68,7 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.dicomweb = DICOMWEB
     app.state.identity = _identity(settings)
     app.state.data_directory = str(settings.data_dir.absolute())
-    for routes in (qido, stow, wado_rs, bulk_data, rendered, removal, capabilities):
+    for routes in (qido, stow, wado_rs, bulk_data, rendered, removal, non_patient, capabilities):
         app.include_router(routes.router, prefix=DICOMWEB)
     for routes in (wado_uri, health, pages):
         app.include_router(routes.router)

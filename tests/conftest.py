@@ -11,6 +11,7 @@ from app.index.embedded import EmbeddedPostgres
 from app.index.engine import Index, Session, open_index
 from app.index.migrations import migrate
 from app.rights import Principal
+from tests import s3_server
 
 _numbers = itertools.count(1)
 
@@ -94,3 +95,10 @@ async def archive(database_url: str, tmp_path: Path) -> AsyncIterator[Archive]:
 def principal() -> Principal:
     """Somebody who may do everything."""
     return Principal("test")
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3_server.S3Server]:
+    """An S3 server, for tests of the group `s3`."""
+    with s3_server.s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server

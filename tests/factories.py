@@ -97,6 +97,15 @@ def make_part10(
     return stream.getvalue()
 
 
+def make_non_patient(sop_class_uid: str, **keywords: Any) -> Dataset:
+    """Return a Data Set of no Patient, Study or Series, such as a Hanging Protocol."""
+    dataset = Dataset()
+    own = {"SOPClassUID": sop_class_uid, "SOPInstanceUID": new_uid()}
+    for keyword, value in {"SpecificCharacterSet": "ISO_IR 192", **own, **keywords}.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
 def make_series(count: int, **keywords: Any) -> list[Dataset]:
     """Return `count` Data Sets of one Series, numbered from 1."""
     shared = {"StudyInstanceUID": new_uid(), "SeriesInstanceUID": new_uid(), **keywords}

@@ -1,6 +1,5 @@
 """A real S3 server, SeaweedFS, on ports of its own: `with s3_server(directory) as server`."""
 
-import asyncio
 import json
 import shutil
 import subprocess
@@ -11,11 +10,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
+import obstore
+from obstore.exceptions import BaseError
 
-from app.errors import NotFound, Unavailable
 from app.objects.bucket import Bucket
 from app.objects.remote import RemoteStore
-from app.objects.staged import Digests, InMemory, Pieces, Room
 from tests.live_server import free_port
 
 WEED = str(Path(sys.executable).with_name("weed"))
@@ -51,17 +50,14 @@ class S3Server:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=subprocess.STDOUT)
         _wait_until(lambda: httpx.post(self._folder).status_code in {200, 201, 409})
-        _wait_until(lambda: asyncio.run(self._takes_and_gives()))
+        _wait_until(self._takes_and_gives)
 
-    async def _takes_and_gives(self) -> bool:
+    def _takes_and_gives(self) -> bool:
         """Say whether its disks are there, which it learns after it answers already."""
-        store = RemoteStore(self.bucket("probe"))
-        with suppress(Unavailable, NotFound):
-            if not [key async for key in store.keys("")]:
-                await store.put(
-                    "probe", InMemory(Pieces([b"1"]), Digests(), Path(), lambda: None, Room(0, 0))
-                )
-            return await store.read("probe", 0, 1) == b"1"
+        store = RemoteStore(self.bucket("probe")).library
+        with suppress(BaseError, OSError):
+            obstore.put(store, "probe", b"1")
+            return obstore.get(store, "probe").bytes().to_bytes() == b"1"
         return False
 
     def kill(self) -> None:

@@ -62,11 +62,11 @@ async def retrieve_bulk_data(  # noqa: PLR0913, PLR0917 - what a caller has and 
         found = await find_frames(archive, principal, ref, numbers, forms)
         return await open_frames(archive, principal, found, known)
     document = await _document_type(archive, principal, ref) if path == _DOCUMENT else ""
-    form, media_type = _first_fitting(forms, document)
+    form, media_type = first_fitting(forms, document)
     version = f"{instance.sha256.hex()[:32]}-{path.replace('/', '-')}-{media_type}"
     if known(version):
         return Answer(media_type, form.multipart, (), version=version)
-    body = await _open_value(archive, principal, instance, (path, place), url, media_type)
+    body = await open_value(archive, principal, instance, (path, place), url, media_type)
     return Answer(media_type, form.multipart, [body], version=version)
 
 
@@ -92,7 +92,7 @@ async def retrieve_all_bulk_data(
     if Verb.VIEW not in principal.verbs:
         raise Forbidden("Viewing is not allowed to you")
     taken = [form for form in forms if form.multipart or form.media_type == "*/*"]
-    syntaxes = _first_fitting(taken, "", alone=False)[0].transfer_syntaxes
+    syntaxes = first_fitting(taken, "", alone=False)[0].transfer_syntaxes
     places = await locate_instances(archive.index, principal.scope, ref)
     bodies = _all_values(archive, principal, places, url, syntaxes, pixels_only=pixels_only)
     try:
@@ -123,7 +123,7 @@ async def _all_values(
             else:
                 named = f"{base}/bulkdata/{path}"
                 of = (path, value)
-                yield await _open_value(archive, principal, place, of, named, OCTET_STREAM)
+                yield await open_value(archive, principal, place, of, named, OCTET_STREAM)
 
 
 async def _frames(
@@ -144,7 +144,7 @@ async def _frames(
         yield replace(body, headers={**body.headers, **where})
 
 
-async def _open_value(
+async def open_value(
     archive: Archive,
     principal: Principal,
     instance: InstancePlace,
@@ -152,7 +152,11 @@ async def _open_value(
     url: str,
     media_type: str,
 ) -> Body:
-    """Return the body of a value, its first block read."""
+    """Return the body of a value, given by its path and place, its first block read.
+
+    Raises:
+        Unavailable: the bytes cannot be read.
+    """
     path, place = value
     syntax, word = find(instance.transfer_syntax_uid), 1
     if syntax is not None and (syntax.big_endian or syntax.big_endian_pixels):
@@ -176,8 +180,12 @@ def _is_encapsulated(instance: InstancePlace) -> bool:
     return syntax is not None and syntax.encapsulated
 
 
-def _first_fitting(forms: Sequence[Form], document: str, *, alone: bool = True) -> tuple[Form, str]:
-    """Return the first form that can be made, and its media type; `document` is that of one."""
+def first_fitting(forms: Sequence[Form], document: str, *, alone: bool = True) -> tuple[Form, str]:
+    """Return the first form that can be made, and its media type; `document` is that of one.
+
+    Raises:
+        NotAcceptable: none can be made; what could is listed, single parts if `alone`.
+    """
     for form in forms:
         syntaxes = form.transfer_syntaxes
         named = not syntaxes or "*" in syntaxes or EXPLICIT_LITTLE_ENDIAN in syntaxes

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from app.archive.context import Archive
+from app.archive.destinations import Destination
 from app.archive.placed import Placed
 from app.archive.same import is_same
 from app.archive.writer import Result, discard_object
@@ -18,7 +19,10 @@ AT_ONCE = 1000
 
 
 async def conclude(
-    archive: Archive, principal: Principal, placed: Sequence[Placed | Failed]
+    archive: Archive,
+    principal: Principal,
+    destination: Destination,
+    placed: Sequence[Placed | Failed],
 ) -> list[Stored | Failed]:
     """Make all that was put visible; return what became of each, in the order of the request.
 
@@ -30,7 +34,8 @@ async def conclude(
     concluded: list[Stored | Failed] = []
     try:
         for start in range(0, len(good), AT_ONCE):
-            concluded += await _add(archive, principal, good[start : start + AT_ONCE])
+            some = good[start : start + AT_ONCE]
+            concluded += await _add(archive, principal, destination, some)
     except BaseException:
         for one in good[len(concluded) + AT_ONCE :]:
             await discard_object(archive.objects, one.object_key)
@@ -40,10 +45,10 @@ async def conclude(
 
 
 async def _add(
-    archive: Archive, principal: Principal, placed: Sequence[Placed]
+    archive: Archive, principal: Principal, destination: Destination, placed: Sequence[Placed]
 ) -> list[Stored | Failed]:
     new = [one.instance() for one in placed]
-    results = await archive.writer.add(principal.scope.tenant_id, principal.name, new)
+    results = await destination.add(archive, principal, new)
     pairs = list(zip(new, results, strict=True))
     try:
         concluded = [

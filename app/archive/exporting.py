@@ -1,7 +1,11 @@
-"""Export: a Study's stored bytes as files with readable names, checked against their digests."""
+"""Export: stored bytes as files with readable names, checked against their digests.
+
+Those of Studies, and those of a category of non-patient Instances.
+"""
 
 import hashlib
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -18,11 +22,16 @@ from app.archive.export_names import (
     study_folder,
 )
 from app.archive.export_targets import Target
+from app.dicom.non_patient import CATEGORIES
 from app.dicom.uids import Ref, SeriesRef, StudyRef
-from app.errors import Forbidden, NotFound, Unavailable
+from app.errors import Forbidden, Gone, NotFound, Unavailable
+from app.index.non_patient import list_non_patient, load_non_patient, load_non_patient_rows
 from app.index.packing import metadata_unpacker
 from app.index.places import InstancePlace, load_metadata, locate_instances
 from app.rights import Principal, Verb
+
+_PAGE = 50
+_EVERY = 2**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,31 @@ async def export_study(
         name = names.get(place.ref.instance)
         if name is not None:  # else it was added this moment
             tell(await _export(archive, place, f"{name}.dcm", target))
+
+
+async def export_category(
+    archive: Archive,
+    principal: Principal,
+    category: str,
+    target: Target,
+    tell: Callable[[Exported], None],
+) -> None:
+    """Write all non-patient Instances of a category to `target`, as `export_study` does.
+
+    Raises:
+        Forbidden: `principal` may not view.
+        Conflict, StorageFull, Unavailable: as for `export_study`.
+    """
+    if Verb.VIEW not in principal.verbs:
+        raise Forbidden("Viewing is not allowed to you")
+    index, scope, classes = archive.index, principal.scope, CATEGORIES[category].sop_classes
+    keys = list(await list_non_patient(index, scope, classes, None, _EVERY))
+    for start in range(0, len(keys), _PAGE):
+        for row in await load_non_patient_rows(index, keys[start : start + _PAGE]):
+            uid = row.sop_instance_uid
+            with suppress(NotFound, Gone):  # deleted this moment
+                stored = await load_non_patient(index, scope, classes, uid)
+                tell(await _export(archive, stored.place, f"{category}/{uid}.dcm", target))
 
 
 async def _export(archive: Archive, place: InstancePlace, name: str, target: Target) -> Exported:

@@ -19,7 +19,9 @@ from app.archive.store import store_instances
 from app.dicom.file_meta import HEAD_BYTES, read_file_meta
 from app.dicom.identity import media_storage_uids
 from app.dicom.media_directory import MEDIA_STORAGE_DIRECTORY
+from app.dicom.non_patient import category_of
 from app.dicom.store_report import Stored
+from app.dicom.uids import NonPatientRef
 from app.errors import InvalidDataset, Unavailable
 from app.index.known import known_instances
 from app.rights import Principal
@@ -156,8 +158,16 @@ class _Import:
         raise AssertionError("unreachable")
 
     async def _store(self, file: FoundFile) -> Imported:
-        async with aclosing(_content(self._archive, file)) as content:
-            report = await store_instances(self._archive, self._principal, _one_part(content))
+        run = self._archive.staging.threads.run
+        opened, first = await run(_open, file)
+        try:
+            async with aclosing(_content(self._archive, file, opened, first)) as content:
+                parts = _one_part(content)
+                report = await store_instances(
+                    self._archive, self._principal, parts, _place_of(first)
+                )
+        finally:
+            await run(opened.close)
         (result,) = report.results
         if isinstance(result, Stored):
             self._stored.append((file.identity, result.ref.instance))
@@ -169,21 +179,24 @@ async def _one_part(content: AsyncIterator[bytes]) -> AsyncIterator[AsyncIterato
     yield content
 
 
-async def _content(archive: Archive, file: FoundFile) -> AsyncGenerator[bytes, None]:
-    """Yield the bytes of a file that looks like an Instance."""
-    run = archive.staging.threads.run
-    opened, chunk = await run(_open, file)
-    try:
-        size = 0
-        while chunk:
-            size += len(chunk)
-            _check_growth(file, size, archive.limits.inflate_ratio)
-            yield chunk
-            if len(chunk) < _CHUNK:
-                return
-            chunk = await run(_read, opened)
-    finally:
-        await run(opened.close)
+def _place_of(head: bytes) -> NonPatientRef | None:
+    """Return where an Instance goes by its File Meta Information: its Study, or a category."""
+    category = category_of(media_storage_uids(head[:HEAD_BYTES])[0])
+    return None if category is None else NonPatientRef(category.name)
+
+
+async def _content(
+    archive: Archive, file: FoundFile, opened: BinaryIO, chunk: bytes
+) -> AsyncGenerator[bytes, None]:
+    """Yield the bytes of a file that looks like an Instance; `chunk` is its first."""
+    size = 0
+    while chunk:
+        size += len(chunk)
+        _check_growth(file, size, archive.limits.inflate_ratio)
+        yield chunk
+        if len(chunk) < _CHUNK:
+            return
+        chunk = await archive.staging.threads.run(_read, opened)
 
 
 def _open(file: FoundFile) -> tuple[BinaryIO, bytes]:

@@ -76,10 +76,12 @@ async def retrieve_instances(
     wanted = _deliverable(archive, principal, places, candidates)
     if single:
         bodies: Sequence[Body] | AsyncIterator[Body] = [
-            await _open(archive, principal, *await anext(wanted))
+            await open_instance(archive, principal, *await anext(wanted))
         ]
     else:
-        bodies = await begun(ahead(wanted, lambda one: _open(archive, principal, *one), AHEAD))
+        bodies = await begun(
+            ahead(wanted, lambda one: open_instance(archive, principal, *one), AHEAD)
+        )
     return Answer(APPLICATION_DICOM, multipart, bodies, complete, version)
 
 
@@ -156,10 +158,15 @@ async def _not_acceptable(archive: Archive, principal: Principal, ref: Ref) -> N
     return NotAcceptable("The Instances are not offered in any form that was asked for", offered)
 
 
-async def _open(
+async def open_instance(
     archive: Archive, principal: Principal, place: InstancePlace, delivery: Delivery
 ) -> Body:
-    """Return the body of one Instance, its first block read."""
+    """Return the body of one Instance in one way of delivery, its first block read.
+
+    Raises:
+        InvalidDataset: what is stored cannot be written anew, or its pixels not be decoded.
+        Unavailable: the bytes cannot be read.
+    """
     headers = {
         "Content-Type": f"{APPLICATION_DICOM}; transfer-syntax={delivery.transfer_syntax_uid}"
     }

@@ -129,7 +129,7 @@ class Answers:
         if not query.wants_metadata():
             return
         metadata = orjson.loads(unpack_metadata(row.metadata_dictionary, row.metadata))
-        asked = metadata if query.include_all else _asked_keys(query, metadata)
+        asked = metadata if query.include_all else asked_keys(query, metadata)
         bulk = f'"BulkDataURI":"{self._instance_url(study, series, row)}/bulkdata/'
         for key in asked:
             if key in metadata:
@@ -155,7 +155,8 @@ def _split(texts: Iterable[str]) -> list[str]:
     return MEMBER_BREAK.join(texts).split(MEMBER_BREAK)
 
 
-def _asked_keys(query: Query, metadata: dict[str, Any]) -> Iterable[str]:
+def asked_keys(query: Query, metadata: dict[str, Any]) -> Iterable[str]:
+    """Yield the keys of what a query asks for, private elements where this Metadata has them."""
     creators = dict(query.creators)
     for tag in sorted(query.include):
         block = tag if tag in creators else tag & 0xFFFF0000 | tag >> 8 & 0xFF

@@ -1,4 +1,4 @@
-"""Store transaction (PS3.18 §10.5): parts come in, a report on each goes out.
+"""Store transaction (PS3.18 §10.5, §12.5): parts come in, a report on each goes out.
 
 How a request flows. Each part is staged as it streams; then, while the next ones arrive, it is
 scanned, checked and put into the object store under a key of its own. When the last part has been
@@ -21,16 +21,17 @@ from functools import lru_cache
 
 from app.archive.conclusion import conclude
 from app.archive.context import Archive
+from app.archive.destinations import Destination, destination
 from app.archive.placed import Placed, Placing
 from app.archive.writer import discard_object
 from app.dicom.file_meta import HEAD_BYTES, add_file_meta, find_bare_prefix
-from app.dicom.identity import Identity, identify, media_storage_uids
+from app.dicom.identity import Identity, identify_non_patient, media_storage_uids
 from app.dicom.limits import Limits
 from app.dicom.scan import scan
 from app.dicom.scanned import ScannedInstance
 from app.dicom.store_report import Failed, FailureReason, StoreReport
 from app.dicom.transfer_syntaxes import find
-from app.dicom.uids import StudyRef
+from app.dicom.uids import NonPatientRef, StudyRef
 from app.errors import (
     ArchiveError,
     Forbidden,
@@ -40,7 +41,6 @@ from app.errors import (
     Unavailable,
 )
 from app.index.instances import NewInstance
-from app.objects.base import new_attempt, object_key
 from app.objects.staged import InMemory, Staged
 from app.rights import Principal, Verb
 
@@ -55,13 +55,13 @@ async def store_instances(
     archive: Archive,
     principal: Principal,
     parts: AsyncIterator[AsyncIterator[bytes]],
-    study: StudyRef | None = None,
+    into: StudyRef | NonPatientRef | None = None,
 ) -> StoreReport:
     """Store each part as an Instance and report on each; success means durable and visible.
 
     `parts` are read once, in order, each to its end. A part that raises InvalidDataset fails alone;
-    whatever else is raised comes through, and then nothing of the request was stored. With `study`,
-    Instances of other Studies fail.
+    whatever else is raised comes through, and then nothing of the request was stored. With `into`,
+    Instances of other Studies or categories fail; without it those of no Patient do.
 
     Raises:
         Forbidden: `principal` may not store.
@@ -71,7 +71,8 @@ async def store_instances(
     """
     if Verb.STORE not in principal.verbs:
         raise Forbidden("Storing is not allowed to you")
-    request = _Request(archive, principal, study)
+    place = destination(into, principal.scope)
+    request = _Request(archive, principal, place)
     try:
         placed = await request.place_all(parts)
     except BaseException:
@@ -79,7 +80,7 @@ async def store_instances(
         raise
     if not placed:
         raise InvalidRequest("at least one part with an Instance was expected")
-    report = StoreReport(await conclude(archive, principal, placed))
+    report = StoreReport(await conclude(archive, principal, place, placed))
     request.raise_if_all_failed_for_us(report)
     return report
 
@@ -87,10 +88,10 @@ async def store_instances(
 class _Request:
     """One request while its parts come in."""
 
-    def __init__(self, archive: Archive, principal: Principal, study: StudyRef | None) -> None:
+    def __init__(self, archive: Archive, principal: Principal, destination: Destination) -> None:
         self._archive = archive
         self._principal = principal
-        self._study = study
+        self._destination = destination
         self._slots = asyncio.Semaphore(IN_FLIGHT)
         self._tasks: list[asyncio.Task[Placed | Failed]] = []
         self._faults: list[ArchiveError] = []
@@ -184,26 +185,21 @@ class _Request:
         """Return what to put before the received bytes, and how many of those to leave out."""
         if _TRANSFER_SYNTAX in meta:
             return _PREAMBLE, len(find_bare_prefix(meta))
-        identity = identify(scanned)
+        identity = identify_non_patient(scanned)  # for any destination: the meta names no Study
         uids = identity.sop_class_uid, identity.ref.instance, scanned.transfer_syntax_uid
         return add_file_meta(*uids), len(meta)
 
     def _checked(self, scanned: ScannedInstance) -> Identity:
-        identity = identify(scanned)
+        identity = self._destination.check(scanned, self._principal.scope)
         if find(scanned.transfer_syntax_uid) is None:
             raise InvalidDataset(
                 "the Transfer Syntax is unknown", FailureReason.TRANSFER_SYNTAX_NOT_SUPPORTED
             )
-        if self._study is not None and identity.ref.study != self._study.study:
-            raise InvalidDataset("belongs to another Study", FailureReason.OTHER_STUDY)
-        if not self._principal.scope.covers(identity.ref.study):
-            raise InvalidDataset("not allowed in this Study", FailureReason.NOT_AUTHORIZED)
         return identity
 
     async def _put(self, staged: Staged, scanned: ScannedInstance, identity: Identity) -> Placed:
         ref = identity.ref
-        tenant = self._principal.scope.tenant_id
-        key = object_key(tenant, ref.study, ref.series, ref.instance, new_attempt())
+        key = self._destination.new_key(self._principal.scope.tenant_id, identity)
         try:
             await self._archive.objects.put(key, staged)
         except asyncio.CancelledError:  # the put itself may have come to its end

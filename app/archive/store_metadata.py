@@ -26,7 +26,7 @@ from app.archive.store import store_instances
 from app.dicom.composed_instance import BulkPart, compose_instance, sop_uids
 from app.dicom.limits import Limits
 from app.dicom.store_report import FailureReason, Stored, StoreReport, WarningReason
-from app.dicom.uids import StudyRef
+from app.dicom.uids import NonPatientRef, StudyRef
 from app.dicom.xml_reader import read_xml
 from app.errors import (
     Forbidden,
@@ -70,11 +70,12 @@ async def store_metadata(
     archive: Archive,
     principal: Principal,
     parts: AsyncIterator[ReceivedPart],
-    study: StudyRef | None = None,
+    into: StudyRef | NonPatientRef | None = None,
 ) -> StoreReport:
     """Store the Instances that parts of metadata describe, with the Bulk Data of the other parts.
 
-    Bulk Data that nothing refers to is left out; each stored Instance then has a warning.
+    They go where `store_instances` puts them. Bulk Data that nothing refers to is left out; each
+    stored Instance then has a warning.
 
     Raises:
         Forbidden: `principal` may not store.
@@ -91,7 +92,7 @@ async def store_metadata(
         datasets = await asyncio.to_thread(received.datasets)
         bulk = _BulkData(received.bulk, spool)
         composed = _composed(datasets, bulk, archive.limits)
-        report = await store_instances(archive, principal, composed, study)
+        report = await store_instances(archive, principal, composed, into)
     finally:
         spool.discard()
     return _with_warnings(report) if bulk.has_unused() else report

@@ -26,7 +26,9 @@ GRACE_SECONDS = 3600
 """Age from which bytes that no row names belong to no store that is under way."""
 _PAGE = 500
 _KEY = re.compile(
-    r"t/([0-9]+)/[0-9a-f]{2}/[0-9a-f]{2}/([0-9.]+)/[0-9.]+/([0-9.]+)\.([0-9A-Z]{26})\.dcm", re.ASCII
+    r"t/([0-9]+)/(?:[0-9a-f]{2}/[0-9a-f]{2}/([0-9.]+)/[0-9.]+|[a-z-]+)"
+    r"/([0-9.]+)\.([0-9A-Z]{26})\.dcm",
+    re.ASCII,
 )
 
 
@@ -102,8 +104,7 @@ async def verify_objects(
 
 async def _verify(archive: Archive, kept: KeptObject, pace: _Pace) -> Verified:
     def found(state: State, detail: str = "") -> Verified:
-        ref = kept.ref
-        return Verified(state, kept.object_key, ref.study, ref.instance, kept.size, detail)
+        return Verified(state, kept.object_key, kept.study, kept.instance, kept.size, detail)
 
     digest = hashlib.sha256()
     try:
@@ -151,7 +152,7 @@ async def _unnamed_of(archive: Archive, page: list[re.Match[str]]) -> AsyncItera
             archive.index,
             int(tenant),
             [match[0] for match in mine],
-            [match[2] for match in mine],
+            [match[2] or "" for match in mine],
             [match[3] for match in mine],
         )
         for match in mine:
@@ -159,7 +160,7 @@ async def _unnamed_of(archive: Archive, page: list[re.Match[str]]) -> AsyncItera
                 yield Verified(
                     State.UNNAMED,
                     match[0],
-                    match[2],
+                    match[2] or "",
                     match[3],
                     detail="an attempt to store it that was given up, or its row is lost",
                 )

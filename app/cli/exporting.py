@@ -1,4 +1,4 @@
-"""`fileroom export`: write Studies to a folder or a zip."""
+"""`fileroom export`: write Studies, or what is of no Patient, to a folder or a zip."""
 
 import sys
 from collections.abc import Sequence
@@ -9,9 +9,10 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from app.archive.context import Archive
 from app.archive.export_targets import Folder, Zip
-from app.archive.exporting import Exported, export_study
+from app.archive.exporting import Exported, export_category, export_study
 from app.cli.importing import OPERATOR
 from app.cli.opening import check_there, with_archive
+from app.dicom.non_patient import CATEGORIES
 from app.dicom.uids import StudyRef, check_uid
 from app.settings import Settings
 
@@ -19,22 +20,27 @@ SOME_DAMAGED = 3
 """Exit code: some Instances could not be written as they were stored."""
 
 
-def run_export(settings: Settings, studies: Sequence[str], to: Path) -> int:
-    """Write Studies, by UID, to `to`, which is a zip if its name says so; return the exit code.
+def run_export(settings: Settings, names: Sequence[str], to: Path) -> int:
+    """Write Studies, by UID, and non-patient Instances, by category; return the exit code.
+
+    `to` is a zip if its name says so.
 
     Raises:
         InvalidUID, NotFound: there is no such Study; nothing of it was written.
         Conflict: something else is there under that name; it is left as it is.
         Refusal: there is no archive.
     """
-    refs = [StudyRef(check_uid(study)) for study in studies]
+    wanted = [name if name in CATEGORIES else StudyRef(check_uid(name)) for name in names]
     check_there(settings)
     told = _Told()
     target = Zip(to) if to.suffix.lower() == ".zip" else Folder(to)
 
     async def work(archive: Archive) -> None:
-        for ref in refs:
-            await export_study(archive, OPERATOR, ref, target, told.add)
+        for one in wanted:
+            if isinstance(one, StudyRef):
+                await export_study(archive, OPERATOR, one, target, told.add)
+            else:
+                await export_category(archive, OPERATOR, one, target, told.add)
 
     with target, told:
         with_archive(settings, "fileroom export", work)

@@ -4,9 +4,8 @@ Each command does one thing: it makes settings, opens what it needs, calls a fun
 it went. Errors that an operator can mend end it with a sentence and exit code 1.
 """
 
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -107,7 +106,10 @@ def import_(
 
 @application.command()
 def export(
-    studies: Annotated[list[str], typer.Argument(help="Study Instance UIDs.")],
+    studies: Annotated[
+        list[str],
+        typer.Argument(help="Study Instance UIDs, or categories such as hanging-protocols."),
+    ],
     to: Annotated[Path, typer.Option(help="A folder, or a zip if the name ends so.")],
     data_dir: DataDir = None,
 ) -> None:
@@ -121,6 +123,8 @@ def export(
         fileroom export 1.2.840.113619.2.1 --to /media/usb
 
         fileroom export 1.2.840.113619.2.1 1.2.840.113619.2.2 --to studies.zip
+
+        fileroom export color-palettes hanging-protocols --to /media/usb
     """
     from app.cli.exporting import run_export  # noqa: PLC0415
     from app.settings import load_settings  # noqa: PLC0415
@@ -240,14 +244,19 @@ def _flags(data_dir: Path | None, **groups: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command; an error that an operator can mend becomes a sentence."""
+    from app.cli.ending import end  # noqa: PLC0415
+
     try:
         application()
+    except SystemExit as ended:
+        end(ended.code if isinstance(ended.code, int) else 0)
     except Exception as error:
         from app.cli.refusal import is_for_operator  # noqa: PLC0415
 
         if not is_for_operator(error):
             raise
         typer.echo(f"fileroom: {error}", err=True)
-        sys.exit(1)
+        end(1)
+    end(0)

@@ -17,8 +17,10 @@ def main() -> None:
     for name in UNUSED:
         sys.modules[name] = None  # type: ignore[assignment]
     from app.cli.asgi_server import serve_orders  # noqa: PLC0415 - only now
+    from app.cli.ending import end  # noqa: PLC0415 - only now
 
     serve_orders(sys.argv[1])
+    end(0)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,10 @@ from app.errors import InvalidDataset, InvalidUID
 
 _META_UID = re.compile(rb"\x02\x00([\x02\x03])\x00UI([\x01-\x40])\x00")
 _PLAIN = re.compile(rb':\{"vr":"UI","Value":\["([0-9][0-9.]{0,63})"\]\}')
+_SOP_CLASS, _SOP_INSTANCE = 0x00080016, 0x00080018
 _NAMES = {
-    0x00080016: "SOP Class UID",
-    0x00080018: "SOP Instance UID",
+    _SOP_CLASS: "SOP Class UID",
+    _SOP_INSTANCE: "SOP Instance UID",
     0x0020000D: "Study Instance UID",
     0x0020000E: "Series Instance UID",
 }
@@ -38,6 +39,29 @@ def identify(scanned: ScannedInstance) -> Identity:
     """
     sop_class, instance, study, series = (_uid(scanned, tag) for tag in _NAMES)
     return Identity(InstanceRef(study, series, instance), sop_class)
+
+
+def identify_non_patient(scanned: ScannedInstance) -> Identity:
+    """Return what a Data Set says it is that needs neither Study nor Series.
+
+    Raises:
+        InvalidDataset: a UID is absent, empty, or cannot be one.
+
+    Source: PS3.18 §12.5, PS3.3 §C.12.1
+    """
+    sop_class, instance = _uid(scanned, _SOP_CLASS), _uid(scanned, _SOP_INSTANCE)
+    return Identity(InstanceRef("", "", instance), sop_class)
+
+
+def sop_class_of(scanned: ScannedInstance) -> str:
+    """Return the SOP Class UID that a Data Set names.
+
+    Raises:
+        InvalidDataset: it is absent, empty, or no UID.
+
+    Source: PS3.3 §C.12.1
+    """
+    return _uid(scanned, _SOP_CLASS)
 
 
 def _uid(scanned: ScannedInstance, tag: int) -> str:

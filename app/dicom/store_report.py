@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from app.dicom.non_patient import category_of
 from app.dicom.uids import InstanceRef
 
 _ERROR_COMMENT_LENGTH = 64  # LO
@@ -21,12 +22,16 @@ class FailureReason(IntEnum):
     PROCESSING_FAILURE = 0x0110
     DUPLICATE_INSTANCE = 0x0111
     """Another Instance has this SOP Instance UID and other content; it stays."""
+    SOP_CLASS_NOT_SUPPORTED = 0x0122
+    """The resource takes no Instances of this SOP Class: it is of a Patient, or of none."""
     NOT_AUTHORIZED = 0x0124
     OUT_OF_RESOURCES = 0xA700
     UID_MISSING_OR_INVALID = 0xA900
     """A UID that names Study, Series, Instance or SOP Class is absent or no UID."""
     OTHER_STUDY = 0xA901
     """The Instance belongs to another Study than the request."""
+    OTHER_INSTANCE = 0xA902
+    """The Instance has another SOP Instance UID than the request."""
     CANNOT_UNDERSTAND = 0xC000
     CUT_SHORT = 0xC001
     OVER_A_LIMIT = 0xC002
@@ -100,7 +105,8 @@ class StoreReport:
 def report_json(report: StoreReport, base_url: str) -> bytes:
     """Return the response as one DICOM JSON object; URLs begin with `base_url`.
 
-    Retrieve URL (0008,1190) names the Study if all that is stored is of one, else it is empty.
+    Retrieve URL (0008,1190) names the Study if all that is stored is of one, else it is empty;
+    non-patient Instances have none.
     What cannot be told to be an Instance stands in Other Failures Sequence (0008,119A).
 
     Source: PS3.18 Table I.1-1, Annex F
@@ -108,7 +114,7 @@ def report_json(report: StoreReport, base_url: str) -> bytes:
     stored, failed = report.stored, report.failed
     named = [one for one in failed if one.sop_instance_uid]
     unnamed = [one for one in failed if not one.sop_instance_uid]
-    studies = {one.ref.study for one in stored}
+    studies = {one.ref.study for one in stored if one.ref.study}
     url = [f"{base_url}/studies/{studies.pop()}"] if len(studies) == 1 else []
     sequences = {
         "00081198": [_failed(one) for one in named],
@@ -128,8 +134,10 @@ def _text(vr: str, value: str) -> dict[str, Any]:
 
 
 def _stored(one: Stored, base_url: str) -> Mapping[str, Any]:
-    ref = one.ref
+    ref, category = one.ref, category_of(one.sop_class_uid)
     url = f"{base_url}/studies/{ref.study}/series/{ref.series}/instances/{ref.instance}"
+    if category is not None and not ref.study:
+        url = f"{base_url}/{category.name}/{ref.instance}"
     members = {
         "00081150": _text("UI", one.sop_class_uid),
         "00081155": _text("UI", ref.instance),

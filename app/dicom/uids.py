@@ -1,4 +1,7 @@
-"""UIDs (PS3.5 §9.1) and references to Studies, Series and Instances by them."""
+"""UIDs (PS3.5 §9.1) and references to Studies, Series and Instances by them.
+
+A non-patient Instance is in no Study and no Series: its `InstanceRef` has '' for both.
+"""
 
 import re
 from dataclasses import dataclass
@@ -53,3 +56,11 @@ class InstanceRef:
 
 
 Ref = StudyRef | SeriesRef | InstanceRef
+
+
+@dataclass(frozen=True, slots=True)
+class NonPatientRef:
+    """Names a category of non-patient Instances (PS3.18 §12.1.1), or one Instance of it."""
+
+    category: str
+    instance: str | None = None

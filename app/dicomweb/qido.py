@@ -11,7 +11,7 @@ from app.dicom.attributes import Level
 from app.dicom.uids import check_uid
 from app.dicomweb.query import read_query
 from app.rights import Principal
-from app.web.accept import DICOM_JSON, XML_PARTS, chosen_offer
+from app.web.accept import DICOM_JSON, XML_PARTS, Offer, chosen_offer
 from app.web.deps import ArchiveDep, BaseUrlDep, PrincipalDep, SeriesPath, StudyPath
 from app.web.direct import DirectRoute
 from app.web.responses import PRIVATE, dicom_json
@@ -19,7 +19,7 @@ from app.web.xml_answers import documents_of, xml_response
 
 router = APIRouter(tags=["Search (QIDO-RS)"])
 
-_ANSWERS: dict[int | str, dict[str, Any]] = {
+SEARCH_ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The matches, newest Studies first. A Warning header tells how many more"
         " there are and what of the request was not heeded",
@@ -36,7 +36,7 @@ _PARAMETERS = [
     ("multiplevaluematching", "boolean", "All of several values have to be there, not any"),
     ("PatientName", "string", "Any matched attribute, by keyword or tag; see the conformance page"),
 ]
-_CONTRACT = {
+SEARCH_CONTRACT = {
     "parameters": [
         {"name": name, "in": "query", "schema": {"type": kind}, "description": text}
         for name, kind, text in _PARAMETERS
@@ -60,21 +60,29 @@ class _Search:
         offer = chosen_offer(self.request, XML_PARTS)
         query = read_query(self.request.scope["query_string"], level, study, series)
         result = await search(self.archive, self.principal, query, self.base_url)
-        headers = self._warnings(result)
-        if not result.rows:
-            return Response(status_code=204, headers={**PRIVATE, **headers})
-        if offer.is_xml:
-            return xml_response(self.request, documents_of(result.rows), headers)
-        body = f"[{','.join(result.rows)}]".encode()
-        return dicom_json(self.request, body, offer.media_type, headers)
+        return search_response(self.request, self.base_url, offer, result)
 
-    def _warnings(self, result: SearchResult) -> dict[str, str]:
-        """Return the Warning header; its form is that of PS3.18 §8.3.4, not of RFC 9111."""
-        texts = list(result.warnings)
-        if result.remaining:
-            texts.append(f"There are {result.remaining} additional results that can be requested")
-        warning = ", ".join(f'299 {self.base_url}: "{text}"' for text in texts)
-        return {"Warning": warning} if texts else {}
+
+def search_response(
+    request: Request, base_url: str, offer: Offer, result: SearchResult
+) -> Response:
+    """Return the answer to a search in the form that was chosen."""
+    headers = _warnings(base_url, result)
+    if not result.rows:
+        return Response(status_code=204, headers={**PRIVATE, **headers})
+    if offer.is_xml:
+        return xml_response(request, documents_of(result.rows), headers)
+    body = f"[{','.join(result.rows)}]".encode()
+    return dicom_json(request, body, offer.media_type, headers)
+
+
+def _warnings(base_url: str, result: SearchResult) -> dict[str, str]:
+    """Return the Warning header; its form is that of PS3.18 §8.3.4, not of RFC 9111."""
+    texts = list(result.warnings)
+    if result.remaining:
+        texts.append(f"There are {result.remaining} additional results that can be requested")
+    warning = ", ".join(f'299 {base_url}: "{text}"' for text in texts)
+    return {"Warning": warning} if texts else {}
 
 
 async def _asked(
@@ -88,8 +96,8 @@ _SearchDep = Annotated[_Search, Depends(_asked)]
 
 @router.get(
     "/studies",
-    responses=_ANSWERS,
-    openapi_extra=_CONTRACT,
+    responses=SEARCH_ANSWERS,
+    openapi_extra=SEARCH_CONTRACT,
     response_class=Response,
 )
 async def search_studies(asked: _SearchDep) -> Response:
@@ -99,8 +107,8 @@ async def search_studies(asked: _SearchDep) -> Response:
 
 @router.get(
     "/series",
-    responses=_ANSWERS,
-    openapi_extra=_CONTRACT,
+    responses=SEARCH_ANSWERS,
+    openapi_extra=SEARCH_CONTRACT,
     response_class=Response,
 )
 async def search_series(asked: _SearchDep) -> Response:
@@ -110,8 +118,8 @@ async def search_series(asked: _SearchDep) -> Response:
 
 @router.get(
     "/instances",
-    responses=_ANSWERS,
-    openapi_extra=_CONTRACT,
+    responses=SEARCH_ANSWERS,
+    openapi_extra=SEARCH_CONTRACT,
     response_class=Response,
 )
 async def search_instances(asked: _SearchDep) -> Response:
@@ -121,8 +129,8 @@ async def search_instances(asked: _SearchDep) -> Response:
 
 @router.get(
     "/studies/{study}/series",
-    responses=_ANSWERS,
-    openapi_extra=_CONTRACT,
+    responses=SEARCH_ANSWERS,
+    openapi_extra=SEARCH_CONTRACT,
     response_class=Response,
 )
 async def search_series_of_study(ref: StudyPath, asked: _SearchDep) -> Response:
@@ -132,8 +140,8 @@ async def search_series_of_study(ref: StudyPath, asked: _SearchDep) -> Response:
 
 @router.get(
     "/studies/{study}/instances",
-    responses=_ANSWERS,
-    openapi_extra=_CONTRACT,
+    responses=SEARCH_ANSWERS,
+    openapi_extra=SEARCH_CONTRACT,
     response_class=Response,
 )
 async def search_instances_of_study(ref: StudyPath, asked: _SearchDep) -> Response:
@@ -143,8 +151,8 @@ async def search_instances_of_study(ref: StudyPath, asked: _SearchDep) -> Respon
 
 @router.get(
     "/studies/{study}/series/{series}/instances",
-    responses=_ANSWERS,
-    openapi_extra=_CONTRACT,
+    responses=SEARCH_ANSWERS,
+    openapi_extra=SEARCH_CONTRACT,
     response_class=Response,
 )
 async def search_instances_of_series(ref: SeriesPath, asked: _SearchDep) -> Response:

@@ -9,7 +9,7 @@ from app.archive.context import Archive
 from app.archive.store import store_instances
 from app.archive.store_metadata import store_metadata
 from app.dicom.store_report import Outcome, StoreReport, report_json
-from app.dicom.uids import StudyRef, check_uid
+from app.dicom.uids import NonPatientRef, StudyRef, check_uid
 from app.dicomweb.stow_bodies import DICOM, Instances, read_body
 from app.errors import ArchiveError
 from app.rights import Principal
@@ -30,7 +30,7 @@ _STATUS = {
     Outcome.NONE_STORED: HTTPStatus.CONFLICT,
 }
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
-_CONTRACT: dict[str, Any] = {
+STORE_CONTRACT: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "description": "Instances: one as it is, or any number as parts; or their metadata in JSON"
@@ -47,7 +47,7 @@ _CONTRACT: dict[str, Any] = {
         },
     }
 }
-_ANSWERS: dict[int | str, dict[str, Any]] = {
+STORE_ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "All Instances are stored", "content": {DICOM_JSON: {}, DICOM_XML: {}}},
     202: {
         "description": "Some are stored; the others and why not are listed. Or all, with a warning",
@@ -64,16 +64,21 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.post("/studies", responses=_ANSWERS, openapi_extra=_CONTRACT, response_class=Response)
+@router.post(
+    "/studies", responses=STORE_ANSWERS, openapi_extra=STORE_CONTRACT, response_class=Response
+)
 async def post_studies(
     request: Request, archive: ArchiveDep, principal: PrincipalDep, base_url: BaseUrlDep
 ) -> Response:
     """Store Instances of any Studies (PS3.18 §10.5)."""
-    return await _store(request, archive, principal, base_url, None)
+    return await answer_store(request, archive, principal, base_url, None)
 
 
 @router.post(
-    "/studies/{study}", responses=_ANSWERS, openapi_extra=_CONTRACT, response_class=Response
+    "/studies/{study}",
+    responses=STORE_ANSWERS,
+    openapi_extra=STORE_CONTRACT,
+    response_class=Response,
 )
 async def post_study(
     request: Request,
@@ -83,7 +88,7 @@ async def post_study(
     base_url: BaseUrlDep,
 ) -> Response:
     """Store Instances of one Study; those of others fail (PS3.18 §10.5)."""
-    return await _store(request, archive, principal, base_url, ref)
+    return await answer_store(request, archive, principal, base_url, ref)
 
 
 async def _post(
@@ -94,24 +99,29 @@ async def _post(
     names: tuple[str, ...],
 ) -> Response:
     study = StudyRef(check_uid(names[0])) if names else None
-    return await _store(request, archive, principal, base_url, study)
+    return await answer_store(request, archive, principal, base_url, study)
 
 
 DIRECT = (DirectRoute("POST", "/studies", _post), DirectRoute("POST", "/studies/{study}", _post))
 
 
-async def _store(
-    request: Request, archive: Archive, principal: Principal, base_url: str, study: StudyRef | None
+async def answer_store(
+    request: Request,
+    archive: Archive,
+    principal: Principal,
+    base_url: str,
+    into: StudyRef | NonPatientRef | None,
 ) -> Response:
+    """Store what the body holds, and answer with the report (PS3.18 §10.5.3, §12.5.3)."""
     body = Body(request, archive.limits)
     try:
         offer = chosen_offer(request, XML_OFFER)
         chunks = decoded(request, body.chunks(), archive.limits)
         held = await read_body(request, chunks, archive.limits)
         if isinstance(held, Instances):
-            report = await store_instances(archive, principal, held.parts, study)
+            report = await store_instances(archive, principal, held.parts, into)
         else:
-            report = await store_metadata(archive, principal, held.parts, study)
+            report = await store_metadata(archive, principal, held.parts, into)
     except ArchiveError as error:
         return await body.finish(problem_of(error))
     document = report_json(report, base_url)

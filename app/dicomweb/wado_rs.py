@@ -54,6 +54,13 @@ _INSTANCES: dict[int | str, dict[str, Any]] = {
     206: {"description": "Those that can be made in the accepted form; others were left out"},
     **PROBLEMS,
 }
+_INSTANCE: dict[int | str, dict[str, Any]] = {
+    **_INSTANCES,
+    200: {
+        "description": "The Instance, as the only part or alone",
+        "content": {**_INSTANCES[200]["content"], "application/dicom": {}},
+    },
+}
 _METADATA: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "A JSON array, one object an Instance; or one XML document an Instance",
@@ -98,7 +105,7 @@ async def get_series(
     return await _instances(archive, principal, ref, wanted, asked)
 
 
-@router.get(INSTANCE, responses=_INSTANCES)
+@router.get(INSTANCE, responses=_INSTANCE)
 async def get_instance(
     ref: InstancePath,
     archive: ArchiveDep,

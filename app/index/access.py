@@ -69,3 +69,8 @@ def missing(ref: Ref) -> NotFound:
     if isinstance(ref, SeriesRef):
         return NotFound("Series", ref.series)
     return NotFound("Study", ref.study)
+
+
+NON_PATIENT = "non_patient_instance.tenant_id = $1 AND $2::text[] IS NULL"
+"""For asyncpg, with the same two arguments as `VISIBLE`: a caller who may see named Studies alone
+sees no Instance that is in none."""

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.dicom.uids import InstanceRef
 from app.index.engine import Index
 
 PAGE = 500
@@ -12,32 +11,46 @@ PAGE = 500
 _COLUMNS = "object_key, base_offset, {0}.size, sha256, derived_version"
 _WHERE = """
 WHERE {0}.id > $1 AND ($2::timestamptz IS NULL OR stored_at >= $2)
-    AND ($3::text IS NULL OR study_instance_uid = $3)
+    AND ($3::text IS NULL OR {1} = $3)
 ORDER BY {0}.id LIMIT $4
 """
-LIVE = f"""
-SELECT instance.id, study_instance_uid, series_instance_uid, sop_instance_uid,
-    {_COLUMNS.format("instance")}
-FROM instance JOIN series ON series.id = series_key JOIN study ON study.id = series.study_key
-{_WHERE.format("instance")}
+
+
+def _select(table: str, study: str, parents: str = "") -> str:
+    return f"""
+SELECT {table}.id, {study} AS study, sop_instance_uid, {_COLUMNS.format(table)}
+FROM {table} {parents} {_WHERE.format(table, study)}
 """  # noqa: S608 - our own text, as below
-REMOVED = f"""
-SELECT id, study_instance_uid, series_instance_uid, sop_instance_uid,
-    {_COLUMNS.format("removed_instance")}
-FROM removed_instance {_WHERE.format("removed_instance")}
-"""  # noqa: S608
+
+
+PARENTS = "JOIN series ON series.id = series_key JOIN study ON study.id = series.study_key"
+KEPT = (
+    _select("instance", "study_instance_uid", PARENTS),
+    _select("removed_instance", "study_instance_uid"),
+    _select("non_patient_instance", "''"),
+    _select("removed_non_patient_instance", "''"),
+)
 NAMED = """
 SELECT object_key FROM instance WHERE tenant_id = $1 AND sop_instance_uid = ANY($2)
 UNION ALL
 SELECT object_key FROM removed_instance WHERE tenant_id = $1 AND study_instance_uid = ANY($3)
+UNION ALL
+SELECT object_key FROM non_patient_instance WHERE tenant_id = $1 AND sop_instance_uid = ANY($2)
+UNION ALL
+SELECT object_key FROM removed_non_patient_instance
+WHERE tenant_id = $1 AND sop_instance_uid = ANY($2)
 """
 
 
 @dataclass(frozen=True, slots=True)
 class KeptObject:
-    """`size` bytes from `base_offset` of an object, of this digest, and whose they are."""
+    """`size` bytes from `base_offset` of an object, of this digest, and whose they are.
 
-    ref: InstanceRef
+    `study` is '' for an Instance of no Patient.
+    """
+
+    study: str
+    instance: str
     object_key: str
     base_offset: int
     size: int
@@ -53,11 +66,11 @@ async def list_kept(
     Raises:
         Unavailable: the index does not answer.
     """
-    for statement in (LIVE, REMOVED):
+    for statement in KEPT:
         last = 0
         while rows := await index.fetch(statement, last, since, study, PAGE):
-            for _, *uids, key, offset, size, sha256, version in rows:
-                yield KeptObject(InstanceRef(*uids), key, offset, size, sha256, version)
+            for row in rows:
+                yield KeptObject(*row[1:])
             last = rows[-1]["id"]
 
 

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 
-from app.index.access import VISIBLE, visible_arguments
+from app.index.access import NON_PATIENT, VISIBLE, visible_arguments
 from app.index.engine import Index
 from app.rights import Scope
 
 KNOWN = f"""
 SELECT sop_instance_uid FROM instance JOIN study ON study.id = instance.study_key
 WHERE {VISIBLE} AND instance.tenant_id = $1 AND sop_instance_uid = ANY($3)
+UNION ALL
+SELECT sop_instance_uid FROM non_patient_instance
+WHERE {NON_PATIENT} AND sop_instance_uid = ANY($3)
 """  # noqa: S608 - our own text
 
 

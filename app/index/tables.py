@@ -240,6 +240,44 @@ removed_instance = Table(
     _now("removed_at"),
 )
 
+
+def _non_patient_columns() -> list[Column[Any]]:
+    return [
+        _tenant(),
+        Column("sop_instance_uid", C_TEXT, nullable=False),
+        Column("sop_class_uid", C_TEXT, nullable=False),
+        Column("transfer_syntax_uid", C_TEXT, nullable=False),
+        Column("object_key", C_TEXT, nullable=False),
+        Column("base_offset", BigInteger, nullable=False, server_default="0"),
+        Column("size", BigInteger, nullable=False),
+        Column("sha256", LargeBinary, nullable=False),
+        Column("dataset_sha256", LargeBinary, nullable=False),
+        Column("dataset_offset", Integer, nullable=False),
+        _text("bulk_values"),
+        # zstd of the JSON with no dictionary; what searches compare and return is in it
+        Column("metadata", LargeBinary, nullable=False),
+        Column("derived_version", SmallInteger, nullable=False),
+        _now("stored_at"),
+    ]
+
+
+non_patient_instance = Table(
+    "non_patient_instance",
+    metadata,
+    _key(),
+    *_non_patient_columns(),
+    UniqueConstraint("tenant_id", "sop_instance_uid"),
+)
+
+removed_non_patient_instance = Table(
+    "removed_non_patient_instance",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    *_non_patient_columns(),
+    Column("event_id", BigInteger, nullable=False),
+    _now("removed_at"),
+)
+
 event = Table(
     "event",
     metadata,
@@ -277,6 +315,16 @@ Index(
     removed_instance.c.tenant_id,
     removed_instance.c.study_instance_uid,
     removed_instance.c.series_instance_uid,
+)
+Index(
+    "non_patient_instance_class",
+    non_patient_instance.c.tenant_id,
+    non_patient_instance.c.sop_class_uid,
+)
+Index(
+    "removed_non_patient_instance_uid",
+    removed_non_patient_instance.c.tenant_id,
+    removed_non_patient_instance.c.sop_instance_uid,
 )
 Index("event_order", event.c.xid, event.c.id)
 Index("series_uid", series.c.tenant_id, series.c.series_instance_uid)

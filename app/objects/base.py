@@ -115,3 +115,8 @@ def study_prefix(tenant_id: int, study: str) -> str:
     """Return what the keys of all attempts to store Instances of a Study begin with."""
     spread = hashlib.sha256(study.encode()).hexdigest()
     return f"t/{tenant_id}/{spread[:2]}/{spread[2:4]}/{study}/"
+
+
+def non_patient_key(tenant_id: int, category: str, instance: str, attempt: str) -> str:
+    """Return the key of one attempt (a ULID) to store a non-patient Instance."""
+    return f"t/{tenant_id}/{category}/{instance}.{attempt}.dcm"

@@ -75,7 +75,7 @@ class RemoteStore:
         config: Any = {name: value for name, value in given.items() if value is not None}
         client: Any = {**_CLIENT, "allow_http": (bucket.endpoint or "").startswith("http://")}
         try:
-            self._store: ObjectStore = from_url(
+            self.library: ObjectStore = from_url(
                 bucket.url, config=config, client_options=client, retry_config=_RETRIES
             )
         except (BaseError, ValueError) as error:
@@ -98,7 +98,7 @@ class RemoteStore:
         data = await asyncio.to_thread(staged.source().read, 0, staged.size)
         try:
             with _faults(key):
-                await obstore.put_async(self._store, key, data, mode="create", use_multipart=False)
+                await obstore.put_async(self.library, key, data, mode="create", use_multipart=False)
         except AlreadyExistsError:
             # an answer that was lost, then the same request once more: the object is our own
             if await self.size(key) == len(data) and await self.read(key, 0, len(data)) == data:
@@ -117,7 +117,7 @@ class RemoteStore:
         try:
             with _faults(key):
                 await obstore.put_async(
-                    self._store,
+                    self.library,
                     key,
                     written,
                     use_multipart=True,
@@ -134,7 +134,7 @@ class RemoteStore:
             await self.size(key)
             return b""
         with _faults(key):
-            got = await obstore.get_range_async(self._store, key, start=offset, length=length)
+            got = await obstore.get_range_async(self.library, key, start=offset, length=length)
         if len(got) != length:
             raise _short(key)
         return got.to_bytes()
@@ -158,21 +158,21 @@ class RemoteStore:
         if offset == end:
             return _nothing()
         with _faults(key):
-            got = await obstore.get_async(self._store, key, options={"range": (offset, end)})
+            got = await obstore.get_async(self.library, key, options={"range": (offset, end)})
         return _chunks(key, got.stream(min_chunk_size=BLOCK), end - offset)
 
     async def size(self, key: str) -> int:
         """Return the object's size in bytes."""
         check_key(key)
         with _faults(key):
-            return int((await obstore.head_async(self._store, key))["size"])
+            return int((await obstore.head_async(self.library, key))["size"])
 
     async def delete(self, key: str) -> None:
         """Remove the object; absent already is success."""
         check_key(key)
         try:
             with _faults(key):
-                await obstore.delete_async(self._store, key)
+                await obstore.delete_async(self.library, key)
         except NotFound:
             return
 
@@ -191,7 +191,7 @@ class RemoteStore:
 
     async def _pages(self, base: str, size: int) -> AsyncIterator[list[str]]:
         """List below a folder of keys, some at a time."""
-        listing = obstore.list(self._store, base or None, chunk_size=size)
+        listing = obstore.list(self.library, base or None, chunk_size=size)
         while (page := await _next(listing)) is not None:
             yield [one["path"] for one in page]
 

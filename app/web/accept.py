@@ -55,7 +55,7 @@ class Offer:
 
 
 JSON_OFFER = Offer(DICOM_JSON)
-_JSON_OFFERS = (JSON_OFFER, Offer("application/json"))
+JSON_OFFERS = (JSON_OFFER, Offer("application/json"))
 XML_OFFER = Offer(DICOM_XML)
 XML_PARTS = Offer(DICOM_XML, multipart=True)
 
@@ -69,7 +69,7 @@ def chosen_offer(request: Request, *xml: Offer) -> Offer:
     Raises:
         NotAcceptable: none is accepted.
     """
-    offers = (*_JSON_OFFERS, *xml)
+    offers = (*JSON_OFFERS, *xml)
     for form in wanted_forms(request):
         for offer in offers:
             if form.multipart == offer.multipart and covers(form.media_type, offer.media_type):

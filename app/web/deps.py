@@ -31,19 +31,19 @@ async def _wanted(request: Request) -> tuple[Form, ...]:
     return wanted_forms(request)
 
 
-_Uid = Annotated[str, Path(json_schema_extra={"pattern": r"^[0-9]+(\.[0-9]+)*$", "maxLength": 64})]
+Uid = Annotated[str, Path(json_schema_extra={"pattern": r"^[0-9]+(\.[0-9]+)*$", "maxLength": 64})]
 """A UID, as the contract says it; `check_uid` checks it."""
 
 
-async def _study(study: _Uid) -> StudyRef:
+async def _study(study: Uid) -> StudyRef:
     return StudyRef(check_uid(study))
 
 
-async def _series(study: _Uid, series: _Uid) -> SeriesRef:
+async def _series(study: Uid, series: Uid) -> SeriesRef:
     return SeriesRef(check_uid(study), check_uid(series))
 
 
-async def _instance(study: _Uid, series: _Uid, instance: _Uid) -> InstanceRef:
+async def _instance(study: Uid, series: Uid, instance: Uid) -> InstanceRef:
     return InstanceRef(check_uid(study), check_uid(series), check_uid(instance))
 
 

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom.uid import HangingProtocolStorage
 
 from app.archive.context import Archive
 from app.archive.export_names import Wish, clean, distinct, instance_name, series_folder
 from app.archive.export_targets import Folder, Zip
-from app.archive.exporting import Exported, export_study
-from app.dicom.uids import SeriesRef, StudyRef
+from app.archive.exporting import Exported, export_category, export_study
+from app.archive.store import store_instances
+from app.dicom.uids import NonPatientRef, SeriesRef, StudyRef
 from app.errors import Conflict, Forbidden, NotFound, StorageFull
 from app.rights import Principal, Scope, Verb
-from tests.archive.test_store import store
-from tests.factories import make_part10, new_uid
+from tests.archive.test_store import parts, store
+from tests.factories import make_non_patient, make_part10, new_uid
 
 OPERATOR = Principal("op")
 
@@ -242,3 +244,27 @@ def test_without_numbers_uids_and_words_stand_in() -> None:
     assert instance_name({"00080018": {"vr": "UI", "Value": ["1.2.3"]}}) == "1.2.3"
     assert series_folder({}) == "series"
     assert series_folder({"00200011": {"vr": "IS", "Value": [None]}}) == "series"
+
+
+async def test_a_category_is_exported_byte_for_byte(archive: Archive, tmp_path: Path) -> None:
+    made = {
+        dataset.SOPInstanceUID: make_part10(dataset)
+        for dataset in (make_non_patient(HangingProtocolStorage) for _ in range(3))
+    }
+    into = NonPatientRef("hanging-protocols")
+    await store_instances(archive, OPERATOR, parts(*made.values()), into)
+    damaged = next(iter(made))
+    async for key in archive.objects.keys(f"t/1/hanging-protocols/{damaged}."):
+        await archive.objects.delete(key)
+    told: list[Exported] = []
+    for _ in range(2):
+        with Folder(tmp_path / "out") as target:
+            await export_category(archive, OPERATOR, "hanging-protocols", target, told.append)
+            await export_category(archive, OPERATOR, "inventories", target, told.append)
+    assert [one.name for one in told if one.fault] == [f"hanging-protocols/{damaged}.dcm"] * 2
+    assert [one.was_there for one in told if not one.fault] == [False, False, True, True]
+    kept = {f"hanging-protocols/{uid}.dcm": data for uid, data in made.items() if uid != damaged}
+    assert files(tmp_path / "out") == kept
+    less = Principal("less", verbs=frozenset(Verb) - {Verb.VIEW})
+    with pytest.raises(Forbidden):
+        await export_category(archive, less, "inventories", Folder(tmp_path), told.append)

@@ -12,7 +12,7 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.sequence import Sequence
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.uid import UID, ColorPaletteStorage, ExplicitVRLittleEndian
 
 from app.archive.context import Archive
 from app.archive.found_files import FoundFile, Unreadable, find_files
@@ -21,8 +21,8 @@ from app.archive.importing import Fate, Imported, import_files
 from app.dicom.media_directory import MEDIA_STORAGE_DIRECTORY
 from app.errors import StorageFull, Unavailable
 from app.rights import Principal
-from tests.archive.test_store import rows
-from tests.factories import make_dataset, make_part10
+from tests.archive.test_store import objects, rows
+from tests.factories import make_dataset, make_non_patient, make_part10
 
 
 @pytest.fixture
@@ -163,6 +163,19 @@ async def test_a_zip_bomb_is_stopped(
         file.writestr("bomb", make_part10()[:-600] + bytes(30_000_000))
     (one,) = await bring_in(archive, memory, [source])
     assert one.comment == "grows more than 200 times when it is unpacked"
+
+
+async def test_what_is_of_no_patient_is_imported_too(
+    archive: Archive, memory: ImportMemory, source: Path
+) -> None:
+    palette = make_part10(make_non_patient(ColorPaletteStorage))
+    (source / "palette").write_bytes(palette)
+    (source / "image").write_bytes(make_part10())
+    told = await bring_in(archive, memory, [source])
+    assert fates(told) == {Fate.STORED: 2}
+    assert await rows(archive) == 1
+    assert palette in await objects(archive)
+    assert fates(await bring_in(archive, memory, [source])) == {Fate.SKIPPED: 2}
 
 
 def write_dicomdir(path: Path, files: list[list[str]]) -> None:

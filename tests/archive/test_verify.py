@@ -5,17 +5,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pydicom.uid import HangingProtocolStorage
 from sqlalchemy import text
 
 from app.archive import verify
 from app.archive.context import Archive
 from app.archive.removal import delete
+from app.archive.store import store_instances
 from app.archive.verify import State, Verified, Wanted, verify_objects
-from app.dicom.uids import StudyRef
-from app.objects.base import attempted_at, new_attempt, object_key
+from app.dicom.uids import NonPatientRef, StudyRef
+from app.objects.base import attempted_at, new_attempt, non_patient_key, object_key
 from app.rights import Principal
-from tests.archive.test_store import store
-from tests.factories import make_part10, new_uid
+from tests.archive.test_store import parts, store
+from tests.factories import make_non_patient, make_part10, new_uid
 
 ALL = Wanted()
 
@@ -136,3 +138,17 @@ async def test_a_rate_is_kept(archive: Archive, study: str, tmp_path: Path) -> N
 
 def test_an_attempt_says_when_it_was() -> None:
     assert abs(attempted_at(new_attempt()) - time.time()) < 5
+
+
+async def test_instances_of_no_patient_are_verified_and_named(
+    archive: Archive, principal: Principal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "GRACE_SECONDS", -60)
+    made = [make_part10(make_non_patient(HangingProtocolStorage)) for _ in range(2)]
+    await store_instances(archive, principal, parts(*made), NonPatientRef("hanging-protocols"))
+    assert len((await found(archive))[State.WHOLE]) == 2
+    stray = tmp_path / "objects" / non_patient_key(1, "hanging-protocols", "1.2", new_attempt())
+    stray.write_bytes(b"stray")
+    told = await found(archive)
+    assert [one.instance for one in told[State.UNNAMED]] == ["1.2"]
+    assert len(told[State.WHOLE]) == 2

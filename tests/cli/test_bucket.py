@@ -21,12 +21,6 @@ DICOM = {"Content-Type": "application/dicom"}
 
 
 @pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3_server.S3Server]:
-    with s3_server.s3_server(tmp_path_factory.mktemp("s3")) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def archive(
     s3: s3_server.S3Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LiveServer]:

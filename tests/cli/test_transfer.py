@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
+from pydicom.uid import ColorPaletteStorage
 
-from tests.factories import make_part10, new_uid
+from tests.factories import make_non_patient, make_part10, new_uid
 
 RUN = "from app.cli.main import main; main()"
 
@@ -58,6 +60,18 @@ def test_import_report_and_export_go_round(data_dir: Path, tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
     written = [path.read_bytes() for path in (tmp_path / "out").rglob("*.dcm")]
     assert sorted(written) == sorted(made)
+
+
+def test_what_is_of_no_patient_goes_round_too(data_dir: Path, tmp_path: Path) -> None:
+    palette = make_part10(make_non_patient(ColorPaletteStorage))
+    (tmp_path / "palette").write_bytes(palette)
+    assert b"1 stored" in fileroom(data_dir, "import", tmp_path / "palette").stdout
+    done = fileroom(data_dir, "export", "color-palettes", "--to", tmp_path / "out.zip")
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(tmp_path / "out.zip") as file:
+        (name,) = file.namelist()
+        assert name.startswith("color-palettes/")
+        assert file.read(name) == palette
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,11 @@
 import pytest
 
-from app.dicom.identity import identify, media_storage_uids
+from app.dicom.identity import (
+    identify,
+    identify_non_patient,
+    media_storage_uids,
+    sop_class_of,
+)
 from app.dicom.scan import scan
 from app.dicom.scanned import ScannedInstance
 from app.dicom.source import BytesSource
@@ -46,6 +51,16 @@ def test_without_one_of_the_four_uids_it_is_nothing(tag: int, member: bytes) -> 
     with pytest.raises(InvalidDataset) as caught:
         identify(ScannedInstance("1.2.840.10008.1.2.1", 0, fragments))
     assert caught.value.reason == 0xA900
+
+
+def test_what_is_of_no_patient_needs_neither_study_nor_series() -> None:  # N-01
+    fragments = {tag: UIDS[tag] for tag in (0x00080016, 0x00080018)}
+    scanned = ScannedInstance("1.2.840.10008.1.2.1", 0, fragments)
+    assert sop_class_of(scanned) == "1.1"
+    identity = identify_non_patient(scanned)
+    assert (identity.sop_class_uid, identity.ref) == ("1.1", InstanceRef("", "", "1.2"))
+    with pytest.raises(InvalidDataset):
+        identify(scanned)
 
 
 def test_a_uid_with_leading_zeros_is_let_through() -> None:  # S-33

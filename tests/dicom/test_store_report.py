@@ -86,3 +86,13 @@ def test_a_url_of_the_study_stands_only_where_it_is_one() -> None:
     other = Stored(InstanceRef("2.2", "2.2.2", "2.2.2.2"), "1.2.3")
     response = orjson.loads(report_json(StoreReport([STORED, other]), BASE))
     assert response["00081190"] == {"vr": "UR"}
+
+
+def test_what_is_of_no_patient_is_named_by_its_category() -> None:  # N-01
+    palette = Stored(InstanceRef("", "", "2.2.2.2"), "1.2.840.10008.5.1.4.39.1")
+    response = orjson.loads(report_json(StoreReport([palette]), BASE))
+    (item,) = response["00081199"]["Value"]
+    assert item["00081190"]["Value"] == [f"{BASE}/color-palettes/2.2.2.2"]
+    assert response["00081190"] == {"vr": "UR"}
+    response = orjson.loads(report_json(StoreReport([palette, STORED]), BASE))
+    assert response["00081190"]["Value"] == [f"{BASE}/studies/1.1"]

@@ -63,8 +63,10 @@ async def test_packed_columns_are_stored_as_they_are(index: Index) -> None:
     assert [row["name"] for row in rows] == [
         "instance.frame_table",
         "instance.metadata",
+        "non_patient_instance.metadata",
         "removed_instance.frame_table",
         "removed_instance.metadata",
+        "removed_non_patient_instance.metadata",
         "series.metadata_dictionary",
     ]
 

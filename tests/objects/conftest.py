@@ -23,12 +23,6 @@ def staging(tmp_path: Path) -> Iterator[Staging]:
     staging.close()
 
 
-@pytest.fixture(scope="session")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3_server.S3Server]:
-    with s3_server.s3_server(tmp_path_factory.mktemp("s3")) as server:
-        yield server
-
-
 @pytest.fixture(params=["local", pytest.param("s3", marks=ON_S3)])
 async def store(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[ObjectStore]:
     """Each kind of store in turn, empty."""
