@@ -22,6 +22,7 @@ from app.web.accept import (
     DICOM_XML,
     XML_OFFER,
     XML_PARTS,
+    Offer,
     chosen_offer,
     gzip_accepted,
 )
@@ -182,16 +183,29 @@ async def _metadata(
     xml = (XML_PARTS, XML_OFFER) if isinstance(ref, InstanceRef) else (XML_PARTS,)
     offer = chosen_offer(request, *xml)
     etag = await metadata_etag(archive, principal, ref, base_url)
-    if offer.is_xml:
-        etag = f'{etag[:-1]}-xml"'
-    if read_conditions(request.scope["headers"]).knows(etag.strip('"')):
-        return not_modified(etag)
+    zipped = gzip_accepted(request.headers.get("accept-encoding", ""))
+    tags = _tags(etag, offer, zipped=zipped)
+    conditions = read_conditions(request.scope["headers"])
+    for tag in tags:
+        if conditions.knows(tag.removeprefix("W/").strip('"')):
+            return not_modified(tag)
     if offer.is_xml:
         documents = await retrieve_metadata_xml(archive, principal, ref, base_url)
-        return xml_response(request, documents, {"ETag": etag}, multipart=offer.multipart)
+        return xml_response(request, documents, {"ETag": tags[0]}, multipart=offer.multipart)
     metadata = await retrieve_metadata(archive, principal, ref, base_url, etag)
-    zipped = gzip_accepted(request.headers.get("accept-encoding", ""))
-    return metadata_response(metadata, offer.media_type, etag, zipped=zipped)
+    return metadata_response(metadata, offer.media_type, tags[0], zipped=zipped)
+
+
+def _tags(etag: str, offer: Offer, *, zipped: bool) -> list[str]:
+    """Return the ETags of an answer as it goes out now, and in the other content coding.
+
+    Each coding has its own (RFC 9110 §8.8.1), and whoever has one of them has the content. A
+    multipart has a boundary of its own each time, so its ETag is a weak one.
+    """
+    weak = "W/" if offer.multipart else ""
+    version = etag.strip('"') + ("-xml" if offer.is_xml else "")
+    plain, in_gzip = f'{weak}"{version}"', f'{weak}"{version}-gzip"'
+    return [in_gzip, plain] if zipped else [plain, in_gzip]
 
 
 @router.get(INSTANCE + "/bulkdata/{path:path}", responses=_BULK_DATA)
@@ -205,6 +219,7 @@ async def get_bulk_data(  # noqa: PLR0913, PLR0917 - what FastAPI hands in
     asked: ConditionsDep,
 ) -> Response:
     """Retrieve a bulk value by the BulkDataURI of the Metadata (PS3.18 §10.4.1.1.5)."""
+    path = path.upper()  # the digits of tags, which callers write in any case
     url = _bulk_data_url(base_url, ref, path)
     answer = await retrieve_bulk_data(archive, principal, ref, path, wanted, url, asked.knows)
     return await answer_response(answer, asked)
