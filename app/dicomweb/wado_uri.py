@@ -41,6 +41,7 @@ _CONTENT: dict[str, Any] = {
         "image/jp2",
         "text/html",
         "text/plain",
+        "application/pdf",
         APPLICATION_DICOM,
     )
 }
