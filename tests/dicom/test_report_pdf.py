@@ -86,7 +86,11 @@ def test_what_is_nested_deeply_stays_on_the_page() -> None:
 )
 def test_shared_signs_look_as_in_their_language(text: str, number: int) -> None:
     latin, east_asian = faces_of(["Latin", text])
-    assert (latin.family, east_asian.family, east_asian.number) == ("noto-latin", "noto-cjk", number)
+    assert (latin.family, east_asian.family, east_asian.number) == (
+        "noto-latin",
+        "noto-cjk",
+        number,
+    )
 
 
 def test_all_faces_are_there() -> None:
