@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.archive.answers import Answer
 from app.archive.bulk_data import retrieve_bulk_data
@@ -12,9 +12,9 @@ from app.archive.context import Archive
 from app.archive.metadata import metadata_etag, retrieve_metadata
 from app.archive.metadata_xml import retrieve_metadata_xml
 from app.archive.retrieve import retrieve_instances
-from app.archive.zipped import ZIP, retrieve_zip
+from app.archive.zipped import ZIP, ZipRequest, retrieve_zip
 from app.dicom.uids import InstanceRef, Ref
-from app.errors import NotAcceptable
+from app.errors import InvalidRequest, NotAcceptable
 from app.mime.media_types import Form
 from app.rights import Principal
 from app.web.accept import (
@@ -75,6 +75,19 @@ _BULK_DATA: dict[int | str, dict[str, Any]] = {
 }
 
 
+async def _dicomdir(
+    dicomdir: Annotated[
+        str, Query(description="yes: a zip has names as on a medium, and a DICOMDIR")
+    ] = "",
+) -> bool:
+    if dicomdir not in {"", "yes", "no"}:
+        raise InvalidRequest("dicomdir=yes was expected, or no dicomdir")
+    return dicomdir == "yes"
+
+
+_DicomdirDep = Annotated[bool, Depends(_dicomdir)]
+
+
 @router.get(STUDY, responses=_INSTANCES)
 async def get_study(
     ref: StudyPath,
@@ -82,9 +95,10 @@ async def get_study(
     principal: PrincipalDep,
     wanted: WantedDep,
     asked: ConditionsDep,
+    dicomdir: _DicomdirDep,
 ) -> Response:
     """Retrieve the Instances of a Study (PS3.18 §10.4.1.1.1)."""
-    return await _instances(archive, principal, ref, wanted, asked)
+    return await _instances(archive, principal, ref, wanted, asked, dicomdir=dicomdir)
 
 
 @router.get(SERIES, responses=_INSTANCES)
@@ -94,9 +108,10 @@ async def get_series(
     principal: PrincipalDep,
     wanted: WantedDep,
     asked: ConditionsDep,
+    dicomdir: _DicomdirDep,
 ) -> Response:
     """Retrieve the Instances of a Series (PS3.18 §10.4.1.1.1)."""
-    return await _instances(archive, principal, ref, wanted, asked)
+    return await _instances(archive, principal, ref, wanted, asked, dicomdir=dicomdir)
 
 
 @router.get(INSTANCE, responses=_INSTANCES)
@@ -106,9 +121,10 @@ async def get_instance(
     principal: PrincipalDep,
     wanted: WantedDep,
     asked: ConditionsDep,
+    dicomdir: _DicomdirDep,
 ) -> Response:
     """Retrieve an Instance, as a multipart or alone (PS3.18 §10.4.1.1.1)."""
-    return await _instances(archive, principal, ref, wanted, asked)
+    return await _instances(archive, principal, ref, wanted, asked, dicomdir=dicomdir)
 
 
 async def _instances(
@@ -117,8 +133,10 @@ async def _instances(
     ref: Ref,
     wanted: Sequence[Form],
     asked: Conditions,
+    *,
+    dicomdir: bool,
 ) -> Response:
-    answer = await _retrieve(archive, principal, ref, wanted, asked)
+    answer = await _retrieve(archive, principal, ref, wanted, asked, dicomdir=dicomdir)
     return await answer_response(answer, asked)
 
 
@@ -128,6 +146,8 @@ async def _retrieve(
     ref: Ref,
     wanted: Sequence[Form],
     asked: Conditions,
+    *,
+    dicomdir: bool,
 ) -> Answer:
     """Return the Instances as parts or as a zip, whichever is wanted first and can be made."""
     places = [at for at, form in enumerate(wanted) if form.media_type == ZIP and not form.multipart]
@@ -137,8 +157,8 @@ async def _retrieve(
         with suppress(NotAcceptable):
             before = wanted[: places[0]]
             return await retrieve_instances(archive, principal, ref, before, asked.knows)
-    syntaxes = wanted[places[0]].transfer_syntaxes
-    return await retrieve_zip(archive, principal, ref, syntaxes, asked.knows)
+    zipped = ZipRequest(wanted[places[0]].transfer_syntaxes, dicomdir)
+    return await retrieve_zip(archive, principal, ref, zipped, asked.knows)
 
 
 @router.get(STUDY + "/metadata", responses=_METADATA)
