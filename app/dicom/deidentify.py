@@ -2,8 +2,9 @@
 
 How it works: the filter takes an Instance in explicit VR Little Endian as `Rewriter` writes it, all
 Sequences of undefined length. It is fed pieces and gives pieces back, holding no more than a
-header or a UID, so Pixel Data of any size goes through. Preamble and File Meta Information are
-made anew; what happens to the rest, `confidentiality` says.
+header, a UID or the head of a compressed frame, in which comments are overwritten; so Pixel Data
+of any size goes through. Preamble and File Meta Information are made anew; what happens to the
+rest, `confidentiality` says.
 
 A Sequence that is to be a dummy keeps its items, in which all texts are dummies.
 
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from enum import Enum, auto
 from struct import unpack_from
 
+from app.dicom.codestream_texts import HEAD, without_texts
 from app.dicom.confidentiality import Action, action_of, pseudonym, replace_uid
 from app.dicom.file_meta import add_file_meta
 from app.dicom.headers import (
@@ -29,7 +31,7 @@ from app.dicom.headers import (
 )
 from app.dicom.limits import Limits
 from app.dicom.recode import gather, rewritten, written_syntax
-from app.dicom.rewrite import element
+from app.dicom.rewrite import PIXEL_DATA, element
 from app.dicom.source import Source
 
 _META_END = 144
@@ -117,6 +119,7 @@ class Redactor:
         self._waiting = b""
         self._run = 0
         self._run_is_kept = False
+        self._in_pixels = self._at_fragment = False
         self._at_start = True
 
     def feed(self, data: bytes) -> bytes:
@@ -126,20 +129,7 @@ class Redactor:
         """
         data = self._waiting + data if self._waiting else data
         made, position = [], 0
-        if self._at_start:
-            position = self._start(data)
-            if self._at_start:
-                self._waiting = data
-                return b""
-            made.append(self._ready)
         while position < len(data):
-            if self._run:
-                end = min(position + self._run, len(data))
-                if self._run_is_kept:
-                    made.append(data[position:end])
-                self._run -= end - position
-                position = end
-                continue
             size, written = self._step(data, position)
             if not size:
                 break
@@ -155,19 +145,40 @@ class Redactor:
         """
         return self._marks_before(UNDEFINED)
 
-    def _start(self, data: bytes) -> int:
-        """Return where the Data Set begins, once its File Meta Information is there."""
-        if len(data) < _META_END:
-            return 0
-        end = _META_END + int(unpack_from("<L", data, _META_END - 4)[0])
-        self._at_start = len(data) < end
-        return end
-
     def _step(self, data: bytes, position: int) -> tuple[int, bytes]:
-        """Take a header, or a whole element, and return its size and what is written for it.
+        """Take the next thing, and return its size and what is written for it.
 
         A size of 0 means that some of it has not come yet.
         """
+        if self._at_start:
+            return self._start(data)
+        if self._at_fragment:
+            return self._fragment(data, position)
+        return self._value(data, position) if self._run else self._header(data, position)
+
+    def _start(self, data: bytes) -> tuple[int, bytes]:
+        """Put the File Meta Information that was made in the place of that which comes."""
+        if len(data) < _META_END:
+            return 0, b""
+        end = _META_END + int(unpack_from("<L", data, _META_END - 4)[0])
+        if len(data) < end:
+            return 0, b""
+        self._at_start = False
+        return end, self._ready
+
+    def _fragment(self, data: bytes, position: int) -> tuple[int, bytes]:
+        size = min(self._run, HEAD)
+        if len(data) - position < size:
+            return 0, b""
+        self._run, self._at_fragment = self._run - size, False
+        return size, without_texts(data[position : position + size])
+
+    def _value(self, data: bytes, position: int) -> tuple[int, bytes]:
+        size = min(self._run, len(data) - position)
+        self._run -= size
+        return size, data[position : position + size] if self._run_is_kept else b""
+
+    def _header(self, data: bytes, position: int) -> tuple[int, bytes]:
         head = data[position : position + 12]
         if len(head) < 8:
             return 0, b""
@@ -185,6 +196,7 @@ class Redactor:
             self._open.pop()
         elif tag == ITEM and length != UNDEFINED:
             self._run, self._run_is_kept = length, kept
+            self._at_fragment = self._in_pixels and length > 0
         return head if kept else b""
 
     def _element(self, header: Header, data: bytes, position: int) -> tuple[int, bytes]:
@@ -213,6 +225,7 @@ class Redactor:
         if length == UNDEFINED:
             if state is _Open.KEPT and _Open.DUMMY in self._open:
                 state = _Open.DUMMY
+            self._in_pixels = tag == PIXEL_DATA and not self._open
             self._open.append(state)
         else:
             self._run, self._run_is_kept = length, state is not _Open.LEFT_OUT

@@ -201,3 +201,19 @@ def test_a_transfer_syntax_that_nobody_knows_is_refused() -> None:
     with pytest.raises(InvalidDataset):
         rewritten(BytesSource(make_part10()), "1.2.3", Limits())
     assert written_syntax("1.2.3") == ExplicitVRLittleEndian
+
+
+@pytest.mark.parametrize("piece", [1, 1000, 10**6])
+def test_comments_within_frames_go(piece: int) -> None:  # U-09
+    comment = b"\xff\xfe\0\x0aDoe^Jane"
+    long = b"\xff\xd8" + comment + b"\xff\xda" + bytes(300_000)
+    frames = [b"\xff\xd8" + comment + b"\xff\xda" + bytes(50), b"\1\2", long]
+    dataset = make_dataset(NumberOfFrames=3)
+    part10 = make_part10(dataset, transfer_syntax=JPEGLSLossless, frames=frames)
+    whole = b"".join(rewritten(BytesSource(part10), JPEGLSLossless, Limits()))
+    redactor = Redactor((CTImageStorage, dataset.SOPInstanceUID), JPEGLSLossless, SECRET)
+    made = [redactor.feed(whole[at : at + piece]) for at in range(0, len(whole), piece)]
+    result = b"".join(made) + redactor.finish()
+    assert part10.count(b"Doe^Jane") >= 2
+    assert b"Doe^Jane" not in result
+    assert len(dcmread(BytesIO(result)).PixelData) == len(dcmread(BytesIO(part10)).PixelData)
