@@ -207,7 +207,8 @@ async def test_a_report_is_a_page_or_a_text(client: httpx.AsyncClient) -> None:
         assert answer.headers["content-type"] == f"{expected}; charset=utf-8"
         assert "Section Heading" in answer.text
     refused = await ask(client, dataset, contentType="image/jpeg")
-    assert refused.json()["offered"] == ["text/html", "text/plain", "text/xml", DICOM]
+    texts = ["text/html", "text/plain", "text/xml"]
+    assert refused.json()["offered"] == [*texts, "application/pdf", DICOM]
 
 
 async def test_what_cannot_be_rendered_is_dicom(client: httpx.AsyncClient) -> None:
