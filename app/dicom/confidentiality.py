@@ -3,8 +3,8 @@
 The Basic Application Level Confidentiality Profile. Where its table leaves the IOD to decide (X/Z,
 X/D, X/Z/D, Z/D), the last action is taken: the result then conforms to every IOD. More than it asks
 for goes, too: what no dictionary knows, values of VR UN, names and addresses that it does not list,
-retired texts, whole overlays. UIDs that it does not list are replaced unless they name a class or a
-coding scheme.
+texts that are retired or stand where no text should, whole overlays. UIDs that it does not list are
+replaced unless they name a class or a coding scheme.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from pydicom.config import IGNORE
-from pydicom.datadict import dictionary_has_tag, dictionary_is_retired
+from pydicom.datadict import dictionary_has_tag, dictionary_is_retired, dictionary_VR
 from pydicom.uid import UID
 
 from app.dicom.confidentiality_profile import TABLE
@@ -39,8 +39,13 @@ _ACTIONS = {
     int(tag, 16): Action(_LAST.get(actions, actions))
     for actions, tags in TABLE.items()
     for tag in tags.split()
-} | {0x00700006: Action.DUMMY}
-"""Those of the table, and Unformatted Text Value, which also stands where no table looks."""
+} | {
+    0x0040A160: Action.DUMMY,  # Text Value, outside of reports
+    0x00700006: Action.DUMMY,  # Unformatted Text Value, over waveforms
+    0x0040E001: Action.REMOVE,  # HL7 Instance Identifier
+    0x04000500: Action.REMOVE,  # Encrypted Attributes Sequence: the identity, for who has the key
+}
+"""Those of the table, and some that may say as much where no table looks."""
 _CLASSES = frozenset({
     0x00080016, 0x0008001A, 0x0008001B, 0x00080062, 0x00081150, 0x0008115A, 0x30100052, 0x30100053,
     0x0008010C, 0x00080117, 0x00080118,
@@ -78,7 +83,8 @@ def action_of(tag: int, vr: str) -> Action:
         return Action.REMOVE
     if vr == "UI":
         return Action.KEEP if tag in _CLASSES else Action.UID
-    return Action.REMOVE if vr in _TEXTS and dictionary_is_retired(tag) else Action.KEEP
+    is_odd = dictionary_is_retired(tag) or dictionary_VR(tag) not in _TEXTS
+    return Action.REMOVE if vr in _TEXTS and is_odd else Action.KEEP
 
 
 def replace_uid(uid: str, secret: bytes) -> str:

@@ -57,6 +57,8 @@ def test_the_table_says_what_happens(keyword: str, action: Action) -> None:  # U
         (0x0008FFF1, "LO"),  # nobody knows it
         (0x00280010, "UN"),
         (0x0020000D, "UN"),
+        (0x00280010, "LO"),  # a text where a number should stand
+        (0x04000500, "SQ"),  # the identity, encrypted
         (0x00020016, "AE"),
     ],
 )
