@@ -4,8 +4,9 @@ Values come in little endian, whatever they are stored in. Encapsulated Pixel Da
 bytes that means anything: it comes as its frames.
 """
 
+import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import orjson
 
@@ -15,6 +16,7 @@ from app.archive.frames import find_frames, open_frames
 from app.archive.originals import BLOCK, Original, open_original
 from app.archive.pixels import load_pixels
 from app.archive.rendered_documents import SANDBOX
+from app.dicom.encodings import VERSION
 from app.dicom.native_frames import WORDS, pixel_word, swap_words
 from app.dicom.scanned import BulkPlace
 from app.dicom.transfer_syntaxes import EXPLICIT_LITTLE_ENDIAN, OCTET_STREAM, find
@@ -22,7 +24,7 @@ from app.dicom.uids import InstanceRef, Ref
 from app.errors import Forbidden, NotAcceptable, NotFound
 from app.index.frames import list_bulk_values, locate_bulk_value
 from app.index.packing import unpack_metadata
-from app.index.places import InstancePlace, load_metadata, locate_instances
+from app.index.places import InstancePlace, load_metadata, locate_instances, locate_version
 from app.mime.media_types import Form, covers
 from app.rights import Principal, Verb
 
@@ -34,6 +36,7 @@ _DOCUMENT_TYPES = frozenset(
     {"application/pdf", "text/xml", "model/stl", "model/obj", "model/mtl", "application/zip"}
 )
 """MIME Types of Encapsulated Document that are passed on; pages are not."""
+_ANY = InstanceRef("0", "0", "0")
 
 
 async def retrieve_bulk_data(  # noqa: PLR0913, PLR0917 - what a caller has and wants
@@ -70,19 +73,23 @@ async def retrieve_bulk_data(  # noqa: PLR0913, PLR0917 - what a caller has and 
     return Answer(media_type, form.multipart, [body], version=version)
 
 
-async def retrieve_all_bulk_data(
-    archive: Archive,
-    principal: Principal,
-    ref: Ref,
-    forms: Sequence[Form],
-    url: Callable[[InstanceRef], str],
-    *,
-    pixels_only: bool = False,
-) -> Answer:
-    """Return all bulk values of the Instances, or those of Pixel Data alone, each as a part.
+@dataclass(frozen=True, slots=True)
+class AllBulkData:
+    """The bulk values of Instances, or those of Pixel Data alone, in one of some forms.
 
     `url` makes the address of an Instance, so that each part says what it is (Content-Location).
-    Encapsulated Pixel Data comes as its frames.
+    """
+
+    ref: Ref
+    forms: Sequence[Form]
+    url: Callable[[InstanceRef], str]
+    pixels_only: bool = False
+
+
+async def retrieve_all_bulk_data(
+    archive: Archive, principal: Principal, wanted: AllBulkData, known: Known = nothing_known
+) -> Answer:
+    """Return all bulk values, each as a part; encapsulated Pixel Data comes as its frames.
 
     Raises:
         NotFound: there is no such resource, or no Bulk Data in it, or `principal` may not see it.
@@ -91,31 +98,35 @@ async def retrieve_all_bulk_data(
     """
     if Verb.VIEW not in principal.verbs:
         raise Forbidden("Viewing is not allowed to you")
-    taken = [form for form in forms if form.multipart or form.media_type == "*/*"]
-    syntaxes = first_fitting(taken, "", alone=False)[0].transfer_syntaxes
+    taken = [form for form in wanted.forms if form.multipart or form.media_type == "*/*"]
+    syntaxes, ref = first_fitting(taken, "", alone=False)[0].transfer_syntaxes, wanted.ref
+    made = "\n".join((wanted.url(_ANY), str(VERSION), str(wanted.pixels_only), *syntaxes))
+    digest = hashlib.sha256(made.encode()).hexdigest()[:12]
+    version = f"{await locate_version(archive.index, principal.scope, ref)}-{digest}"
+    if known(version):
+        return Answer(OCTET_STREAM, multipart=True, bodies=(), version=version)
     places = await locate_instances(archive.index, principal.scope, ref)
-    bodies = _all_values(archive, principal, places, url, syntaxes, pixels_only=pixels_only)
+    bodies = _all_values(archive, principal, places, wanted, syntaxes)
     try:
-        return Answer(OCTET_STREAM, multipart=True, bodies=await begun(bodies))
+        begun_bodies = await begun(bodies)
     except StopAsyncIteration:
         raise NotFound("Bulk Data of", getattr(ref, "instance", ref.study)) from None
+    return Answer(OCTET_STREAM, multipart=True, bodies=begun_bodies, version=version)
 
 
 async def _all_values(
     archive: Archive,
     principal: Principal,
     places: AsyncIterator[InstancePlace],
-    url: Callable[[InstanceRef], str],
+    wanted: AllBulkData,
     transfer_syntaxes: tuple[str, ...],
-    *,
-    pixels_only: bool,
 ) -> AsyncIterator[Body]:
     octets = (Form(OCTET_STREAM, multipart=True, transfer_syntaxes=transfer_syntaxes),)
     async for place in places:
-        base = url(place.ref)
+        base = wanted.url(place.ref)
         values = await list_bulk_values(archive.index, principal.scope, place.ref)
         for path, value in values.items():
-            if pixels_only and path not in _PIXELS:
+            if wanted.pixels_only and path not in _PIXELS:
                 continue
             if path == _PIXEL_DATA and _is_encapsulated(place):
                 async for body in _frames(archive, principal, place, octets, base):

@@ -60,12 +60,15 @@ class Subject:
     described: Described
     number: int
     state: Described | None = None
+    deidentified: bool = False
+    """`described` is without what may name the patient."""
 
     @property
     def digests(self) -> str:
         """Name the bytes that it is made of."""
         stored = [self.described, *([self.state] if self.state else [])]
-        return " ".join(one.place.sha256.hex() for one in stored)
+        bytes_of = " ".join(one.place.sha256.hex() for one in stored)
+        return f"{bytes_of} anonymized" if self.deidentified else bytes_of
 
 
 async def read_bulk_value(archive: Archive, described: Described, path: str) -> bytes:

@@ -128,7 +128,7 @@ async def name_instances(archive: Archive, principal: Principal, ref: Ref) -> di
     """
     firsts: dict[str, Dataset] = {}
     instances: list[tuple[str, Wish]] = []
-    async for series, dataset in _datasets(archive, principal, ref):
+    async for series, dataset in datasets_of(archive, principal, ref):
         firsts.setdefault(series, dataset[1])
         instances.append((series, Wish(clean(instance_name(dataset[1]), "instance"), dataset[0])))
     folders = distinct(Wish(series_folder(first), series) for series, first in firsts.items())
@@ -140,7 +140,7 @@ async def name_instances(archive: Archive, principal: Principal, ref: Ref) -> di
     return paths
 
 
-async def _datasets(
+async def datasets_of(
     archive: Archive, principal: Principal, ref: Ref
 ) -> AsyncIterator[tuple[str, tuple[str, Dataset]]]:
     """Yield Series Instance UID, SOP Instance UID and Metadata of all Instances, by Series."""

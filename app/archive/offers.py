@@ -8,11 +8,13 @@ from app.archive.answers import Body, ahead, each
 from app.archive.context import Archive
 from app.archive.described import Described, Subject
 from app.archive.rendered_documents import (
+    PDF,
     REPORTS,
     document_body,
     document_type,
     is_report,
     report_body,
+    report_pdf_body,
     video_body,
     video_type,
 )
@@ -43,7 +45,8 @@ def offers_of(
     if media_type is not None:
         return [Offer(media_type, partial(document_body, archive, described))]
     if is_report(described):
-        return [Offer(kind, partial(report_body, described, kind)) for kind in REPORTS]
+        on_paper = Offer(PDF, partial(report_pdf_body, archive, described))
+        return [*(Offer(kind, partial(report_body, described, kind)) for kind in REPORTS), on_paper]
     if described.place.frame_count == 0:
         return []
     if described.is_video:

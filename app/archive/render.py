@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from app.archive.answers import Answer, Body, after, ahead, begun, each
 from app.archive.context import Archive
+from app.archive.deidentified import deidentified
 from app.archive.described import Subject, describe
 from app.archive.offers import Offer, choose, first_fitting, offers_of, picture_offers, types_of
 from app.archive.presented import find_subject, with_state
@@ -38,6 +39,8 @@ class RenderRequest:
     forms: Sequence[Form]
     wanted: Wanted = field(default_factory=Wanted)
     annotations: tuple[str, ...] = ()
+    deidentified: bool = False
+    """Nothing that may name the patient is shown."""
 
     def wanted_of(self, subject: Subject) -> Wanted:
         """Return how a picture of a frame is made, the text to be written over it found."""
@@ -143,11 +146,14 @@ async def plan_object(
     Raises:
         NotFound: there is no such Instance or frame, or `principal` may not see its Study.
         InvalidRequest: the presentation state is not for this image.
-        NotAcceptable: the Instance is sent in nothing that is accepted.
+        NotAcceptable: the Instance is sent in nothing that is accepted, or cannot be
+            de-identified where that is asked for.
     """
     subject = await find_subject(archive, principal, ref)
     if state is not None:
         subject = await with_state(archive, principal, subject, state)
+    if request.deidentified and not _is_dicom_first(request):
+        subject = deidentified(subject)
     offers = offers_of(archive, principal, subject, request.wanted_of(subject))
     if number is not None and any(offer.media_type in FORMATS for offer in offers):
         subject = replace(subject, number=number)
@@ -160,6 +166,10 @@ async def plan_object(
     if offer.media_type in FORMATS and not 1 <= shown <= frames:
         raise NotFound("Frame", f"{shown} of Instance {ref.instance}")
     return _alone(subject, request, form, offer)
+
+
+def _is_dicom_first(request: RenderRequest) -> bool:
+    return [form.media_type for form in request.forms[:1]] == [APPLICATION_DICOM]
 
 
 def _alone(subject: Subject, request: RenderRequest, form: Form, offer: Offer) -> Rendering:

@@ -12,6 +12,7 @@ from app.archive.context import Archive
 from app.archive.described import Described
 from app.archive.originals import BLOCK, Original, open_original
 from app.dicom.document import Document
+from app.dicom.pictures import RENDERING_VERSION
 from app.dicom.structured_report import report_html, report_text, report_xml
 from app.dicom.transfer_syntaxes import OCTET_STREAM, find
 from app.errors import InvalidDataset
@@ -36,7 +37,9 @@ REPORTS: Mapping[str, Callable[[Document], str]] = {
     "text/plain": report_text,
     "text/xml": report_xml,
 }
-"""How a structured report is rendered, the default first."""
+"""How a structured report is rendered, the default first; as PDF it is, too."""
+PDF = "application/pdf"
+_REPORT_PDF = "app.dicom.report_pdf:report_pdf"
 
 
 def document_type(described: Described) -> str | None:
@@ -138,3 +141,22 @@ async def report_body(described: Described, media_type: str) -> Body:
     data = (await asyncio.to_thread(REPORTS[media_type], described.document)).encode()
     headers = {"Content-Type": f"{media_type}; charset=utf-8", **SANDBOX}
     return Body(headers, len(data), once(data))
+
+
+async def report_pdf_body(archive: Archive, described: Described) -> Body:
+    """Return a structured report as PDF, from the cache if it is there.
+
+    Raises:
+        InvalidDataset: its making takes more time or memory than it may.
+        Unavailable: no worker answers.
+    """
+
+    async def make() -> bytes:
+        made = await archive.workers.run(_REPORT_PDF, described.document)
+        if not isinstance(made, bytes):
+            raise InvalidDataset("the report was made into something else than a document")
+        return made
+
+    name = f"report-{RENDERING_VERSION}-{described.place.sha256.hex()}"
+    data = await archive.cache.get_or_make(name, make)
+    return Body({"Content-Type": PDF}, len(data), once(data))

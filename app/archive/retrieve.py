@@ -142,6 +142,21 @@ async def _deliverable(
             yield place, delivery
 
 
+async def choose_delivery(
+    archive: Archive, principal: Principal, place: InstancePlace, form: Form
+) -> Delivery:
+    """Return how one Instance is delivered in a form.
+
+    Raises:
+        NotAcceptable: it cannot be made in it.
+    """
+    uid = place.transfer_syntax_uid
+    delivery = await _pick(archive, principal, place, {uid: deliver_instance(form, uid)})
+    if delivery is None:
+        raise await _not_acceptable(archive, principal, place.ref)
+    return delivery
+
+
 async def _not_acceptable(archive: Archive, principal: Principal, ref: Ref) -> NotAcceptable:
     """Return the error that lists what could be had; of one Instance, in which syntaxes (M-07)."""
     offered = [f'multipart/related; type="{APPLICATION_DICOM}"; transfer-syntax=*']

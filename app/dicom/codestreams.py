@@ -41,7 +41,7 @@ def read_jpeg_header(data: bytes) -> Codestream:
     """
     transform = None
     try:
-        for marker, offset in _segments(data):
+        for marker, offset in jpeg_segments(data):
             if marker in START_OF_FRAME:
                 return _start_of_frame(data, offset, transform)
             transform = _colour_of(marker, data[offset : offset + 12]) or transform
@@ -50,8 +50,11 @@ def read_jpeg_header(data: bytes) -> Codestream:
     raise InvalidDataset("a frame is not the JPEG codestream that its Transfer Syntax names")
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield each marker up to the first scan, with the offset of its content."""
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield each marker of a JPEG frame up to the first scan, with the offset of its content.
+
+    Source: ISO/IEC 10918-1 §B.1.1
+    """
     offset = 2 if data[:2] == b"\xff\xd8" else len(data)
     while offset + 2 <= len(data) and data[offset] == 0xFF:
         marker = data[offset + 1]

@@ -52,6 +52,40 @@ def _uncompressed(source: Source, syntax: TransferSyntax, limits: Limits) -> Ite
         yield from Rewriter(source, meta.elements_offset, syntax, limits).walk()
 
 
+def rewritten(source: Source, transfer_syntax_uid: str, limits: Limits) -> Iterator[bytes]:
+    """Yield an Instance as a Part 10 stream in explicit VR, Sequences of undefined length.
+
+    Encapsulated Pixel Data is copied; all else is as in `to_explicit_little_endian`, but `source`
+    is already inflated. The Transfer Syntax is then `written_syntax`.
+
+    Raises:
+        InvalidDataset: the Transfer Syntax is unknown, or the Data Set cannot be understood.
+
+    Source: PS3.5 §7, Annex A; PS3.10 §7
+    """
+    syntax = find(transfer_syntax_uid)
+    if syntax is None:
+        raise InvalidDataset(f"{transfer_syntax_uid} is not a Transfer Syntax that is known")
+    return gather(_rewritten(source, syntax, limits))
+
+
+def _rewritten(source: Source, syntax: TransferSyntax, limits: Limits) -> Iterator[bytes]:
+    head = source.read(0, HEAD_BYTES)
+    yield explicit_file_meta(head, written_syntax(syntax.uid))
+    offset = read_file_meta(head).elements_offset
+    yield from Rewriter(source, offset, syntax, limits).walk_with_pixels()
+
+
+def written_syntax(transfer_syntax_uid: str) -> str:
+    """Return the Transfer Syntax of what `rewritten` makes of an Instance of another one.
+
+    Source: PS3.5 Annex A
+    """
+    syntax = find(transfer_syntax_uid)
+    encapsulated = syntax is not None and syntax.encapsulated
+    return transfer_syntax_uid if encapsulated else EXPLICIT_LITTLE_ENDIAN
+
+
 def explicit_file_meta(head: bytes, transfer_syntax_uid: str = EXPLICIT_LITTLE_ENDIAN) -> bytes:
     """Return preamble and File Meta Information that names a Transfer Syntax of explicit VRs.
 

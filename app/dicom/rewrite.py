@@ -158,6 +158,20 @@ class Rewriter:
             self._cursor.position += self._native_length
         yield from self._elements(self._outermost)
 
+    def walk_with_pixels(self) -> Iterator[bytes]:
+        """Yield all rewritten elements, encapsulated Pixel Data copied as it is.
+
+        Raises:
+            InvalidDataset: the source cannot be understood.
+
+        Source: PS3.5 §7, §A.4
+        """
+        yield from self.walk()
+        if self.at_pixels:
+            self.at_pixels = False
+            yield from self._fragments(PIXEL_DATA, "OB", self._outermost)
+            yield from self._elements(self._outermost)
+
     def _elements(self, dataset: OpenDataset) -> Iterator[bytes]:
         cursor = self._cursor
         while cursor.position < dataset.stop and not self.at_pixels:

@@ -131,11 +131,19 @@ _VALUES: dict[str, Callable[[Document], str]] = {
 }
 
 
-def _title(document: Document, root: ContentItem) -> str:
+def report_title(document: Document, root: ContentItem) -> str:
+    """Return what a report is called.
+
+    Source: PS3.3 §C.17.3 (Concept Name Code Sequence)
+    """
     return root.concept or _clean(document.text("0008103E")) or "Report"
 
 
-def _facts(document: Document) -> list[tuple[str, str]]:
+def report_facts(document: Document) -> list[tuple[str, str]]:
+    """Return what stands at a report's head, as names and values: whose it is, and from when.
+
+    Source: PS3.3 §C.7.1.1, §C.7.2.1, §C.17.2
+    """
     found = ((name, _name(_clean(document.text(tag)))) for name, tag in _HEAD)
     return [(name, value) for name, value in found if value]
 
@@ -146,9 +154,9 @@ def report_html(document: Document) -> str:
     Source: PS3.18 §8.7.4 (text/html), Table 8.7.4-1
     """
     root = content_tree(document)
-    title = escape(_title(document, root))
+    title = escape(report_title(document, root))
     facts = "".join(
-        f"<dt>{name}</dt><dd>{escape(value)}</dd>\n" for name, value in _facts(document)
+        f"<dt>{name}</dt><dd>{escape(value)}</dd>\n" for name, value in report_facts(document)
     )
     content = "".join(_html(child) for child in root.children)
     return (
@@ -172,9 +180,9 @@ def report_text(document: Document) -> str:
     Source: PS3.18 §8.7.4 (text/plain), Table 8.7.4-1
     """
     root = content_tree(document)
-    title = _title(document, root)
+    title = report_title(document, root)
     lines = [title, "=" * len(title), ""]
-    lines += [f"{name}: {value}" for name, value in _facts(document)]
+    lines += [f"{name}: {value}" for name, value in report_facts(document)]
     lines.append("")
     for child in root.children:
         lines += _lines(child, "")
@@ -198,10 +206,11 @@ def report_xml(document: Document) -> str:
     """
     root = content_tree(document)
     facts = "".join(
-        f'<fact name="{escape(name)}">{escape(value)}</fact>\n' for name, value in _facts(document)
+        f'<fact name="{escape(name)}">{escape(value)}</fact>\n'
+        for name, value in report_facts(document)
     )
     content = "".join(_xml(child) for child in root.children)
-    title = escape(_title(document, root))
+    title = escape(report_title(document, root))
     head = '<?xml version="1.0" encoding="UTF-8"?>\n'
     return f'{head}<report title="{title}">\n{facts}{content}</report>\n'
 

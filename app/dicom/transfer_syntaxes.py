@@ -221,6 +221,8 @@ ROWS: tuple[TransferSyntax, ...] = (
 )
 
 _BY_UID = {row.uid: row for row in ROWS}
+MEDIA_TYPES = tuple(dict.fromkeys(row.media_type for row in ROWS))
+"""All media types of a frame."""
 _DEFAULTS = {row.media_type.lower(): row for row in ROWS if row.default_of_media_type}
 
 

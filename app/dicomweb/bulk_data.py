@@ -5,13 +5,22 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from app.archive.bulk_data import retrieve_all_bulk_data
+from app.archive.bulk_data import AllBulkData, retrieve_all_bulk_data
 from app.archive.context import Archive
 from app.dicom.uids import Ref
 from app.dicomweb.wado_rs import INSTANCE, SERIES, STUDY, instance_url
 from app.rights import Principal
 from app.web.accept import wanted_forms
-from app.web.deps import ArchiveDep, BaseUrlDep, InstancePath, PrincipalDep, SeriesPath, StudyPath
+from app.web.conditions import Conditions
+from app.web.deps import (
+    ArchiveDep,
+    BaseUrlDep,
+    ConditionsDep,
+    InstancePath,
+    PrincipalDep,
+    SeriesPath,
+    StudyPath,
+)
 from app.web.problems import PROBLEMS
 from app.web.streams import answer_response
 
@@ -22,6 +31,7 @@ _VALUES: dict[int | str, dict[str, Any]] = {
         "description": "The values, one a part; encapsulated Pixel Data as its frames",
         "content": {'multipart/related; type="application/octet-stream"': {}},
     },
+    304: {"description": "The caller has it already"},
     **PROBLEMS,
 }
 
@@ -30,21 +40,27 @@ class _Asked:
     """One request but for its path."""
 
     def __init__(
-        self, request: Request, archive: ArchiveDep, principal: PrincipalDep, base_url: BaseUrlDep
+        self,
+        request: Request,
+        archive: ArchiveDep,
+        principal: PrincipalDep,
+        base_url: BaseUrlDep,
+        conditions: ConditionsDep,
     ) -> None:
         self._request = request
         self._archive: Archive = archive
         self._principal: Principal = principal
         self._base_url = base_url
+        self._conditions: Conditions = conditions
 
     async def answer(self, ref: Ref, *, pixels_only: bool) -> Response:
         """Send what there is at or below `ref`."""
         forms = wanted_forms(self._request)
         url = partial(instance_url, self._base_url)
-        answer = await retrieve_all_bulk_data(
-            self._archive, self._principal, ref, forms, url, pixels_only=pixels_only
-        )
-        return await answer_response(answer)
+        wanted = AllBulkData(ref, forms, url, pixels_only)
+        known = self._conditions.knows
+        answer = await retrieve_all_bulk_data(self._archive, self._principal, wanted, known)
+        return await answer_response(answer, self._conditions)
 
 
 _AskedDep = Annotated[_Asked, Depends()]

@@ -16,6 +16,7 @@ from starlette.datastructures import State
 from app.archive.context import Archive
 from app.archive.frames import FoundFrames, find_frames, open_frames
 from app.archive.originals import find_extent, read_stored
+from app.dicom.transfer_syntaxes import MEDIA_TYPES
 from app.dicom.uids import InstanceRef, check_uid
 from app.errors import ArchiveError, InvalidRequest
 from app.mime.multipart import closing, part_header
@@ -155,6 +156,12 @@ def _parameter(name: str, description: str, pattern: str) -> dict[str, Any]:
 
 _UID = r"^[0-9]+(\.[0-9]+)*$"
 _NUMBERS = r"^[1-9][0-9]*(,[1-9][0-9]*)*$"
+_FORMS: dict[str, Any] = {
+    form: {}
+    for media_type in MEDIA_TYPES
+    for form in (f'multipart/related; type="{media_type}"', media_type)
+}
+"""What frames come in: octets, or the media type of what they are compressed as."""
 _CONTRACT: dict[str, Any] = {
     "tags": ["Retrieve (WADO-RS)"],
     "summary": "Get Frames",
@@ -168,10 +175,7 @@ _CONTRACT: dict[str, Any] = {
     "responses": {
         "200": {
             "description": "The frames in the order of the list, one a part",
-            "content": {
-                'multipart/related; type="application/octet-stream"': {},
-                "application/octet-stream": {},
-            },
+            "content": _FORMS,
         },
         **{str(status): response for status, response in PROBLEMS.items()},
     },

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.archive.answers import Answer
 from app.archive.bulk_data import retrieve_bulk_data
@@ -12,9 +12,9 @@ from app.archive.context import Archive
 from app.archive.metadata import metadata_etag, retrieve_metadata
 from app.archive.metadata_xml import retrieve_metadata_xml
 from app.archive.retrieve import retrieve_instances
-from app.archive.zipped import ZIP, retrieve_zip
+from app.archive.zipped import ZIP, ZipRequest, retrieve_zip
 from app.dicom.uids import InstanceRef, Ref
-from app.errors import NotAcceptable
+from app.errors import InvalidRequest, NotAcceptable
 from app.mime.media_types import Form
 from app.rights import Principal
 from app.web.accept import (
@@ -22,6 +22,7 @@ from app.web.accept import (
     DICOM_XML,
     XML_OFFER,
     XML_PARTS,
+    Offer,
     chosen_offer,
     gzip_accepted,
 )
@@ -81,6 +82,19 @@ _BULK_DATA: dict[int | str, dict[str, Any]] = {
 }
 
 
+async def _dicomdir(
+    dicomdir: Annotated[
+        str, Query(description="yes: a zip has names as on a medium, and a DICOMDIR")
+    ] = "",
+) -> bool:
+    if dicomdir not in {"", "yes", "no"}:
+        raise InvalidRequest("dicomdir=yes was expected, or no dicomdir")
+    return dicomdir == "yes"
+
+
+_DicomdirDep = Annotated[bool, Depends(_dicomdir)]
+
+
 @router.get(STUDY, responses=_INSTANCES)
 async def get_study(
     ref: StudyPath,
@@ -88,9 +102,10 @@ async def get_study(
     principal: PrincipalDep,
     wanted: WantedDep,
     asked: ConditionsDep,
+    dicomdir: _DicomdirDep,
 ) -> Response:
     """Retrieve the Instances of a Study (PS3.18 §10.4.1.1.1)."""
-    return await _instances(archive, principal, ref, wanted, asked)
+    return await _instances(archive, principal, ref, wanted, asked, dicomdir=dicomdir)
 
 
 @router.get(SERIES, responses=_INSTANCES)
@@ -100,9 +115,10 @@ async def get_series(
     principal: PrincipalDep,
     wanted: WantedDep,
     asked: ConditionsDep,
+    dicomdir: _DicomdirDep,
 ) -> Response:
     """Retrieve the Instances of a Series (PS3.18 §10.4.1.1.1)."""
-    return await _instances(archive, principal, ref, wanted, asked)
+    return await _instances(archive, principal, ref, wanted, asked, dicomdir=dicomdir)
 
 
 @router.get(INSTANCE, responses=_INSTANCE)
@@ -112,9 +128,10 @@ async def get_instance(
     principal: PrincipalDep,
     wanted: WantedDep,
     asked: ConditionsDep,
+    dicomdir: _DicomdirDep,
 ) -> Response:
     """Retrieve an Instance, as a multipart or alone (PS3.18 §10.4.1.1.1)."""
-    return await _instances(archive, principal, ref, wanted, asked)
+    return await _instances(archive, principal, ref, wanted, asked, dicomdir=dicomdir)
 
 
 async def _instances(
@@ -123,8 +140,10 @@ async def _instances(
     ref: Ref,
     wanted: Sequence[Form],
     asked: Conditions,
+    *,
+    dicomdir: bool,
 ) -> Response:
-    answer = await _retrieve(archive, principal, ref, wanted, asked)
+    answer = await _retrieve(archive, principal, ref, wanted, asked, dicomdir=dicomdir)
     return await answer_response(answer, asked)
 
 
@@ -134,6 +153,8 @@ async def _retrieve(
     ref: Ref,
     wanted: Sequence[Form],
     asked: Conditions,
+    *,
+    dicomdir: bool,
 ) -> Answer:
     """Return the Instances as parts or as a zip, whichever is wanted first and can be made."""
     places = [at for at, form in enumerate(wanted) if form.media_type == ZIP and not form.multipart]
@@ -143,8 +164,8 @@ async def _retrieve(
         with suppress(NotAcceptable):
             before = wanted[: places[0]]
             return await retrieve_instances(archive, principal, ref, before, asked.knows)
-    syntaxes = wanted[places[0]].transfer_syntaxes
-    return await retrieve_zip(archive, principal, ref, syntaxes, asked.knows)
+    zipped = ZipRequest(wanted[places[0]].transfer_syntaxes, dicomdir)
+    return await retrieve_zip(archive, principal, ref, zipped, asked.knows)
 
 
 @router.get(STUDY + "/metadata", responses=_METADATA)
@@ -189,16 +210,29 @@ async def _metadata(
     xml = (XML_PARTS, XML_OFFER) if isinstance(ref, InstanceRef) else (XML_PARTS,)
     offer = chosen_offer(request, *xml)
     etag = await metadata_etag(archive, principal, ref, base_url)
-    if offer.is_xml:
-        etag = f'{etag[:-1]}-xml"'
-    if read_conditions(request.scope["headers"]).knows(etag.strip('"')):
-        return not_modified(etag)
+    zipped = gzip_accepted(request.headers.get("accept-encoding", ""))
+    tags = _tags(etag, offer, zipped=zipped)
+    conditions = read_conditions(request.scope["headers"])
+    for tag in tags:
+        if conditions.knows(tag.removeprefix("W/").strip('"')):
+            return not_modified(tag)
     if offer.is_xml:
         documents = await retrieve_metadata_xml(archive, principal, ref, base_url)
-        return xml_response(request, documents, {"ETag": etag}, multipart=offer.multipart)
+        return xml_response(request, documents, {"ETag": tags[0]}, multipart=offer.multipart)
     metadata = await retrieve_metadata(archive, principal, ref, base_url, etag)
-    zipped = gzip_accepted(request.headers.get("accept-encoding", ""))
-    return metadata_response(metadata, offer.media_type, etag, zipped=zipped)
+    return metadata_response(metadata, offer.media_type, tags[0], zipped=zipped)
+
+
+def _tags(etag: str, offer: Offer, *, zipped: bool) -> list[str]:
+    """Return the ETags of an answer as it goes out now, and in the other content coding.
+
+    Each coding has its own (RFC 9110 §8.8.1), and whoever has one of them has the content. A
+    multipart has a boundary of its own each time, so its ETag is a weak one.
+    """
+    weak = "W/" if offer.multipart else ""
+    version = etag.strip('"') + ("-xml" if offer.is_xml else "")
+    plain, in_gzip = f'{weak}"{version}"', f'{weak}"{version}-gzip"'
+    return [in_gzip, plain] if zipped else [plain, in_gzip]
 
 
 @router.get(INSTANCE + "/bulkdata/{path:path}", responses=_BULK_DATA)
@@ -212,6 +246,7 @@ async def get_bulk_data(  # noqa: PLR0913, PLR0917 - what FastAPI hands in
     asked: ConditionsDep,
 ) -> Response:
     """Retrieve a bulk value by the BulkDataURI of the Metadata (PS3.18 §10.4.1.1.5)."""
+    path = path.upper()  # the digits of tags, which callers write in any case
     url = _bulk_data_url(base_url, ref, path)
     answer = await retrieve_bulk_data(archive, principal, ref, path, wanted, url, asked.knows)
     return await answer_response(answer, asked)

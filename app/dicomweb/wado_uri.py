@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from app.archive.context import Archive
+from app.archive.deidentified import retrieve_deidentified
 from app.archive.render import RenderRequest, plan_object
 from app.archive.retrieve import find_instance, retrieve_instances
 from app.dicom.delivery import APPLICATION_DICOM
@@ -40,6 +41,7 @@ _CONTENT: dict[str, Any] = {
         "image/jp2",
         "text/html",
         "text/plain",
+        "application/pdf",
         APPLICATION_DICOM,
     )
 }
@@ -89,8 +91,7 @@ async def get_object(  # noqa: PLR0913, PLR0917 - the parameters of the standard
     """Retrieve an Instance (PS3.18 §9.4). Study and Series UIDs may be left empty."""
     if request_type != "WADO":
         raise InvalidRequest("requestType=WADO was expected")
-    if anonymize:
-        raise InvalidRequest("anonymize is not offered; nothing was sent")
+    without_identity = _anonymize(anonymize)
     if not instance:
         raise InvalidRequest("objectUID was expected")
     forms = _forms(request, content_type)
@@ -100,13 +101,21 @@ async def get_object(  # noqa: PLR0913, PLR0917 - the parameters of the standard
     if study not in {"", ref.study} or series not in {"", ref.series}:
         raise NotFound("Instance", instance)
     number, state = _frame_number(request), await _state(request, archive, principal)
-    wanted = RenderRequest(forms, _wanted(request), _annotations(request))
+    texts = _annotations(request, without_identity=without_identity)
+    wanted = RenderRequest(forms, _wanted(request), texts, without_identity)
     rendering = await plan_object(archive, principal, ref, number, state, wanted)
     if rendering is None:
-        return await _as_dicom(archive, principal, ref, transfer_syntax, asked)
+        retrieve = _deidentified if without_identity else _as_dicom
+        return await retrieve(archive, principal, ref, transfer_syntax, asked)
     if transfer_syntax:
         raise InvalidRequest("transferSyntax goes with contentType=application/dicom alone")
     return await rendering_response(request, rendering)
+
+
+def _anonymize(text: str) -> bool:
+    if text not in {"", "yes", "no"}:
+        raise InvalidRequest("anonymize=yes was expected, or no anonymize; nothing was sent")
+    return text == "yes"
 
 
 def _forms(request: Request, content_type: str) -> Sequence[Form]:
@@ -162,8 +171,11 @@ def _wanted(request: Request) -> Wanted:
     )
 
 
-def _annotations(request: Request) -> tuple[str, ...]:
-    return parse_annotation(request.query_params.get("annotation"))
+def _annotations(request: Request, *, without_identity: bool) -> tuple[str, ...]:
+    texts = parse_annotation(request.query_params.get("annotation"))
+    if without_identity and "patient" in texts:
+        raise InvalidRequest("annotation=patient and anonymize=yes exclude each other")
+    return texts
 
 
 def _viewport(rows: str | None, columns: str | None, region: str | None) -> Viewport | None:
@@ -194,6 +206,11 @@ def _window(center: str | None, width: str | None) -> Window | None:
     return parse_window(center, width)
 
 
+def _dicom_form(transfer_syntax: str) -> Form:
+    syntaxes = (transfer_syntax,) if transfer_syntax else ()
+    return Form(APPLICATION_DICOM, multipart=False, transfer_syntaxes=syntaxes)
+
+
 async def _as_dicom(
     archive: Archive,
     principal: Principal,
@@ -201,10 +218,21 @@ async def _as_dicom(
     transfer_syntax: str,
     asked: Conditions,
 ) -> Response:
-    syntaxes = (transfer_syntax,) if transfer_syntax else ()
-    form = Form(APPLICATION_DICOM, multipart=False, transfer_syntaxes=syntaxes)
     try:
+        form = _dicom_form(transfer_syntax)
         answer = await retrieve_instances(archive, principal, ref, [form], asked.knows)
         return await answer_response(answer, asked)
     except NotAcceptable as error:
         raise NotAcceptable(str(error), [f"{APPLICATION_DICOM} without transferSyntax"]) from error
+
+
+async def _deidentified(
+    archive: Archive,
+    principal: Principal,
+    ref: InstanceRef,
+    transfer_syntax: str,
+    asked: Conditions,
+) -> Response:
+    form = _dicom_form(transfer_syntax)
+    answer = await retrieve_deidentified(archive, principal, ref, form, asked.knows)
+    return await answer_response(answer, asked)

@@ -24,6 +24,7 @@ from app.errors import Conflict, NotFound, Unavailable
 from app.objects.base import STAGING, check_key
 from app.objects.extents import Extent, PageCache
 from app.objects.faults import os_faults
+from app.objects.secret import SECRETS
 from app.objects.staged import BLOCK, Staged
 from app.objects.threads import Threads
 
@@ -234,8 +235,8 @@ class LocalStore:
         start = self._path(base) if base else self._root
         skip = len(self._root) + 1
         for directory, names, files in os.walk(start, onerror=_raise_fault):
-            if directory == self._root and STAGING in names:
-                names.remove(STAGING)
+            if directory == self._root:
+                names[:] = [name for name in names if name not in {STAGING, SECRETS}]
             for name in files:
                 key = f"{directory}/{name}"[skip:]
                 if key.startswith(prefix):

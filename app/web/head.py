@@ -4,6 +4,9 @@ from starlette.requests import ClientDisconnect
 
 from app.web.faults import ASGIApp, Message, NothingMore, Receive, Scope, Send
 
+_ONLY_OF_GET = frozenset({b"range", b"if-range"})
+"""Header fields that mean something to GET alone (RFC 9110 §14.2)."""
+
 
 class Head:
     """Asks the application as by GET, sends the head of its answer, and stops it there.
@@ -20,6 +23,7 @@ class Head:
             await self.app(scope, receive, send)
             return
         answered = False
+        headers = [pair for pair in scope["headers"] if pair[0] not in _ONLY_OF_GET]
 
         async def sending(message: Message) -> None:
             nonlocal answered
@@ -31,7 +35,7 @@ class Head:
                 raise NothingMore
 
         try:
-            await self.app({**scope, "method": "GET"}, receive, sending)
+            await self.app({**scope, "method": "GET", "headers": headers}, receive, sending)
         except (NothingMore, ClientDisconnect):
             if not answered:
                 raise

@@ -52,6 +52,17 @@ async def test_all_values_come_each_with_its_address(client: httpx.AsyncClient) 
         assert [content for _, content in pixels] == wanted
 
 
+async def test_digits_of_a_tag_are_of_any_case(client: httpx.AsyncClient) -> None:  # W-08
+    plain = make_dataset()
+    data, compressed = sample("SC_rgb_rle_2frame.dcm")
+    await store(client, make_part10(plain), data)
+    answer = await client.get(f"{path_of(plain)}/bulkdata/7fe00010", headers={"accept": OCTETS})
+    assert answer.content == plain.PixelData
+    assert answer.headers["content-location"].endswith("/bulkdata/7FE00010")
+    url = f"{path_of(compressed)}/bulkdata/7fe00010"
+    assert len(split_multipart(await client.get(url))) == 2
+
+
 async def test_encapsulated_pixels_come_as_their_frames(client: httpx.AsyncClient) -> None:
     data, dataset = sample("SC_rgb_rle_2frame.dcm")
     await store(client, data)

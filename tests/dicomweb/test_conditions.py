@@ -8,6 +8,7 @@ from tests.dicomweb.test_wado_rs import ANY, DICOM, OCTETS, path_of, sample, sto
 from tests.factories import make_dataset, make_part10, make_series
 from tests.multipart import split_multipart
 
+XML_PARTS = 'multipart/related; type="application/dicom+xml"'
 RANGES = [
     ("bytes=0-9", 0, 10),
     ("bytes=100-", 100, None),
@@ -106,6 +107,66 @@ async def test_what_never_changes_is_sent_once(client: httpx.AsyncClient) -> Non
             other = await client.get(url, headers={"accept": accept, "if-none-match": '"x"'})
             assert (other.status_code, other.headers["etag"]) == (200, etag)
         assert len(seen) >= 6
+
+
+async def test_all_bulk_data_of_a_level_is_sent_once(client: httpx.AsyncClient) -> None:  # G-16
+    one, other = make_series(2)
+    await store(client, make_part10(one), make_part10(other))
+    instance = path_of(one)
+    tags = set()
+    for level in (instance, instance.partition("/instances")[0], instance.partition("/series")[0]):
+        for url in (f"{level}/bulkdata", f"{level}/pixeldata"):
+            etag = (await client.get(url)).headers["etag"]
+            assert etag.startswith('W/"')
+            tags.add(etag)
+            again = await client.get(url, headers={"if-none-match": etag})
+            assert (again.status_code, again.headers["etag"], again.content) == (304, etag, b"")
+            assert (await client.get(url, headers={"if-none-match": '"x"'})).status_code == 200
+    assert len(tags) >= 4
+    url = f"{instance.partition('/series')[0]}/bulkdata"
+    etag = (await client.get(url)).headers["etag"]
+    await store(client, make_part10(make_dataset(StudyInstanceUID=one.StudyInstanceUID)))
+    assert (await client.get(url, headers={"if-none-match": etag})).status_code == 200
+
+
+@pytest.mark.parametrize("accept", ["application/dicom+json", "application/dicom+xml", XML_PARTS])
+async def test_each_content_coding_has_an_etag_of_its_own(
+    client: httpx.AsyncClient, accept: str
+) -> None:  # G-16, G-18
+    dataset = make_dataset()
+    await store(client, make_part10(dataset))
+    url = f"{path_of(dataset)}/metadata"
+    tags = {}
+    for coding in ("gzip", "identity"):
+        headers = {"accept": accept, "accept-encoding": coding}
+        answer = await client.get(url, headers=headers)
+        assert answer.headers.get("content-encoding", "identity") == coding
+        assert "Accept-Encoding" in answer.headers["vary"]
+        tags[coding] = answer.headers["etag"]
+        assert tags[coding].startswith("W/") == ("multipart" in answer.headers["content-type"])
+    assert tags["gzip"] == f'{tags["identity"][:-1]}-gzip"'
+    for coding in ("gzip", "identity"):
+        for known in tags.values():
+            headers = {"accept": accept, "accept-encoding": coding, "if-none-match": known}
+            again = await client.get(url, headers=headers)
+            assert (again.status_code, again.headers["etag"]) == (304, known)
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-9", "bytes=-5", "bytes=99999999-"])
+async def test_a_range_means_nothing_to_head(client: httpx.AsyncClient, asked: str) -> None:  # G-17
+    dataset = make_dataset()
+    await store(client, make_part10(dataset))
+    for url, accept in (
+        (path_of(dataset), DICOM),
+        (f"{path_of(dataset)}/frames/1", OCTETS),
+        (f"{path_of(dataset)}/bulkdata/7FE00010", OCTETS),
+    ):
+        whole = await client.get(url, headers={"accept": accept})
+        for more in ({}, {"if-range": whole.headers["etag"]}):
+            head = await client.head(url, headers={"accept": accept, "range": asked, **more})
+            assert head.status_code == 200
+            assert "content-range" not in head.headers
+            assert head.headers["content-length"] == str(len(whole.content))
 
 
 async def test_the_version_of_a_series_changes_with_it(client: httpx.AsyncClient) -> None:

@@ -17,7 +17,7 @@ from pydicom.uid import (
     JPEGLSLossless,
 )
 
-from app.dicomweb.frames import MOST_FRAMES, frame_numbers
+from app.dicomweb.frames import FRAMES_CONTRACT, MOST_FRAMES, frame_numbers
 from app.errors import InvalidRequest
 from tests.dicomweb.test_wado_rs import path_of, sample, store
 from tests.factories import make_dataset, make_part10
@@ -32,6 +32,14 @@ def split_frames(dataset: Dataset) -> list[bytes]:
     array = dataset.pixel_array
     frames = array if int(dataset.get("NumberOfFrames") or 1) > 1 else array[np.newaxis]
     return [np.ascontiguousarray(frame).tobytes() for frame in frames]
+
+
+def test_the_contract_names_all_media_types_of_frames() -> None:  # M-16, M-17
+    (item,) = FRAMES_CONTRACT.values()
+    content = item["get"]["responses"]["200"]["content"]
+    for media_type in ("image/jls", "image/jp2", "image/jphc", "image/jxl", "video/mp4", OCTETS):
+        assert media_type in content
+        assert f'multipart/related; type="{media_type}"' in content
 
 
 @pytest.mark.parametrize("accept", [ANY, f'multipart/related; type="{OCTETS}"', "*/*", ""])

@@ -97,6 +97,34 @@ async def test_a_report_is_a_page_a_text_or_xml(client: httpx.AsyncClient) -> No
     assert refused.status_code == 406
 
 
+async def test_a_report_is_rendered_on_paper(client: httpx.AsyncClient) -> None:  # R-19
+    data, dataset = sample("reportsi.dcm")
+    await store(client, data)
+    answers = [
+        await client.get(f"{path_of(dataset)}/rendered", headers={"accept": accept})
+        for accept in ("application/pdf", "image/png, application/*;q=0.5")
+    ]
+    answers.append(
+        await client.get(
+            f"{HOST}/wado",
+            params={
+                "requestType": "WADO",
+                "objectUID": dataset.SOPInstanceUID,
+                "contentType": "application/pdf",
+            },
+        )
+    )
+    for answer in answers:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == "application/pdf"
+        assert answer.headers["content-length"] == str(len(answer.content))
+        assert answer.content.startswith(b"%PDF-")
+        assert answer.content == answers[0].content
+    known = {"accept": "application/pdf", "if-none-match": answers[0].headers["etag"]}
+    again = await client.get(f"{path_of(dataset)}/rendered", headers=known)
+    assert again.status_code == 304
+
+
 def make_state(image: Dataset, **more: Any) -> Dataset:
     """Return a presentation state for an image, in a Series of its own."""
     one, series = Dataset(), Dataset()

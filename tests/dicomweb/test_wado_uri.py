@@ -87,7 +87,6 @@ async def test_the_accept_header_can_ask_for_dicom(client: httpx.AsyncClient) ->
         ({"contentType": "image/jpeg", "transferSyntax": ExplicitVRLittleEndian}, 400),  # U-08
         ({"contentType": "", "transferSyntax": "*"}, 400),
         ({"contentType": f"{DICOM}; transfer-syntax=*"}, 400),  # U-21
-        ({"anonymize": "yes"}, 400),  # U-09
         ({"contentType": "image/jpeg", "frameNumber": "0"}, 400),  # U-10
         ({"contentType": "image/jpeg", "frameNumber": "x"}, 400),
         ({"contentType": "image/jpeg", "frameNumber": "2"}, 404),
@@ -208,7 +207,8 @@ async def test_a_report_is_a_page_or_a_text(client: httpx.AsyncClient) -> None:
         assert answer.headers["content-type"] == f"{expected}; charset=utf-8"
         assert "Section Heading" in answer.text
     refused = await ask(client, dataset, contentType="image/jpeg")
-    assert refused.json()["offered"] == ["text/html", "text/plain", "text/xml", DICOM]
+    texts = ["text/html", "text/plain", "text/xml"]
+    assert refused.json()["offered"] == [*texts, "application/pdf", DICOM]
 
 
 async def test_what_cannot_be_rendered_is_dicom(client: httpx.AsyncClient) -> None:

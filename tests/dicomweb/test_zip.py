@@ -1,13 +1,17 @@
 """`application/zip`: the Instances of a Study, a Series or one, as one file that streams."""
 
 import hashlib
+import re
+import shutil
 import zipfile
 from io import BytesIO
 from pathlib import Path
+from subprocess import run
 
 import httpx
 import pytest
 from pydicom import Dataset, dcmread
+from pydicom.fileset import FileSet
 from pydicom.uid import ImplicitVRLittleEndian
 
 from tests.dicomweb.test_wado_rs import path_of, sample, store
@@ -99,6 +103,93 @@ async def test_a_large_zip_is_whole(client: httpx.AsyncClient, tmp_path: Path) -
     await store(client, make_part10(large))
     (content,) = unzip(await client.get(path_of(large), headers=ZIP)).values()
     assert hashlib.sha256(content).digest() == hashlib.sha256(make_part10(large)).digest()
+
+
+def put(files: dict[str, bytes], directory: Path) -> Path:
+    """Write the files of a zip, and return the path of its DICOMDIR."""
+    for name, content in files.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_bytes(content)
+    return directory / "DICOMDIR"
+
+
+def instances_on(directory: Path) -> list[bytes]:
+    """Return the files that pydicom finds by a DICOMDIR."""
+    file_set = FileSet(directory)
+    found = [Path(one.path).read_bytes() for one in file_set]
+    file_set._stage["t"].cleanup()  # it warns if it has to do that itself
+    return found
+
+
+async def test_a_zip_is_like_a_medium_if_that_is_asked_for(
+    client: httpx.AsyncClient, tmp_path: Path
+) -> None:  # M-23
+    study = new_uid()
+    ct = make_series(3, StudyInstanceUID=study, SeriesNumber=1)
+    mr = make_series(2, StudyInstanceUID=study, SeriesNumber=2, Modality="MR")
+    parts = [make_part10(dataset) for dataset in (*ct, *mr)]
+    await store(client, *parts)
+    instance = path_of(ct[0])
+    for number, (url, expected) in enumerate(
+        (
+            (f"/studies/{study}", parts),
+            (instance.partition("/instances")[0], parts[:3]),
+            (instance, parts[:1]),
+        )
+    ):
+        files = unzip(await client.get(f"{url}?dicomdir=yes", headers=ZIP))
+        assert list(files)[-1] == "DICOMDIR"
+        assert all(re.fullmatch(r"DICOM/S\d{7}/I\d{7}|DICOMDIR", name) for name in files)
+        assert instances_on(put(files, tmp_path / str(number))) == expected
+
+
+async def test_a_directory_says_the_syntax_that_is_in_the_zip(client: httpx.AsyncClient) -> None:
+    dataset = make_dataset()
+    await store(client, make_part10(dataset, transfer_syntax=ImplicitVRLittleEndian))
+    for accept, syntax in (
+        ("application/zip", "1.2.840.10008.1.2.1"),
+        ("application/zip; transfer-syntax=1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.80"),
+    ):
+        url = f"{path_of(dataset)}?dicomdir=yes"
+        files = unzip(await client.get(url, headers={"accept": accept}))
+        *_, image = dcmread(BytesIO(files["DICOMDIR"])).DirectoryRecordSequence
+        assert image.ReferencedTransferSyntaxUIDInFile == syntax
+        assert (
+            dcmread(BytesIO(files["DICOM/S0000001/I0000001"])).file_meta.TransferSyntaxUID == syntax
+        )
+
+
+async def test_a_zip_with_a_directory_has_an_etag_of_its_own(client: httpx.AsyncClient) -> None:
+    dataset = make_dataset()
+    await store(client, make_part10(dataset))
+    url = path_of(dataset)
+    plain = await client.get(f"{url}?dicomdir=no", headers=ZIP)
+    with_directory = await client.get(f"{url}?dicomdir=yes", headers=ZIP)
+    assert plain.headers["etag"] != with_directory.headers["etag"]
+    known = {**ZIP, "if-none-match": with_directory.headers["etag"]}
+    assert (await client.get(f"{url}?dicomdir=yes", headers=known)).status_code == 304
+    assert (await client.get(url, headers=known)).status_code == 200
+    assert (await client.get(f"{url}?dicomdir=maybe", headers=ZIP)).status_code == 400
+
+
+def _dcmtk(directory: Path, *command: str) -> str:
+    done = run(command, cwd=directory, capture_output=True, text=True, check=True)
+    assert not done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(not shutil.which("dcmdump"), reason="DCMTK is not installed")
+async def test_dcmtk_takes_the_directory(client: httpx.AsyncClient, tmp_path: Path) -> None:
+    study = new_uid()
+    series = make_series(2, StudyInstanceUID=study, PatientName="Doe^Jane")
+    await store(client, *map(make_part10, series))
+    files = unzip(await client.get(f"/studies/{study}?dicomdir=yes", headers=ZIP))
+    path = put(files, tmp_path)
+    dump = _dcmtk(tmp_path, "dcmdump", "DICOMDIR")
+    assert dump.count("ReferencedFileID") == 2
+    (tmp_path / "MORE").write_bytes(make_part10(PatientName="Doe^Jane", StudyID="S2"))
+    _dcmtk(tmp_path, "dcmmkdir", "+A", "+D", "DICOMDIR", "MORE")  # reads it, and adds to it
+    assert len(instances_on(path)) == 3
 
 
 async def test_an_unknown_study_has_no_zip(client: httpx.AsyncClient) -> None:

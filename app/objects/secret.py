@@ -1,0 +1,44 @@
+"""A secret that an archive makes once and keeps beside its objects: every replica has it, too."""
+
+import os
+import secrets
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from app.errors import Unavailable
+
+SECRETS = "secrets"
+_BYTES = 32
+
+
+def load_secret(objects: Path, name: str) -> bytes:
+    """Return a secret of 32 bytes, made at the first call; of several at once, the first one's.
+
+    Raises:
+        Unavailable: the directory cannot be used, or something else stands in the file.
+    """
+    path = objects / SECRETS / name
+    try:
+        if not path.exists():
+            _make(path)
+        secret = path.read_bytes()
+    except OSError as error:
+        raise Unavailable("the secrets of the archive cannot be read or made") from error
+    if len(secret) != _BYTES:
+        raise Unavailable("a secret of the archive is damaged; restore it from a backup")
+    return secret
+
+
+def _make(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, written = tempfile.mkstemp(dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(written, path)
+    finally:
+        Path(written).unlink()
