@@ -14,12 +14,13 @@ from typing import Any
 
 import orjson
 
-from app.dicom.attributes import series_values, study_values
+from app.dicom.attributes import Level, series_values, study_values
 from app.dicom.scanned import FrameKind, Frames, ScannedInstance
 from app.dicom.uids import InstanceRef, Ref, SeriesRef, StudyRef
 from app.errors import NotFound
 from app.index.absence import REJECTED, absence
 from app.index.access import VISIBLE, reference_arguments
+from app.index.attribute_values import load_written, remove_values, write_values
 from app.index.engine import Index
 from app.index.frames import unpack_bulk_values
 from app.index.instances import COLUMNS, TALLY_SLOTS, NewInstance, add_instances
@@ -135,9 +136,11 @@ class _Removal:
         """Log and move them, a page at a time; return their UIDs, and their size in bytes."""
         uids, size = [], 0
         for start in range(0, len(self.keys), PAGE):
-            page = await connection.fetch(LOAD, self.keys[start : start + PAGE])
+            keys = self.keys[start : start + PAGE]
+            page = await connection.fetch(LOAD, keys)
             event = await _log(connection, scope.tenant_id, study, actor, reason, page)
             await _move(connection, page, study, reason, event)
+            await remove_values(connection, scope.tenant_id, Level.INSTANCE, keys)
             uids += [row["sop_instance_uid"] for row in page]
             size += sum(row["size"] for row in page)
         return uids, size
@@ -191,12 +194,17 @@ async def _remove(connection: Connection, scope: Scope, ref: Ref, actor: str, re
     firsts = {row["first"] for row in await connection.fetch(FIRST_OF_SERIES, removal.series)}
     uids, size = await removal.take(connection, scope, ref.study, actor, reason)
     gone = set(removal.keys)
-    emptied = await _settle_series(connection, removal.series, uids, anew=bool(firsts & gone))
+    await connection.execute(COUNT_SERIES, removal.series, uids)
+    emptied = [row["id"] for row in await connection.fetch(DELETE_SERIES, removal.series)]
+    await remove_values(connection, scope.tenant_id, Level.SERIES, emptied)
+    if firsts & gone:
+        await _describe_series(connection, scope.tenant_id, removal.series)
     left = await connection.fetchval(COUNT_STUDY, study["id"], uids)
-    totals = (int(not left), emptied, len(gone), size)
+    totals = (int(not left), len(emptied), len(gone), size)
     await connection.execute(SUBTRACT, scope.tenant_id, *totals)
     if not left:
         await connection.execute(DELETE_STUDY, study["id"])
+        await remove_values(connection, scope.tenant_id, Level.STUDY, [study["id"]])
         await connection.execute(COUNT_STUDIES, [study["patient_key"]], [-1])
     elif described_by in gone:
         await _describe_study(connection, scope.tenant_id, study)
@@ -231,35 +239,32 @@ async def _move(
     await connection.execute(MOVE, [row["id"] for row in page], packed, study, reason, event)
 
 
-async def _settle_series(
-    connection: Connection, keys: Sequence[int], uids: Sequence[str], *, anew: bool
-) -> int:
-    """Count the Series again and delete empty ones; return how many those were.
-
-    `anew`: the Instance that describes one of them is gone, so they are described again.
-    """
-    await connection.execute(COUNT_SERIES, keys, uids)
-    emptied = {row["id"] for row in await connection.fetch(DELETE_SERIES, keys)}
-    if anew:
-        for row in await connection.fetch(FIRST_OF_SERIES, keys):
-            fragments = await _load_fragments(connection, row["first"])
-            await _update(connection, "series", row["series_key"], series_values(fragments))
-    return len(emptied)
+async def _describe_series(connection: Connection, tenant_id: int, keys: Sequence[int]) -> None:
+    """Describe those Series that are left by the first Instance that each has."""
+    firsts = {
+        row["series_key"]: row["first"] for row in await connection.fetch(FIRST_OF_SERIES, keys)
+    }
+    for key, first in firsts.items():
+        await _update(connection, "series", key, series_values(await _load(connection, first)))
+    indexed = await load_written(connection, tenant_id)
+    await write_values(connection, tenant_id, indexed, Level.SERIES, list(firsts))
 
 
 async def _describe_study(connection: Connection, tenant_id: int, study: Any) -> None:
     """Describe a Study by the first Instance that is left; it may be another Patient's."""
     first = await connection.fetchval(FIRST_OF_STUDY, study["id"])
-    values = study_values(await _load_fragments(connection, first))
+    values = study_values(await _load(connection, first))
     patient = (str(values["patient_id"]), str(values["issuer_of_patient_id"]))
     if patient != (study["patient_id"], study["issuer_of_patient_id"]):
         found = (await find_patients(connection, tenant_id, [patient]))[patient]
         await connection.execute(COUNT_STUDIES, [study["patient_key"], found], [-1, 1])
         values["patient_key"] = found
     await _update(connection, "study", study["id"], values)
+    indexed = await load_written(connection, tenant_id)
+    await write_values(connection, tenant_id, indexed, Level.STUDY, [study["id"]])
 
 
-async def _load_fragments(connection: Connection, key: int) -> dict[int, bytes]:
+async def _load(connection: Connection, key: int) -> dict[int, bytes]:
     (row,) = await connection.fetch(LOAD, [key])
     return dict(_fragments(unpack_metadata(row["metadata_dictionary"], row["metadata"])))
 
