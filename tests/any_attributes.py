@@ -1,5 +1,6 @@
 """Six Studies whose Instances differ in attributes that the index has no column for."""
 
+from dataclasses import replace
 from random import Random
 
 import orjson
@@ -7,9 +8,12 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from app.archive.context import Archive
+from app.archive.indexed_tags import index_tag
 from app.archive.search import SearchResult, search
 from app.dicom.any_attribute import meets_all
 from app.dicom.attributes import Level
+from app.dicom.chosen_attributes import read_chosen
+from app.dicom.limits import Limits
 from app.dicomweb.query import read_query
 from app.index.instances import NewInstance
 from app.rights import Principal, Scope
@@ -77,3 +81,17 @@ def expected(new: list[NewInstance], level: Level, keys: str) -> set[str]:
         if meets_all(dataset, query.unindexed, dict(query.creators)):
             found.add((one.ref.study, one.ref.series, one.ref.instance)[level])
     return found
+
+
+OPERATOR = Principal("operator")
+
+
+async def choose_all(archive: Archive, *tags: str) -> None:
+    """Have the index answer for attributes."""
+    for tag in tags:
+        await index_tag(archive, OPERATOR, read_chosen(tag), lambda _: None)
+
+
+def only_indexed(archive: Archive) -> Archive:
+    """Return the archive where nothing may be looked into."""
+    return replace(archive, limits=replace(Limits(), looked_into=0))

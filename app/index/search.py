@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from app.dicom.attributes import PATIENT_COUNTS, Level
 from app.dicom.matching import Query
+from app.dicom.rules import Empty
 from app.dicom.sequence_keys import Group, together
 from app.index.access import visible_as
 from app.index.chosen_conditions import chosen_conditions
@@ -206,11 +207,19 @@ def _matching(query: Query, arguments: Arguments, among: Among | None = None) ->
 
 
 def _by_level(query: Query) -> tuple[list[Group], list[Group]]:
-    """Return the matches that the index answers for, those of lower levels than the query apart."""
+    """Return the matches that the index answers for, those of lower levels than the query apart.
+
+    That one Item has no value does not say that none has: who looks into the data decides that.
+    """
     own: list[Group] = []
     below: list[Group] = []
     for group in together(query.matches):
-        indexed = tuple(match for match in group if match.indexed)
+        alone = len(group) == 1
+        indexed = tuple(
+            match
+            for match in group
+            if match.indexed and (alone or not isinstance(match.rule, Empty))
+        )
         if indexed:
             (below if indexed[0].attribute.level > query.level else own).append(indexed)
     return own, below
