@@ -36,7 +36,9 @@ async def retrieve_zip(
         Unavailable: the first Instance cannot be read.
     """
     form = Form(APPLICATION_DICOM, multipart=True, transfer_syntaxes=transfer_syntaxes or ("*",))
-    found = await retrieve_instances(archive, principal, ref, [form], known)
+    found = await retrieve_instances(
+        archive, principal, ref, [form], lambda version: known(f"{version}-zip")
+    )
     if not found.complete:
         raise NotAcceptable(
             "Not all of the Instances can be made in this Transfer Syntax, and a zip holds all",

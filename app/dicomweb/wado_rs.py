@@ -131,13 +131,13 @@ async def _retrieve(
     """Return the Instances as parts or as a zip, whichever is wanted first and can be made."""
     places = [at for at, form in enumerate(wanted) if form.media_type == ZIP and not form.multipart]
     if not places:
-        return await retrieve_instances(archive, principal, ref, wanted, asked.knows)
+        return await retrieve_instances(archive, principal, ref, wanted, asked.settled_by)
     if places[0]:
         with suppress(NotAcceptable):
             before = wanted[: places[0]]
-            return await retrieve_instances(archive, principal, ref, before, asked.knows)
+            return await retrieve_instances(archive, principal, ref, before, asked.settled_by)
     syntaxes = wanted[places[0]].transfer_syntaxes
-    return await retrieve_zip(archive, principal, ref, syntaxes, asked.knows)
+    return await retrieve_zip(archive, principal, ref, syntaxes, asked.settled_by)
 
 
 @router.get(STUDY + "/metadata", responses=_METADATA)
@@ -184,7 +184,9 @@ async def _metadata(
     etag = await metadata_etag(archive, principal, ref, base_url)
     if offer.is_xml:
         etag = f'{etag[:-1]}-xml"'
-    if read_conditions(request.scope["headers"]).knows(etag.strip('"')):
+    conditions = read_conditions(request.scope["headers"])
+    conditions.check(etag.strip('"'))
+    if conditions.knows(etag.strip('"')):
         return not_modified(etag)
     if offer.is_xml:
         documents = await retrieve_metadata_xml(archive, principal, ref, base_url)
@@ -206,7 +208,7 @@ async def get_bulk_data(  # noqa: PLR0913, PLR0917 - what FastAPI hands in
 ) -> Response:
     """Retrieve a bulk value by the BulkDataURI of the Metadata (PS3.18 §10.4.1.1.5)."""
     url = _bulk_data_url(base_url, ref, path)
-    answer = await retrieve_bulk_data(archive, principal, ref, path, wanted, url, asked.knows)
+    answer = await retrieve_bulk_data(archive, principal, ref, path, wanted, url, asked.settled_by)
     return await answer_response(answer, asked)
 
 

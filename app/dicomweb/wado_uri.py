@@ -204,7 +204,7 @@ async def _as_dicom(
     syntaxes = (transfer_syntax,) if transfer_syntax else ()
     form = Form(APPLICATION_DICOM, multipart=False, transfer_syntaxes=syntaxes)
     try:
-        answer = await retrieve_instances(archive, principal, ref, [form], asked.knows)
+        answer = await retrieve_instances(archive, principal, ref, [form], asked.settled_by)
         return await answer_response(answer, asked)
     except NotAcceptable as error:
         raise NotAcceptable(str(error), [f"{APPLICATION_DICOM} without transferSyntax"]) from error

@@ -8,9 +8,10 @@ one that is left.
 Locks are taken as by those who add: the Study, its Instances, `tally`, Patients.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -19,7 +20,7 @@ from app.dicom.scanned import FrameKind, Frames, ScannedInstance
 from app.dicom.uids import InstanceRef, Ref, SeriesRef, StudyRef
 from app.errors import NotFound
 from app.index.absence import REJECTED, absence
-from app.index.access import VISIBLE, reference_arguments
+from app.index.access import INSTANCE, SERIES, STUDY, VISIBLE, reference_arguments
 from app.index.attribute_values import load_written, remove_values, write_values
 from app.index.engine import Index
 from app.index.frames import unpack_bulk_values
@@ -30,6 +31,11 @@ from app.index.pool import Connection
 from app.rights import Scope
 
 PAGE = 500
+DELETED = "deleted"
+
+Guard: TypeAlias = Callable[[str, datetime | None], None]
+"""Is told the version and the date of what is about to be removed, and raises if it must not be.
+The version is '' and there is no date if nothing but what was rejected is left."""
 
 LOCK = f"""
 SELECT study.id, patient_key, patient_id, issuer_of_patient_id FROM study
@@ -68,6 +74,12 @@ WITH gone AS (
 )
 DELETE FROM instance WHERE id IN (SELECT id FROM gone)
 """  # noqa: S608
+
+GUARDED = {
+    StudyRef: f"SELECT study.id, study.version, study.updated_at {STUDY}",
+    SeriesRef: f"SELECT series.id, series.version, series.updated_at {SERIES}",
+    InstanceRef: f"SELECT instance.id, derived_version, instance.stored_at {INSTANCE}",
+}
 
 LOG = """
 INSERT INTO event (tenant_id, kind, actor, payload) VALUES ($1, $2, $3, $4::text::jsonb)
@@ -112,15 +124,17 @@ ON CONFLICT (tenant_id, slot) DO UPDATE SET studies = tally.studies + excluded.s
     bytes = tally.bytes + excluded.bytes
 """  # noqa: S608
 
-TAKE_REJECTED = f"""
-DELETE FROM removed_instance WHERE id IN (
-    SELECT id FROM removed_instance
-    WHERE tenant_id = $1 AND study_instance_uid = $2 AND starts_with(reason, '{REJECTED}')
-        AND ($3::text IS NULL OR series_instance_uid = $3)
-        AND ($4::text IS NULL OR sop_instance_uid = $4)
-    ORDER BY id LIMIT {PAGE}
-) RETURNING *
+FIND_REJECTED = f"""
+SELECT id, series_instance_uid, sop_instance_uid, sha256 FROM removed_instance
+WHERE tenant_id = $1 AND study_instance_uid = $2 AND starts_with(reason, '{REJECTED}')
+    AND ($3::text IS NULL OR series_instance_uid = $3)
+    AND ($4::text IS NULL OR sop_instance_uid = $4)
+ORDER BY id LIMIT {PAGE} FOR UPDATE
 """  # noqa: S608
+TAKE = "DELETE FROM removed_instance WHERE id = ANY($1) RETURNING *"
+GIVE_UP = """
+UPDATE removed_instance SET reason = $2, event_id = $3, removed_at = now() WHERE id = ANY($1)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,18 +160,21 @@ class _Removal:
         return uids, size
 
 
-async def remove_instances(index: Index, scope: Scope, ref: Ref, actor: str, reason: str) -> int:
+async def remove_instances(
+    index: Index, scope: Scope, ref: Ref, actor: str, reason: str, guard: Guard
+) -> int:
     """Remove a Study, a Series or an Instance; return how many Instances that were.
 
-    `reason` is `deleted`, or begins with `REJECTED`: such ones may not be stored again until they
-    are brought back.
+    `reason` is `DELETED`, or begins with `REJECTED`: such ones may not be stored again until they
+    are brought back or deleted, too.
 
     Raises:
+        Changed: the guard does not let it.
         NotFound, Gone: there is nothing by that name, or nothing that the scope covers.
         Unavailable: the index does not answer.
     """
     index.known.clear()
-    count = await index.retrying(lambda it: _remove(it, scope, ref, actor, reason))
+    count = await index.retrying(lambda it: _remove(it, scope, ref, actor, reason, guard))
     if not count:
         raise await absence(index, scope, ref)
     return count
@@ -181,14 +198,49 @@ async def restore_rejected(index: Index, scope: Scope, ref: Ref, actor: str) -> 
     return total
 
 
-async def _remove(connection: Connection, scope: Scope, ref: Ref, actor: str, reason: str) -> int:
+async def _remove(
+    connection: Connection, scope: Scope, ref: Ref, actor: str, reason: str, guard: Guard
+) -> int:
     arguments = reference_arguments(scope, ref)
     study = await connection.fetchrow(LOCK, *arguments[:3])
-    if study is None:
-        return 0
-    rows = await connection.fetch(LIST[type(ref)], study["id"], *arguments[3:])
-    if not rows:
-        return 0
+    rows = await connection.fetch(LIST[type(ref)], study["id"], *arguments[3:]) if study else []
+    if rows:
+        ((key, version, modified),) = await connection.fetch(GUARDED[type(ref)], *arguments)
+        guard(f"{key}.{version}", modified)
+        await _remove_rows(connection, scope, ref, (actor, reason), study, rows)
+    if reason != DELETED or not scope.covers(ref.study):
+        return len(rows)
+    given_up = await _give_up_rejected(connection, scope.tenant_id, ref, actor)
+    if given_up and not rows:
+        guard("", None)
+    return len(rows) + given_up
+
+
+async def _give_up_rejected(connection: Connection, tenant_id: int, ref: Ref, actor: str) -> int:
+    """Delete what was rejected, so that it may be stored again; return how many Instances."""
+    total = 0
+    while page := await connection.fetch(FIND_REJECTED, tenant_id, ref.study, *_below(ref)):
+        event = await _log(connection, tenant_id, ref.study, actor, DELETED, page)
+        await connection.execute(GIVE_UP, [row["id"] for row in page], DELETED, event)
+        total += len(page)
+    return total
+
+
+def _below(ref: Ref) -> tuple[str | None, str | None]:
+    """Return the UIDs of the Series and the Instance that a reference names."""
+    series = ref.series if isinstance(ref, SeriesRef | InstanceRef) else None
+    return series, ref.instance if isinstance(ref, InstanceRef) else None
+
+
+async def _remove_rows(
+    connection: Connection,
+    scope: Scope,
+    ref: Ref,
+    why: tuple[str, str],
+    study: Any,
+    rows: Sequence[Any],
+) -> None:
+    actor, reason = why
     removal = _Removal([row["id"] for row in rows], sorted({row["series_key"] for row in rows}))
     described_by = await connection.fetchval(FIRST_OF_STUDY, study["id"])
     firsts = {row["first"] for row in await connection.fetch(FIRST_OF_SERIES, removal.series)}
@@ -208,7 +260,6 @@ async def _remove(connection: Connection, scope: Scope, ref: Ref, actor: str, re
         await connection.execute(COUNT_STUDIES, [study["patient_key"]], [-1])
     elif described_by in gone:
         await _describe_study(connection, scope.tenant_id, study)
-    return len(gone)
 
 
 async def _log(
@@ -284,9 +335,8 @@ async def _update(
 
 
 async def _restore(connection: Connection, tenant_id: int, ref: Ref, actor: str) -> int:
-    series = ref.series if isinstance(ref, SeriesRef | InstanceRef) else None
-    instance = ref.instance if isinstance(ref, InstanceRef) else None
-    rows = await connection.fetch(TAKE_REJECTED, tenant_id, ref.study, series, instance)
+    found = await connection.fetch(FIND_REJECTED, tenant_id, ref.study, *_below(ref))
+    rows = await connection.fetch(TAKE, [row["id"] for row in found])
     if rows:
         uids = [row["sop_instance_uid"] for row in rows]
         payload = orjson.dumps({"study": ref.study, "instances": uids}).decode()
