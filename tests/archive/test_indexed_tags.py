@@ -258,6 +258,17 @@ async def test_only_who_administers_may_choose(archive: Archive) -> None:
         await list_tags(archive, somebody)
 
 
+async def test_choosing_waits_for_writers_and_lets_them_pass_meanwhile(archive: Archive) -> None:
+    async with archive.index.writing() as connection:
+        await connection.execute("LOCK TABLE instance IN ROW EXCLUSIVE MODE")
+        choosing = asyncio.create_task(choose(archive.index, 1, read_chosen("KVP")))
+        await asyncio.sleep(1.5)
+        assert not choosing.done()
+        new = make_new_instance(KVP="120")
+        assert await add_each_instance(archive.index, 1, "test", [new]) == [None]
+    assert (await choosing).state is State.FILLING
+
+
 async def test_nothing_is_missed_that_is_stored_while_an_attribute_is_chosen(
     archive: Archive,
 ) -> None:

@@ -49,6 +49,7 @@ IN_ONE_ITEM = {
     f"{VIEW}.CodeValue=a&{VIEW}.CodeMeaning=x": {"same"},
     f"{VIEW}.CodeValue=a&{VIEW}.CodeMeaning=y": {"other"},
     f"{VIEW}.CodeValue=a&{VIEW}.CodeMeaning=?": {"same", "other"},
+    f"{VIEW}.CodeValue=c\\a*&{VIEW}.CodeMeaning=x": {"same"},
     f"{VIEW}.CodeValue=a&{VIEW}.CodeValue=b": {"same", "other", "deep"},
     f"{VIEW}.CodeValue=a&{VIEW}.CodeMeaning=x&{VIEW}.CodeValue=b&{VIEW}.CodeMeaning=y": {"same"},
     f"{MODIFIER}.CodeValue=m&{MODIFIER}.CodeMeaning=n": {"deep"},
@@ -56,7 +57,8 @@ IN_ONE_ITEM = {
     f"{MODIFIER}.CodeValue=k&{VIEW}.CodeValue=a&{MODIFIER}.CodeMeaning=l": {"deep"},
     f"{MODIFIER}.CodeValue=k&{VIEW}.CodeValue=b": set(),
 }
-EMPTY_IN_ITEM = {
+LOOKED_INTO = {
+    f"{VIEW}.CodeValue=a\\b&{VIEW}.CodeMeaning=x&multiplevaluematching=true": set(),
     f'{VIEW}.CodeValue=a&{VIEW}.CodeMeaning=""&emptyvaluematching=true': {"deep"},
     f'{VIEW}.CodeValue=""&{VIEW}.CodeMeaning=""&emptyvaluematching=true': {"none"},
     f'{MODIFIER}.CodeValue=""&{VIEW}.CodeValue=b&emptyvaluematching=true': {
@@ -98,11 +100,11 @@ async def test_keys_of_a_sequence_are_met_within_one_item(
     archive = only_indexed(nested) if len(chosen) == 2 else nested
     for keys, wanted in IN_ONE_ITEM.items():
         assert await names(archive, keys) == wanted, keys
-    for keys, wanted in EMPTY_IN_ITEM.items():
+    for keys, wanted in LOOKED_INTO.items():
         assert await names(nested, keys) == wanted, keys
     if len(chosen) == 2:
         with pytest.raises(TooLarge, match="CodeMeaning has to be met in the same Item"):
-            await names(archive, next(iter(EMPTY_IN_ITEM)))
+            await names(archive, next(iter(LOOKED_INTO)))
 
 
 async def test_keys_of_requests_are_met_within_one_item_though_they_have_columns(

@@ -11,6 +11,7 @@ from pydicom import dcmread
 
 from app.dicom.composed_instance import BulkPart, compose_instance, sop_uids
 from app.dicom.limits import Limits
+from app.dicom.pixel_length import check_pixel_length
 from app.dicom.scan import scan
 from app.dicom.scanned import ScannedInstance
 from app.dicom.source import BytesSource
@@ -274,6 +275,10 @@ def test_native_pixels_of_another_length_are_refused_with_figures(
 ) -> None:
     with pytest.raises(InvalidDataset, match=why):
         compose(dataset, {"1": [part(bytes(size)) for size in sizes]})
+
+
+def test_a_number_that_is_none_is_not_compared() -> None:
+    check_pixel_length({"00280010": number("US", "many")}, 0x7FE00010, 7, 1)
 
 
 def test_a_description_of_pixels_that_is_none_is_not_compared() -> None:
