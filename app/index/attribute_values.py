@@ -29,7 +29,7 @@ from app.index.faults import TryAgain, index_errors
 from app.index.pool import Connection
 from app.rights import DEFAULT_TENANT
 
-STEP = 500
+STEP = 200
 """Rows that are filled in one transaction."""
 VALUES_AT_ONCE = 20_000
 """Values that are removed in one statement."""

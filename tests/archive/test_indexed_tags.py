@@ -182,7 +182,7 @@ async def test_filling_goes_on_where_it_was_interrupted_and_is_not_used_before_i
     monkeypatch.setattr(
         attribute_values,
         "NEXT_ROWS",
-        {k: v.replace("LIMIT 500", "LIMIT 7") for k, v in attribute_values.NEXT_ROWS.items()},
+        {k: v.replace("LIMIT 200", "LIMIT 7") for k, v in attribute_values.NEXT_ROWS.items()},
     )
     chosen = read_chosen("InstanceCreationTime")
     indexed = await choose(archive.index, 1, chosen)
