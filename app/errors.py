@@ -5,6 +5,7 @@
     ├── NotFound              no such resource, or none this caller may see
     ├── Gone                  known to be deleted, and the caller could see it
     ├── Conflict              the state does not allow it
+    ├── Changed               the state is not the one that the request is conditional on
     ├── InvalidRequest        InvalidUID, InvalidQuery, InvalidMultipart
     ├── NotAcceptable         no media type or transfer syntax that the caller accepts
     ├── UnsupportedMediaType, TooLarge, TooMany
@@ -48,6 +49,10 @@ class Gone(ArchiveError):
 
 class Conflict(ArchiveError):
     """The present state does not allow it."""
+
+
+class Changed(ArchiveError):
+    """The resource is not in the state that the request is conditional on."""
 
 
 class InvalidRequest(ArchiveError):

@@ -97,9 +97,9 @@ async def each(values: Iterable[_Value]) -> AsyncIterator[_Value]:
         yield value
 
 
-async def once(data: bytes) -> AsyncIterator[bytes]:
-    """Iterate over one piece."""
-    yield data
+async def once(value: _Value) -> AsyncIterator[_Value]:
+    """Iterate over one value."""
+    yield value
 
 
 def as_iterator(values: Sequence[_Value] | AsyncIterator[_Value]) -> AsyncIterator[_Value]:

@@ -1,32 +1,42 @@
 """Delete and reject: Instances disappear from every answer, in every process, before we answer.
 
 The bytes stay in the object store, and what was known of them in the index: a deleted Instance may
-be stored again, a rejected one not until it is brought back.
+be stored again, a rejected one not until it is brought back or deleted, too.
 """
 
 import asyncio
 import re
+from datetime import datetime
 
 from app.archive.context import Archive
 from app.archive.leases import LEASE_SECONDS
 from app.dicom.uids import Ref
 from app.errors import Forbidden, InvalidRequest
 from app.index.absence import REJECTED
-from app.index.removal import remove_instances, restore_rejected
+from app.index.removal import DELETED, Guard, remove_instances, restore_rejected
 from app.rights import Principal, Verb
 
 _CODE = re.compile(r"[A-Za-z0-9._-]{1,16}\^[A-Za-z0-9._-]{1,16}", re.ASCII)
 
 
-async def delete(archive: Archive, principal: Principal, ref: Ref) -> int:
+def unconditional(_: str, __: datetime | None) -> None:
+    """Let everything be removed."""
+
+
+async def delete(
+    archive: Archive, principal: Principal, ref: Ref, guard: Guard = unconditional
+) -> int:
     """Delete a Study, a Series or an Instance; return how many Instances that were.
 
+    What was rejected of it is deleted, too. `guard` sees the version of what is there first.
+
     Raises:
+        Changed: `guard` does not let it.
         Forbidden: `principal` may not delete.
         NotFound, Gone: there is no such resource, or `principal` may not see its Study.
         Unavailable: the index does not answer.
     """
-    return await _remove(archive, principal, ref, "deleted")
+    return await _remove(archive, principal, ref, DELETED, guard)
 
 
 async def reject(archive: Archive, principal: Principal, ref: Ref, code: str) -> int:
@@ -40,7 +50,7 @@ async def reject(archive: Archive, principal: Principal, ref: Ref, code: str) ->
     """
     if not _CODE.fullmatch(code):
         raise InvalidRequest("A code and its scheme, such as 113001^DCM, were expected")
-    return await _remove(archive, principal, ref, REJECTED + code)
+    return await _remove(archive, principal, ref, REJECTED + code, unconditional)
 
 
 async def restore(archive: Archive, principal: Principal, ref: Ref) -> int:
@@ -55,9 +65,12 @@ async def restore(archive: Archive, principal: Principal, ref: Ref) -> int:
     return await restore_rejected(archive.index, principal.scope, ref, principal.name)
 
 
-async def _remove(archive: Archive, principal: Principal, ref: Ref, reason: str) -> int:
+async def _remove(
+    archive: Archive, principal: Principal, ref: Ref, reason: str, guard: Guard
+) -> int:
     _check(principal)
-    count = await remove_instances(archive.index, principal.scope, ref, principal.name, reason)
+    name, scope = principal.name, principal.scope
+    count = await remove_instances(archive.index, scope, ref, name, reason, guard)
     await asyncio.sleep(LEASE_SECONDS)  # by then no process remembers where frames were
     return count
 

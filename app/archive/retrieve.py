@@ -2,16 +2,17 @@
 
 Bytes go out as they are stored where the caller accepts that; else the Data Set is written anew as
 it streams, its pixels copied, or decoded or encoded in worker processes. What is delivered how
-depends on the stored Transfer Syntaxes, so that is settled first, by one query. Where frames may
+depends on the stored Transfer Syntaxes, so that is settled first, by one query; of an Instance it
+is the only one. Where frames may
 have to be encoded it depends on each Instance's pixels, too: all are then looked at before the
 first byte, since the status says whether any was left out.
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
-from app.archive.answers import Answer, Body, Known, ahead, begun, nothing_known
+from app.archive.answers import Answer, Body, Known, ahead, begun, nothing_known, once
 from app.archive.context import Archive
 from app.archive.decoded import decoded_instance, from_thread
 from app.archive.encoded import encoded_instance
@@ -24,8 +25,8 @@ from app.dicom.transfer_syntaxes import EXPLICIT_LITTLE_ENDIAN
 from app.dicom.uids import InstanceRef, Ref
 from app.errors import Forbidden, InvalidDataset, NotAcceptable, NotFound
 from app.index.names import name_instance
-from app.index.places import InstancePlace, locate_instance, locate_instances, locate_version
-from app.index.syntaxes import list_syntaxes
+from app.index.places import InstancePlace, locate_instances
+from app.index.stock import Stock, take_stock
 from app.mime.media_types import Form
 from app.rights import Principal, Verb
 
@@ -57,23 +58,23 @@ async def retrieve_instances(
     """
     if Verb.VIEW not in principal.verbs:
         raise Forbidden("Viewing is not allowed to you")
-    syntaxes = await list_syntaxes(archive.index, principal.scope, ref)
+    stock = await take_stock(archive.index, principal.scope, ref)
+    locate = partial(_places, archive, principal, ref, stock)
     single = isinstance(ref, InstanceRef)
     for form in forms:
         if not (form.multipart or single or form.media_type == "*/*"):
             continue  # one body holds one Instance (M-12)
-        candidates = {uid: deliver_instance(form, uid) for uid in syntaxes}
-        some, complete = await _survey(archive, principal, ref, candidates)
+        candidates = {uid: deliver_instance(form, uid) for uid in stock.transfer_syntax_uids}
+        some, complete = await _survey(archive, principal, candidates, locate)
         if some:
             break
     else:
-        raise await _not_acceptable(archive, principal, ref)
+        raise await _not_acceptable(archive, principal, stock.place)
     multipart = form.multipart or form.media_type == "*/*"
-    version = await _version(archive, principal, ref, form)
+    version = _version(stock, form)
     if known(version):
         return Answer(APPLICATION_DICOM, multipart, (), complete, version)
-    places = await locate_instances(archive.index, principal.scope, ref)
-    wanted = _deliverable(archive, principal, places, candidates)
+    wanted = _deliverable(archive, principal, await locate(), candidates)
     if single:
         bodies: Sequence[Body] | AsyncIterator[Body] = [
             await open_instance(archive, principal, *await anext(wanted))
@@ -85,11 +86,19 @@ async def retrieve_instances(
     return Answer(APPLICATION_DICOM, multipart, bodies, complete, version)
 
 
-async def _version(archive: Archive, principal: Principal, ref: Ref, form: Form) -> str:
+async def _places(
+    archive: Archive, principal: Principal, ref: Ref, stock: Stock
+) -> AsyncIterator[InstancePlace]:
+    if stock.place is not None:
+        return once(stock.place)
+    return await locate_instances(archive.index, principal.scope, ref)
+
+
+def _version(stock: Stock, form: Form) -> str:
     """Return what changes with the Instances and with how they are delivered."""
     how = "\n".join((RENDITION, str(VERSION), *form.transfer_syntaxes))
     digest = hashlib.sha256(how.encode()).hexdigest()[:12]
-    return f"{await locate_version(archive.index, principal.scope, ref)}-{digest}"
+    return f"{stock.version}-{digest}"
 
 
 async def find_instance(
@@ -104,14 +113,17 @@ async def find_instance(
 
 
 async def _survey(
-    archive: Archive, principal: Principal, ref: Ref, candidates: Candidates
+    archive: Archive,
+    principal: Principal,
+    candidates: Candidates,
+    locate: Callable[[], Awaitable[AsyncIterator[InstancePlace]]],
 ) -> tuple[bool, bool]:
     """Say whether some Instance can be delivered, and whether all can."""
     rows = candidates.values()
     if not any(row and row[0].how is How.ENCODED for row in rows):
         return any(rows), all(rows)
     some, every = False, True
-    places = await locate_instances(archive.index, principal.scope, ref)
+    places = await locate()
     async for delivery in ahead(
         places, lambda place: _pick(archive, principal, place, candidates), AHEAD
     ):
@@ -153,16 +165,17 @@ async def choose_delivery(
     uid = place.transfer_syntax_uid
     delivery = await _pick(archive, principal, place, {uid: deliver_instance(form, uid)})
     if delivery is None:
-        raise await _not_acceptable(archive, principal, place.ref)
+        raise await _not_acceptable(archive, principal, place)
     return delivery
 
 
-async def _not_acceptable(archive: Archive, principal: Principal, ref: Ref) -> NotAcceptable:
+async def _not_acceptable(
+    archive: Archive, principal: Principal, place: InstancePlace | None
+) -> NotAcceptable:
     """Return the error that lists what could be had; of one Instance, in which syntaxes (M-07)."""
     offered = [f'multipart/related; type="{APPLICATION_DICOM}"; transfer-syntax=*']
-    if isinstance(ref, InstanceRef):
+    if place is not None:
         offered.append(APPLICATION_DICOM)
-        place = await locate_instance(archive.index, principal.scope, ref)
         for uid in (EXPLICIT_LITTLE_ENDIAN, *(target.uid for target in targets())):
             form = Form(APPLICATION_DICOM, multipart=False, transfer_syntaxes=(uid,))
             candidates = {

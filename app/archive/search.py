@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from app.archive.context import Archive
-from app.archive.looked_into import find_among
+from app.archive.looked_into import narrow
 from app.archive.search_answers import Answers
 from app.dicom.matching import Query
 from app.errors import Forbidden, TooLarge
@@ -46,7 +46,7 @@ async def search(
         raise Forbidden("searching is not allowed")
     most = archive.limits.search_results * (_WITHIN_STUDY if query.study else 1)
     limit = most if query.limit is None else min(query.limit, most)
-    among = await find_among(archive, principal.scope, query)
+    query, among = await narrow(archive, principal.scope, query)
     answers = Answers(query, base_url)
     rows = await _rows(archive, principal.scope, query, among, answers, limit + 1)
     remaining = 0

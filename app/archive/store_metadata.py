@@ -18,12 +18,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from urllib.parse import unquote
 
-import orjson
-
 from app.archive.context import Archive
 from app.archive.decoded import from_thread
 from app.archive.store import store_instances
 from app.dicom.composed_instance import BulkPart, compose_instance, sop_uids
+from app.dicom.json_documents import read_json
 from app.dicom.limits import Limits
 from app.dicom.store_report import FailureReason, Stored, StoreReport, WarningReason
 from app.dicom.uids import NonPatientRef, StudyRef
@@ -191,10 +190,7 @@ def _location(part: ReceivedPart) -> str:
 
 
 def _parse_json(document: bytes) -> list[Any]:
-    try:
-        parsed = orjson.loads(document)
-    except ValueError as error:  # its own message may quote what was sent
-        raise InvalidRequest("metadata that is JSON was expected") from error
+    parsed = read_json(document)
     if not isinstance(parsed, list | dict):
         raise InvalidRequest("metadata in a JSON array, one object an Instance, was expected")
     return parsed if isinstance(parsed, list) else [parsed]

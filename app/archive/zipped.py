@@ -52,15 +52,16 @@ async def retrieve_zip(
     form = Form(
         APPLICATION_DICOM, multipart=True, transfer_syntaxes=wanted.transfer_syntaxes or ("*",)
     )
-    found = await retrieve_instances(archive, principal, ref, [form], known)
+    kind = "dicomdir" if wanted.dicomdir else "zip"
+    found = await retrieve_instances(
+        archive, principal, ref, [form], lambda version: known(f"{version}-{kind}")
+    )
     if not found.complete:
         raise NotAcceptable(
             "Not all of the Instances can be made in this Transfer Syntax, and a zip holds all",
             [ZIP],
         )
-    version = f"{found.version}-{'dicomdir' if wanted.dicomdir else 'zip'}"
-    if known(version):
-        return Answer(ZIP, multipart=False, bodies=(), version=version)
+    version = f"{found.version}-{kind}"
     if not isinstance(found.bodies, AsyncIterator) and not found.bodies:
         return Answer(ZIP, multipart=False, bodies=(), version=version)
     files = await (_on_a_medium if wanted.dicomdir else _for_people)(archive, principal, ref)

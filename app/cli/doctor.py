@@ -21,8 +21,10 @@ from pathlib import Path
 from app.cli.joining import LOCK_NAME, joined_index, own_postgres
 from app.cli.listening import bound_socket
 from app.cli.refusal import Refusal
+from app.cli.tag_states import describe
 from app.errors import ArchiveError, Unavailable
 from app.index.account import EmbeddedError, choose_account
+from app.index.attribute_values import State, indexed_attributes
 from app.index.binaries import installed_programs, major_version
 from app.index.locks import FileLock
 from app.index.migrations import pending
@@ -156,6 +158,7 @@ def _index(settings: Settings) -> Finding:
     try:
         with joined_index(settings, "fileroom doctor") as joined:
             missing = pending(joined.url)
+            indexed = [] if missing else indexed_attributes(joined.url)
             how = "was started and stopped again" if joined.started else "answers"
     except (EmbeddedError, Refusal, ArchiveError) as error:
         log = settings.postgres_directory / "postgres.log"
@@ -173,7 +176,12 @@ def _index(settings: Settings) -> Finding:
             f"{said}; it lacks {len(missing)} migrations of this version",
             "Make a backup, then `fileroom migrate`.",
         )
-    return Finding("index", Verdict.GOOD, f"{said}; it is of this version")
+    also = "".join(f", {one.shown}" for one in indexed if one.state is State.READY)
+    said = f"{said}; it is of this version" + (f"; beyond its columns: {also[2:]}" if also else "")
+    undone = [describe(one) for one in indexed if one.state is not State.READY]
+    if undone:
+        return Finding("index", Verdict.NOTE, said, "\n    ".join(undone))
+    return Finding("index", Verdict.GOOD, said)
 
 
 def _port(settings: Settings) -> Finding:

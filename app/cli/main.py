@@ -132,6 +132,66 @@ def export(
     raise typer.Exit(run_export(load_settings(_flags(data_dir)), studies, to))
 
 
+index_tags = typer.Typer(
+    no_args_is_help=True,
+    help="Have any attribute answered for by the index, as the usual search keys are.",
+    epilog=(
+        "A TAG is a keyword or a tag, with dots for Sequences, as in a search. For a private one "
+        "say whose it is: `'00090010=ACME&00091001'`."
+    ),
+)
+application.add_typer(index_tags, name="index-tags")
+
+Tags = Annotated[list[str], typer.Argument(help="Keywords or tags, with dots for Sequences.")]
+
+
+@index_tags.command(name="add")
+def add_tags(tags: Tags, data_dir: DataDir = None) -> None:
+    """Index attributes, from what the archive knows of its data; no stored object is read.
+
+    The server may run meanwhile: what is stored is indexed at once, and searches use the attribute
+    when all is done. May be interrupted and run again.
+
+    Examples:
+
+        fileroom index-tags add SliceThickness ViewCodeSequence.CodeValue
+
+        fileroom index-tags add '00090010=ACME&00091001'
+    """
+    from app.cli.index_tags import run_add  # noqa: PLC0415
+    from app.settings import load_settings  # noqa: PLC0415
+
+    run_add(load_settings(_flags(data_dir)), tags)
+
+
+@index_tags.command(name="remove")
+def remove_tags(tags: Tags, data_dir: DataDir = None) -> None:
+    """Remove attributes from the index again.
+
+    Example:
+
+        fileroom index-tags remove SliceThickness
+    """
+    from app.cli.index_tags import run_remove  # noqa: PLC0415
+    from app.settings import load_settings  # noqa: PLC0415
+
+    run_remove(load_settings(_flags(data_dir)), tags)
+
+
+@index_tags.command(name="list")
+def list_tags(data_dir: DataDir = None) -> None:
+    """Print which attributes are indexed beyond the usual keys, and how far each is.
+
+    Example:
+
+        fileroom index-tags list
+    """
+    from app.cli.index_tags import run_list  # noqa: PLC0415
+    from app.settings import load_settings  # noqa: PLC0415
+
+    run_list(load_settings(_flags(data_dir)))
+
+
 @application.command()
 def verify(
     since: Annotated[

@@ -4,30 +4,33 @@ They are looked up in DICOM JSON: in the Metadata of an Instance, or in what the
 first Instance of a Study or Series, if the attribute is of that level.
 """
 
-import struct
-from base64 import b64decode
-from collections.abc import Iterable, Mapping, Sequence
-from math import isfinite
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydicom.datadict import keyword_for_tag
 
 from app.dicom.attributes import TABLE, Attribute, Level, Returned
-from app.dicom.folding import (
-    clean_date,
-    clean_datetime,
-    clean_integer,
-    clean_text,
-    clean_time,
-    fold_person_name,
+from app.dicom.compared_values import (
+    CLEAN,
+    as_single,
+    folded_of,
+    has_value,
+    number_of,
+    text_of,
+    values_of,
 )
+from app.dicom.folding import clean_integer, clean_text
 from app.dicom.fuzzy_names import is_near
 from app.dicom.rules import Between, Empty, Equal, Like, Match, Name, Near, Rule
+from app.dicom.sequence_keys import together
 from app.dicom.value_representations import find_vr, is_private, is_private_creator
 from app.dicom.wildcards import fits
 
 Creators = Mapping[int, str]
 """Whose a private block is, by the tag that a request gives it (0x00090010)."""
+
+Place = tuple[int, ...]
+"""The numbers of the Items, from the outermost on, that an element lies in."""
 
 _KEPT = (Returned.ALWAYS, Returned.PRESENT, Returned.ASKED)
 _LEVELS = {
@@ -35,7 +38,6 @@ _LEVELS = {
     for row in reversed(TABLE)
     if row.level < Level.INSTANCE and row.returned in _KEPT
 }
-_CLEAN = {"DA": clean_date, "TM": clean_time, "DT": clean_datetime}
 _FIRST_GROUP = 0x0008
 
 
@@ -59,23 +61,52 @@ def meets(dataset: Mapping[str, Any], match: Match, creators: Creators) -> bool:
 
     Source: PS3.4 §C.2.2.2, §C.2.2.3; PS3.18 §8.3.4.3
     """
-    elements = list(_elements(dataset, match.attribute.path, creators))
-    return _meets(elements, match.rule, match.attribute.vr)
+    return meets_all(dataset, [match], creators)
 
 
-def _elements(
-    dataset: Mapping[str, Any], path: Sequence[int], creators: Creators
-) -> Iterable[Mapping[str, Any]]:
+def meets_all(dataset: Mapping[str, Any], matches: Sequence[Match], creators: Creators) -> bool:
+    """Say whether a Data Set in DICOM JSON meets all matches, those of a Sequence in one Item.
+
+    Source: PS3.4 §C.2.2.2.6
+    """
+    return all(_meet(dataset, group, creators, 0) for group in together(matches))
+
+
+def _meet(
+    dataset: Mapping[str, Any], group: Sequence[Match], creators: Creators, depth: int
+) -> bool:
+    path = group[0].attribute.path[depth:]
+    if len(group) == 1:
+        elements = [element for _, element in elements_at(dataset, path, creators)]
+        return _meets(elements, group[0].rule, group[0].attribute.vr)
+    items = list(_items(dataset, path[0], creators))
+    if not items:
+        return all(isinstance(match.rule, Empty) for match in group)
+    inner = together(group, depth + 1)
+    return any(all(_meet(item, one, creators, depth + 1) for one in inner) for item in items)
+
+
+def elements_at(
+    dataset: Mapping[str, Any], path: Sequence[int], creators: Creators, items: Place = ()
+) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+    """Yield the elements at a path, each with the numbers (from 0) of the Items that it lies in.
+
+    Source: PS3.18 §8.3.4.1, §8.3.4.3
+    """
+    if len(path) > 1:
+        for number, item in enumerate(_items(dataset, path[0], creators)):
+            yield from elements_at(item, path[1:], creators, (*items, number))
+        return
     for key in _keys(dataset, path[0], creators):
-        element = dataset.get(key)
-        if element is None:
-            continue
-        if len(path) == 1:
-            yield element
-            continue
-        for item in element.get("Value", ()):
-            if isinstance(item, dict) and element.get("vr") == "SQ":
-                yield from _elements(item, path[1:], creators)
+        if key in dataset:
+            yield items, dataset[key]
+
+
+def _items(dataset: Mapping[str, Any], tag: int, creators: Creators) -> Iterator[Mapping[str, Any]]:
+    for key in _keys(dataset, tag, creators):
+        element = dataset.get(key, {})
+        if element.get("vr") == "SQ":
+            yield from (item for item in element.get("Value", ()) if isinstance(item, dict))
 
 
 def _keys(dataset: Mapping[str, Any], tag: int, creators: Creators) -> Iterable[str]:
@@ -95,27 +126,11 @@ def _keys(dataset: Mapping[str, Any], tag: int, creators: Creators) -> Iterable[
 
 def _meets(elements: Sequence[Mapping[str, Any]], rule: Rule, vr: str) -> bool:
     if isinstance(rule, Empty):
-        return not any(map(_has_value, elements))
+        return not any(map(has_value, elements))
     if isinstance(rule, Equal | Like | Name | Near | Between):
-        return any(_is_met(rule, value, vr) for element in elements for value in _values(element))
+        return any(_is_met(rule, value, vr) for element in elements for value in values_of(element))
     joined = all if rule.every else any
     return joined(_meets(elements, one, vr) for one in rule.rules)
-
-
-def _has_value(element: Mapping[str, Any]) -> bool:
-    if any(value is not None for value in element.get("Value", ())):
-        return True
-    return "InlineBinary" in element or "BulkDataURI" in element
-
-
-def _values(element: Mapping[str, Any]) -> Iterable[Any]:
-    """Yield the values; the bytes of an element whose VR nobody knows are read as text."""
-    if element.get("vr") == "UN" and "InlineBinary" in element:
-        text = b64decode(element["InlineBinary"]).decode("utf-8", "replace")
-        yield from text.rstrip("\0 ").split("\\")
-    for value in element.get("Value", ()):
-        if value is not None and not (isinstance(value, dict) and element.get("vr") == "SQ"):
-            yield value
 
 
 def _is_met(rule: Equal | Like | Name | Near | Between, value: Any, vr: str) -> bool:
@@ -123,52 +138,24 @@ def _is_met(rule: Equal | Like | Name | Near | Between, value: Any, vr: str) -> 
         case Equal(wanted):
             return any(_is_equal(value, one, vr) for one in wanted)
         case Like(pattern):
-            return fits(pattern, clean_text(_text(value)))
+            return fits(pattern, clean_text(text_of(value)))
         case Name(groups):
-            return _has_name(_folded(value), groups)
+            return _has_name(folded_of(value), groups)
         case Near(name, parts):
-            folded = _folded(value)
+            folded = folded_of(value)
             return is_near(folded, parts) or _has_name(folded, name.groups)
-    moment = _CLEAN[vr](_text(value))
+    moment = CLEAN[vr](text_of(value))
     return bool(moment) and rule.low <= moment and (not rule.high or moment <= rule.high)
 
 
 def _is_equal(value: Any, wanted: str | float, vr: str) -> bool:
     if isinstance(wanted, int):
         return clean_integer(value) == wanted
-    number = _number(value) if isinstance(wanted, float) or not isinstance(value, str) else None
+    number = number_of(value) if isinstance(wanted, float) or not isinstance(value, str) else None
     if number is None:
-        return clean_text(_text(value)) == wanted
-    other = _number(wanted)
-    return other is not None and (number == other or (vr == "FL" and number == _single(other)))
-
-
-def _number(value: Any) -> float | None:
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if isfinite(number) else None
-
-
-def _single(number: float) -> float:
-    """Return a number as an FL element holds it."""
-    try:
-        return float(struct.unpack("<f", struct.pack("<f", number))[0])
-    except OverflowError:
-        return number
-
-
-def _text(value: Any) -> str:
-    """Return a value as text, a person name with its groups."""
-    if isinstance(value, dict):
-        groups = [value.get(group) or "" for group in ("Alphabetic", "Ideographic", "Phonetic")]
-        return "=".join(groups).rstrip("=")
-    return str(value)
-
-
-def _folded(value: Any) -> str:
-    return fold_person_name(value if isinstance(value, dict) else {"Alphabetic": str(value)})
+        return clean_text(text_of(value)) == wanted
+    other = number_of(wanted)
+    return other is not None and (number == other or (vr == "FL" and number == as_single(other)))
 
 
 def _has_name(folded: str, groups: Sequence[str]) -> bool:

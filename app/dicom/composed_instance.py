@@ -31,6 +31,7 @@ from app.dicom.file_meta import add_file_meta
 from app.dicom.json_dataset import Piece, Reference, encode_dataset
 from app.dicom.json_values import pad_of
 from app.dicom.limits import Limits
+from app.dicom.pixel_length import PIXEL_TAGS, check_pixel_length
 from app.dicom.rewrite import PIXEL_DATA, element_header
 from app.dicom.source import Source
 from app.dicom.transfer_syntaxes import EXPLICIT_LITTLE_ENDIAN, TransferSyntax
@@ -38,6 +39,8 @@ from app.dicom.uids import check_uid
 from app.errors import InvalidDataset, InvalidUID
 
 _BLOCK = 2**20
+_LONG_HEADER = 12
+"""Bytes before the value of an element of OB, OW, OF or OD."""
 _PIXELS = f"{PIXEL_DATA:08X}"
 _SOP_CLASS, _SOP_INSTANCE = "00080016", "00080018"
 _NUMBER_OF_FRAMES, _BITS_ALLOCATED = "00280008", "00280100"
@@ -94,6 +97,8 @@ def compose_instance(dataset: Any, find: FindParts, limits: Limits) -> Iterator[
     elements: dict[int, Sequence[Piece]] = dict(encode_dataset(dataset, limits).elements)
     if frames is not None:
         frames.replace_tables(elements)
+    else:
+        _check_pixels(dataset, elements, find)
     yield add_file_meta(*sop_uids(dataset), syntax)
     for tag in sorted(elements):
         for piece in elements[tag]:
@@ -103,6 +108,18 @@ def compose_instance(dataset: Any, find: FindParts, limits: Limits) -> Iterator[
                 yield from _bulk_element(dataset, piece, find)
         if tag == PIXEL_DATA and frames is not None:
             yield from frames.fragments()
+
+
+def _check_pixels(
+    dataset: Mapping[str, Any], elements: Mapping[int, Sequence[Piece]], find: FindParts
+) -> None:
+    for tag in PIXEL_TAGS & elements.keys():
+        (piece,) = elements[tag]
+        if isinstance(piece, bytes):
+            check_pixel_length(dataset, tag, len(piece) - _LONG_HEADER, 1)
+        else:
+            parts = _found(find, piece.uri, f"{tag:08X}")
+            check_pixel_length(dataset, tag, sum(part.size for part in parts), len(parts))
 
 
 def _with_plain_keys(dataset: Any) -> Mapping[str, Any]:
@@ -146,7 +163,10 @@ class _Frames:
         if wanted is None and count > 1:
             complete[_NUMBER_OF_FRAMES] = {"vr": "IS", "Value": [count]}
         elif str(1 if wanted is None else wanted) != str(count):
-            raise InvalidDataset(f"there are {count} parts for another Number of Frames")
+            said = 1 if wanted is None else wanted
+            raise InvalidDataset(
+                f"there are {count} parts with a frame each, where Number of Frames says {said}"
+            )
         return complete
 
     @property
@@ -217,7 +237,7 @@ def _bulk_element(
     if reference.tag == PIXEL_DATA:
         if reference.nested and is_image(parts[0].media_type):
             raise InvalidDataset("Pixel Data in a Sequence is taken native only")
-        deep = not reference.nested and _first(dataset, _BITS_ALLOCATED) not in {None, 1, 8}
+        deep = not reference.nested and _first(dataset, _BITS_ALLOCATED) not in (None, 1, 8)
         vr = "OW" if deep or vr not in {"OB", "OW"} else vr
     elif len(parts) > 1:
         raise InvalidDataset(f"several parts have the Content-Location of {reference.tag:08X}")

@@ -19,7 +19,7 @@ from app.dicom.source import Window
 SEVERAL_FRAGMENTS = 1 << 63
 """Set in a length of the table: item headers lie between the fragments of the frame."""
 
-_FLOAT_BITS = {0x7FE00008: 32, 0x7FE00009: 64}
+FLOAT_BITS = {0x7FE00008: 32, 0x7FE00009: 64}
 _STARTS = (b"\xff\xd8", b"\xff\x4f")
 _END = b"\xff\xd9"
 
@@ -58,7 +58,7 @@ def frame_shape(members: Mapping[int, bytes], tag: int) -> FrameShape:
         rows=number(0x00280010, 0),
         columns=number(0x00280011, 0),
         samples_per_pixel=number(0x00280002, 1),
-        bits_allocated=_FLOAT_BITS.get(tag) or number(0x00280100, 0),
+        bits_allocated=FLOAT_BITS.get(tag) or number(0x00280100, 0),
         photometric_interpretation=text_of(members.get(0x00280004)),
         number_of_frames=number(0x00280008, 1),
     )

@@ -8,16 +8,16 @@ InvalidDataset says which attribute is wrong and how.
 import re
 from base64 import b64decode
 from collections.abc import Callable
+from decimal import Decimal
 from math import isfinite
 from struct import error, pack
 from typing import Any
-
-from pydicom.valuerep import format_number_as_ds
 
 from app.dicom.json_model import BINARY_VRS, LUT_DESCRIPTORS, NUMBER_FORMATS
 from app.errors import InvalidDataset
 
 LONGEST_DS = 16
+_LEAST_IS, _MOST_IS = -(2**31), 2**31 - 1
 _ENCODED_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 """Those that Specific Character Set is about (PS3.5 §6.1.2.3)."""
 _ONE_VALUE = frozenset({"LT", "ST", "UR", "UT"})
@@ -123,22 +123,38 @@ def _name(value: Any) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    if isinstance(value, float):
+        return isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _decimal(value: Any) -> str:
-    if not _is_number(value):
-        return _string(value)
+    """Return a DS, a number in the first form that fits and is that number exactly."""
+    texts = _forms(value) if _is_number(value) else [_string(value).strip()]
+    fitting = next((text for text in texts if len(text) <= LONGEST_DS), None)
+    if fitting is None:
+        raise Misfit(f"longer than the {LONGEST_DS} bytes that its VR holds")
+    return fitting
+
+
+def _forms(value: float) -> list[str]:
     text = repr(value)
-    return text if len(text) <= LONGEST_DS else format_number_as_ds(float(value))
+    sign, digits, exponent = Decimal(text).as_tuple()
+    whole = "".join(map(str, digits))
+    short = text.removesuffix(".0").replace("e+", "e").replace("e-0", "e-")
+    bare = re.sub(r"^(-?)0\.", r"\1.", short)
+    return [text, short, bare, f"{'-' * sign}{whole}e{exponent}"]
 
 
 def _integer(value: Any) -> str:
-    if not _is_number(value):
-        return _string(value)
-    if value != int(value):
-        raise Misfit("no whole number")
-    return str(int(value))
+    text = value if isinstance(value, str) else None
+    if text is not None and not text.strip():
+        return text
+    if text is None and _is_number(value) and value == int(value):
+        text = str(int(value))
+    if text is None or not _WHOLE.fullmatch(text) or not _LEAST_IS <= int(text) <= _MOST_IS:
+        raise Misfit(f"no whole number from {_LEAST_IS} to {_MOST_IS}")
+    return text
 
 
 _TEXTS: dict[str, Callable[[Any], str]] = {"PN": _name, "DS": _decimal, "IS": _integer}

@@ -27,6 +27,7 @@ from app.dicom.folding import (
 from app.dicom.fuzzy_names import MOST_WORDS, name_parts
 from app.dicom.json_model import BINARY_VRS
 from app.dicom.rules import Between, Empty, Equal, Like, Match, Name, Near, Rule, Several
+from app.dicom.sequence_keys import can_be_tied, together
 from app.dicom.uids import check_uid
 from app.errors import InvalidQuery, InvalidUID
 
@@ -36,7 +37,7 @@ MOST_UIDS = 2000
 _WILDCARD_VRS = frozenset(["AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UN", "UR", "UT"])
 _LIST_VRS = _WILDCARD_VRS - {"LT", "ST", "UR", "UT"}  # in these a backslash is text
 _INTEGER_VRS = frozenset(["IS", "SL", "SS", "SV", "UL", "US", "UV"])
-_UNMATCHED_VRS = BINARY_VRS - {"UN"} | {"SQ"}
+UNMATCHED_VRS = BINARY_VRS - {"UN"} | {"SQ"}
 _HEX = re.compile(r"[0-9A-Fa-f]{8}", re.ASCII)
 _EMPTY = '""'
 
@@ -82,8 +83,22 @@ class Query:
 
     @property
     def unindexed(self) -> tuple[Match, ...]:
-        """The matches of attributes that the index has no column for."""
-        return tuple(match for match in self.matches if match.attribute.column is None)
+        """The matches that the index does not answer for."""
+        return tuple(match for match in self.matches if not match.indexed)
+
+    @property
+    def looked_into(self) -> tuple[Match, ...]:
+        """The matches that only the data itself can decide.
+
+        Those that the index does not answer for, and those of one Item that it cannot tie together.
+        """
+        found: list[Match] = []
+        for group in together(self.matches):
+            if len(group) > 1 and not can_be_tied(group):
+                found += group
+            else:
+                found += [match for match in group if not match.indexed]
+        return tuple(found)
 
     def wants(self, level: Level) -> bool:
         """Say whether an answer has the attributes of a level.
@@ -120,7 +135,7 @@ _ALSO = PATIENT_COUNTS | {0x00080060}
 """Returned for Studies, though not kept with them; viewers ask for Modality there."""
 
 MATCHABLE: dict[Path, Attribute] = {row.path: row for row in TABLE if row.column}
-_MADE = frozenset(row.path for row in TABLE if row.computed) - MATCHABLE.keys()
+MADE = frozenset(row.path for row in TABLE if row.computed) - MATCHABLE.keys()
 NO_CREATORS: Creators = MappingProxyType({})
 
 
@@ -171,13 +186,13 @@ def parse_match(
     attribute = MATCHABLE.get(path) or describe_attribute(path, creators)
     if _is_universal(attribute, value):
         return None
-    if attribute is None or attribute.path in _MADE:
+    if attribute is None or attribute.path in MADE:
         raise InvalidQuery(f"{name_path(path)} cannot be matched: no object that is stored has it")
     if len(value) > LONGEST_VALUE and attribute.vr != "UI":
         raise InvalidQuery(f"{attribute.keyword} takes up to {LONGEST_VALUE} characters")
     if empty and value == _EMPTY:
         return Match(attribute, Empty())
-    if attribute.vr in _UNMATCHED_VRS:
+    if attribute.vr in UNMATCHED_VRS:
         raise InvalidQuery(f"{attribute.keyword} cannot be matched: its VR is {attribute.vr}")
     return Match(attribute, _rule(attribute, value, every=every, fuzzy=fuzzy))
 

@@ -68,8 +68,22 @@ Rule: TypeAlias = Equal | Like | Name | Near | Between | Empty | Several
 
 
 @dataclass(frozen=True, slots=True)
+class Chosen:
+    """The number under which the index keeps an attribute's values, and what those have to meet."""
+
+    number: int
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
-    """An attribute, which the index has a column for or not, and the rule that it has to meet."""
+    """An attribute, the rule that it has to meet, and how the index answers without a column."""
 
     attribute: Attribute
     rule: Rule
+    chosen: Chosen | None = None
+
+    @property
+    def indexed(self) -> bool:
+        """Whether the index answers for it."""
+        return self.attribute.column is not None or self.chosen is not None

@@ -41,7 +41,7 @@ def read_xml(document: bytes, limits: Limits) -> dict[str, Any]:
 
     Raises:
         InvalidRequest: it is not well formed, not of the Native DICOM Model, has a document type,
-            or is over a limit.
+            or is over a limit; the message has line and column, from 1.
 
     Source: PS3.19 §A.1.3, §A.1.5; PS3.18 §F.3
     """
@@ -54,9 +54,16 @@ def read_xml(document: bytes, limits: Limits) -> dict[str, Any]:
     parser.StartDoctypeDeclHandler = _refuse_document_type
     try:
         parser.Parse(document, True)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{error} ({_place(parser)})") from error
     except (expat.ExpatError, LookupError, ValueError) as error:
-        raise InvalidRequest(f"XML that is well formed was expected: {error}") from error
+        place = _place(parser)
+        raise InvalidRequest(f"XML that is well formed was expected ({place})") from error
     return reader.dataset
+
+
+def _place(parser: expat.XMLParserType) -> str:
+    return f"line {parser.CurrentLineNumber}, column {parser.CurrentColumnNumber + 1}"
 
 
 def _refuse_document_type(*_: object) -> None:

@@ -101,7 +101,7 @@ class FramesRoute:
         if conditions is NONE and len(found.frames) == 1 and found.is_plain:
             await _send_plain(archive, found, scope, send)
             return
-        answer = await open_frames(archive, principal, found, conditions.knows)
+        answer = await open_frames(archive, principal, found, conditions.settled_by)
         response = await answer_response(answer, conditions)
         await response(scope, receive, send)
 

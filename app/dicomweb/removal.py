@@ -10,7 +10,14 @@ from fastapi import APIRouter, Response
 
 from app.archive.removal import delete, reject, restore
 from app.dicomweb.wado_rs import INSTANCE, SERIES, STUDY
-from app.web.deps import ArchiveDep, InstancePath, PrincipalDep, SeriesPath, StudyPath
+from app.web.deps import (
+    ArchiveDep,
+    ConditionsDep,
+    InstancePath,
+    PrincipalDep,
+    SeriesPath,
+    StudyPath,
+)
 from app.web.problems import PROBLEMS
 
 router = APIRouter(tags=["Delete and reject"], default_response_class=Response)
@@ -29,25 +36,29 @@ def _done() -> Response:
 
 
 @router.delete(STUDY, status_code=204, responses=_DELETED)
-async def delete_study(ref: StudyPath, archive: ArchiveDep, principal: PrincipalDep) -> Response:
+async def delete_study(
+    ref: StudyPath, archive: ArchiveDep, principal: PrincipalDep, asked: ConditionsDep
+) -> Response:
     """Delete a Study. Its Instances may be stored again."""
-    await delete(archive, principal, ref)
+    await delete(archive, principal, ref, asked.check_change)
     return _done()
 
 
 @router.delete(SERIES, status_code=204, responses=_DELETED)
-async def delete_series(ref: SeriesPath, archive: ArchiveDep, principal: PrincipalDep) -> Response:
+async def delete_series(
+    ref: SeriesPath, archive: ArchiveDep, principal: PrincipalDep, asked: ConditionsDep
+) -> Response:
     """Delete a Series. Its Instances may be stored again."""
-    await delete(archive, principal, ref)
+    await delete(archive, principal, ref, asked.check_change)
     return _done()
 
 
 @router.delete(INSTANCE, status_code=204, responses=_DELETED)
 async def delete_instance(
-    ref: InstancePath, archive: ArchiveDep, principal: PrincipalDep
+    ref: InstancePath, archive: ArchiveDep, principal: PrincipalDep, asked: ConditionsDep
 ) -> Response:
     """Delete an Instance. It may be stored again."""
-    await delete(archive, principal, ref)
+    await delete(archive, principal, ref, asked.check_change)
     return _done()
 
 

@@ -66,6 +66,7 @@ _THUMBNAIL: dict[str, Any] = {
 async def rendering_response(request: Request, rendering: Rendering) -> Response:
     """Return the response of a planned rendering, or 304 to who has it already."""
     version, conditions = rendering.etag.strip('"'), read_conditions(request.scope["headers"])
+    conditions.check(version)
     if conditions.knows(version):
         return not_modified(rendering.etag)
     answer = await rendering.open()

@@ -159,13 +159,13 @@ async def _retrieve(
     """Return the Instances as parts or as a zip, whichever is wanted first and can be made."""
     places = [at for at, form in enumerate(wanted) if form.media_type == ZIP and not form.multipart]
     if not places:
-        return await retrieve_instances(archive, principal, ref, wanted, asked.knows)
+        return await retrieve_instances(archive, principal, ref, wanted, asked.settled_by)
     if places[0]:
         with suppress(NotAcceptable):
             before = wanted[: places[0]]
-            return await retrieve_instances(archive, principal, ref, before, asked.knows)
+            return await retrieve_instances(archive, principal, ref, before, asked.settled_by)
     zipped = ZipRequest(wanted[places[0]].transfer_syntaxes, dicomdir)
-    return await retrieve_zip(archive, principal, ref, zipped, asked.knows)
+    return await retrieve_zip(archive, principal, ref, zipped, asked.settled_by)
 
 
 @router.get(STUDY + "/metadata", responses=_METADATA)
@@ -211,16 +211,18 @@ async def _metadata(
     offer = chosen_offer(request, *xml)
     etag = await metadata_etag(archive, principal, ref, base_url)
     zipped = gzip_accepted(request.headers.get("accept-encoding", ""))
-    tags = _tags(etag, offer, zipped=zipped)
+    tags = {tag.removeprefix("W/").strip('"'): tag for tag in _tags(etag, offer, zipped=zipped)}
     conditions = read_conditions(request.scope["headers"])
-    for tag in tags:
-        if conditions.knows(tag.removeprefix("W/").strip('"')):
-            return not_modified(tag)
+    conditions.check(*tags, strong=not offer.multipart)
+    for version, known in tags.items():
+        if conditions.knows(version):
+            return not_modified(known)
+    tag = next(iter(tags.values()))
     if offer.is_xml:
         documents = await retrieve_metadata_xml(archive, principal, ref, base_url)
-        return xml_response(request, documents, {"ETag": tags[0]}, multipart=offer.multipart)
+        return xml_response(request, documents, {"ETag": tag}, multipart=offer.multipart)
     metadata = await retrieve_metadata(archive, principal, ref, base_url, etag)
-    return metadata_response(metadata, offer.media_type, tags[0], zipped=zipped)
+    return metadata_response(metadata, offer.media_type, tag, zipped=zipped)
 
 
 def _tags(etag: str, offer: Offer, *, zipped: bool) -> list[str]:
@@ -248,7 +250,7 @@ async def get_bulk_data(  # noqa: PLR0913, PLR0917 - what FastAPI hands in
     """Retrieve a bulk value by the BulkDataURI of the Metadata (PS3.18 §10.4.1.1.5)."""
     path = path.upper()  # the digits of tags, which callers write in any case
     url = _bulk_data_url(base_url, ref, path)
-    answer = await retrieve_bulk_data(archive, principal, ref, path, wanted, url, asked.knows)
+    answer = await retrieve_bulk_data(archive, principal, ref, path, wanted, url, asked.settled_by)
     return await answer_response(answer, asked)
 
 

@@ -220,7 +220,7 @@ async def _as_dicom(
 ) -> Response:
     try:
         form = _dicom_form(transfer_syntax)
-        answer = await retrieve_instances(archive, principal, ref, [form], asked.knows)
+        answer = await retrieve_instances(archive, principal, ref, [form], asked.settled_by)
         return await answer_response(answer, asked)
     except NotAcceptable as error:
         raise NotAcceptable(str(error), [f"{APPLICATION_DICOM} without transferSyntax"]) from error

@@ -65,7 +65,10 @@ class Arguments(list[object]):
 
 
 def conditions(matches: Sequence[Match], arguments: Arguments) -> Iterable[str]:
-    """Return one condition for each match, but one for both of a date and a time in ranges."""
+    """Return one condition for each match that has a column.
+
+    Of a date and a time in ranges it is one for both.
+    """
     ranges = {
         match.attribute.column: (match, match.rule)
         for match in matches
@@ -99,7 +102,7 @@ def _condition(match: Match, arguments: Arguments) -> str:
     number = attribute.vr in {"IS", "US"}
     if number and isinstance(match.rule, Empty):
         return f"{column} IS NULL"
-    return _text_condition(column, match.rule, arguments)
+    return text_condition(column, match.rule, arguments)
 
 
 def _array_condition(column: str, rule: Rule, arguments: Arguments) -> str:
@@ -110,11 +113,12 @@ def _array_condition(column: str, rule: Rule, arguments: Arguments) -> str:
             return f"{column} && {arguments.add(list(values))}::text[]"
         case Several(rules, every=True):
             return " AND ".join(_array_condition(column, one, arguments) for one in rules)
-    met = _text_condition("v", rule, arguments)
+    met = text_condition("v", rule, arguments)
     return f"EXISTS (SELECT FROM unnest({column}) AS v WHERE {met})"
 
 
-def _text_condition(column: str, rule: Rule, arguments: Arguments) -> str:
+def text_condition(column: str, rule: Rule, arguments: Arguments) -> str:
+    """Return what a column of one text has to meet."""
     match rule:
         case Equal(values):
             return _equal(column, values, arguments)
@@ -129,7 +133,7 @@ def _text_condition(column: str, rule: Rule, arguments: Arguments) -> str:
         case Empty():
             return f"{column} = ''"
     joint = " AND " if rule.every else " OR "
-    return f"({joint.join(_text_condition(column, one, arguments) for one in rule.rules)})"
+    return f"({joint.join(text_condition(column, one, arguments) for one in rule.rules)})"
 
 
 def _equal(column: str, values: Sequence[str | float], arguments: Arguments) -> str:

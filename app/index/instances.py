@@ -9,7 +9,8 @@ How a batch is added, in statements:
 3. Instances that did not come back are there already: they are read and returned as `Present`.
 
 A Series that was met before is remembered with its keys. One that gets more Instances which agree
-with it is locked by the statement of step 2 itself, which is all that is needed then.
+with it is locked by the statement of step 2 itself, which is all that is needed then; but not
+where there are chosen attributes (`attribute_values`), whose values take a transaction.
 
 Rules that hold: counters change only with rows; nothing is counted twice; locks are taken in the
 order studies, instances, tally, patients, each sorted, so that deadlocks are rare (and tried again
@@ -24,11 +25,12 @@ from typing import TypeAlias, TypeVar
 
 import asyncpg
 
-from app.dicom.attributes import instance_values, series_document, study_document
+from app.dicom.attributes import Level, instance_values, series_document, study_document
 from app.dicom.scanned import DERIVED_VERSION, ScannedInstance
 from app.dicom.uids import InstanceRef
 from app.errors import ArchiveError, InvalidDataset
 from app.index.absence import REJECTED
+from app.index.attribute_values import load_written, write_values
 from app.index.engine import Index
 from app.index.faults import TryAgain
 from app.index.frames import pack_bulk_values
@@ -89,8 +91,9 @@ WITH added AS (
     SELECT $1::integer, $2::smallint, new.* FROM {_ROWS} AS new ({_NAMES})
     WHERE NOT EXISTS (SELECT FROM removed_instance WHERE tenant_id = $1
         AND sop_instance_uid = new.sop_instance_uid AND starts_with(reason, '{REJECTED}'))
+    {{guard}}
     ON CONFLICT (tenant_id, sop_instance_uid) DO NOTHING
-    RETURNING study_key, series_key, sop_instance_uid, sop_class_uid, size, sha256, object_key
+    RETURNING id, study_key, series_key, sop_instance_uid, sop_class_uid, size, sha256, object_key
 ), series_added AS (
     SELECT study_key, series_key, count(*) AS instances, sum(size)::bigint AS size,
         array_agg(DISTINCT sop_class_uid) AS classes,
@@ -140,10 +143,25 @@ WITH added AS (
         series = tally.series + excluded.series, instances = tally.instances + excluded.instances,
         bytes = tally.bytes + excluded.bytes
 )
-SELECT sop_instance_uid FROM added
+SELECT sop_instance_uid, id FROM added
 """  # noqa: S608 - our own names
-ADD_ROW = ADD_ROWS.replace(_ROWS, _ROW)
-"""The same for a single one, whose values go over as they are: that takes less."""
+CHOSEN = "SELECT FROM indexed_attribute WHERE tenant_id = $1"
+
+
+def _statement(*, alone: bool, single: bool) -> str:
+    """Return the text that adds Instances; the values of a `single` one go over as they are.
+
+    `alone` adds nothing if there are chosen attributes, whose values have to be added, too.
+    """
+    guarded = ADD_ROWS.replace("{guard}", f"AND NOT EXISTS ({CHOSEN})" if alone else "")
+    return guarded.replace(_ROWS, _ROW) if single else guarded
+
+
+_STATEMENTS = {
+    (alone, single): _statement(alone=alone, single=single)
+    for alone in (False, True)
+    for single in (False, True)
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +245,10 @@ async def add_to_known(
     first = _first(new, lambda one: one.ref.instance)
     try:
         async with index.at_once() as connection:
-            added = await _insert(connection, tenant_id, actor, first, known)
+            added = await _insert(connection, tenant_id, actor, first, known, alone=True)
+            if len(added) < len(first) and await connection.fetchrow(CHOSEN, tenant_id) is not None:
+                index.known.clear()
+                return None
             return await _results(connection, tenant_id, new, {id(first[uid]) for uid in added})
     except (asyncpg.ForeignKeyViolationError, asyncpg.DeadlockDetectedError, TryAgain):
         index.known.pop(key, None)  # the Series was removed, or changes meanwhile
@@ -243,6 +264,8 @@ def _agrees(one: NewInstance, name: SeriesName, known: Parents) -> bool:
 
 
 def _remember(index: Index, tenant_id: int, parents: Parents) -> None:
+    if parents.written:
+        return
     for name, series in parents.series.items():
         if series.gained:
             study = parents.studies[name[0]]
@@ -264,6 +287,7 @@ async def _add(
     for uid in added:
         _note_gain(first[uid], parents)
     await settle_parents(connection, parents)
+    await _write_values(connection, tenant_id, added.values(), parents)
     fresh = {id(first[uid]) for uid in added}
     return await _results(connection, tenant_id, new, fresh), parents
 
@@ -297,14 +321,31 @@ async def _insert(
     actor: str,
     new: Mapping[str, NewInstance],
     parents: Parents,
-) -> set[str]:
-    """Insert Instances, count and log them; return the UIDs of those that were not there."""
+    *,
+    alone: bool = False,
+) -> dict[str, int]:
+    """Insert Instances, count and log them; return UIDs and keys of those that were not there."""
     rows = [_row(one, *_of(one, parents)) for _, one in sorted(new.items())]
-    statement, values = ADD_ROW, rows[0]
+    values = rows[0]
     if len(rows) > 1:
-        statement, values = ADD_ROWS, tuple(list(column) for column in zip(*rows, strict=True))
+        values = tuple(list(column) for column in zip(*rows, strict=True))
+    statement = _STATEMENTS[alone, len(rows) == 1]
     back = await connection.fetch(statement, tenant_id, DERIVED_VERSION, actor, *values)
-    return {row["sop_instance_uid"] for row in back}
+    return {row["sop_instance_uid"]: row["id"] for row in back}
+
+
+async def _write_values(
+    connection: Connection, tenant_id: int, keys: Iterable[int], parents: Parents
+) -> None:
+    """Write what the index keeps of the chosen attributes of new rows."""
+    indexed = await load_written(connection, tenant_id)
+    if not indexed:
+        return
+    parents.written = True
+    for level, rows in ((Level.STUDY, parents.studies), (Level.SERIES, parents.series)):
+        made = [row.key for row in rows.values() if row.created and row.gained]
+        await write_values(connection, tenant_id, indexed, level, made)
+    await write_values(connection, tenant_id, indexed, Level.INSTANCE, list(keys))
 
 
 def _row(one: NewInstance, study: Parent, series: Parent) -> tuple[object, ...]:

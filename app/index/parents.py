@@ -95,12 +95,16 @@ class Parent:
         self.found[sop_instance_uid] = sorted({member[1:9] for member in differing})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Parents:
-    """The Studies of a batch by UID, and its Series."""
+    """The Studies of a batch by UID, and its Series.
+
+    `written`: values of chosen attributes were added with their Instances.
+    """
 
     studies: dict[str, Parent]
     series: dict[SeriesName, Parent]
+    written: bool = False
 
 
 async def find_parents(

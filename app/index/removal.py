@@ -8,18 +8,20 @@ one that is left.
 Locks are taken as by those who add: the Study, its Instances, `tally`, Patients.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeAlias
 
 import orjson
 
-from app.dicom.attributes import series_values, study_values
+from app.dicom.attributes import Level, series_values, study_values
 from app.dicom.scanned import FrameKind, Frames, ScannedInstance
 from app.dicom.uids import InstanceRef, Ref, SeriesRef, StudyRef
 from app.errors import NotFound
 from app.index.absence import REJECTED, absence
-from app.index.access import VISIBLE, reference_arguments
+from app.index.access import INSTANCE, SERIES, STUDY, VISIBLE, reference_arguments
+from app.index.attribute_values import load_written, remove_values, write_values
 from app.index.engine import Index
 from app.index.frames import unpack_bulk_values
 from app.index.instances import COLUMNS, TALLY_SLOTS, NewInstance, add_instances
@@ -29,6 +31,11 @@ from app.index.pool import Connection
 from app.rights import Scope
 
 PAGE = 500
+DELETED = "deleted"
+
+Guard: TypeAlias = Callable[[str, datetime | None], None]
+"""Is told the version and the date of what is about to be removed, and raises if it must not be.
+The version is '' and there is no date if nothing but what was rejected is left."""
 
 LOCK = f"""
 SELECT study.id, patient_key, patient_id, issuer_of_patient_id FROM study
@@ -67,6 +74,12 @@ WITH gone AS (
 )
 DELETE FROM instance WHERE id IN (SELECT id FROM gone)
 """  # noqa: S608
+
+GUARDED = {
+    StudyRef: f"SELECT study.id, study.version, study.updated_at {STUDY}",
+    SeriesRef: f"SELECT series.id, series.version, series.updated_at {SERIES}",
+    InstanceRef: f"SELECT instance.id, derived_version, instance.stored_at {INSTANCE}",
+}
 
 LOG = """
 INSERT INTO event (tenant_id, kind, actor, payload) VALUES ($1, $2, $3, $4::text::jsonb)
@@ -111,15 +124,17 @@ ON CONFLICT (tenant_id, slot) DO UPDATE SET studies = tally.studies + excluded.s
     bytes = tally.bytes + excluded.bytes
 """  # noqa: S608
 
-TAKE_REJECTED = f"""
-DELETE FROM removed_instance WHERE id IN (
-    SELECT id FROM removed_instance
-    WHERE tenant_id = $1 AND study_instance_uid = $2 AND starts_with(reason, '{REJECTED}')
-        AND ($3::text IS NULL OR series_instance_uid = $3)
-        AND ($4::text IS NULL OR sop_instance_uid = $4)
-    ORDER BY id LIMIT {PAGE}
-) RETURNING *
+FIND_REJECTED = f"""
+SELECT id, series_instance_uid, sop_instance_uid, sha256 FROM removed_instance
+WHERE tenant_id = $1 AND study_instance_uid = $2 AND starts_with(reason, '{REJECTED}')
+    AND ($3::text IS NULL OR series_instance_uid = $3)
+    AND ($4::text IS NULL OR sop_instance_uid = $4)
+ORDER BY id LIMIT {PAGE} FOR UPDATE
 """  # noqa: S608
+TAKE = "DELETE FROM removed_instance WHERE id = ANY($1) RETURNING *"
+GIVE_UP = """
+UPDATE removed_instance SET reason = $2, event_id = $3, removed_at = now() WHERE id = ANY($1)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,26 +150,31 @@ class _Removal:
         """Log and move them, a page at a time; return their UIDs, and their size in bytes."""
         uids, size = [], 0
         for start in range(0, len(self.keys), PAGE):
-            page = await connection.fetch(LOAD, self.keys[start : start + PAGE])
+            keys = self.keys[start : start + PAGE]
+            page = await connection.fetch(LOAD, keys)
             event = await _log(connection, scope.tenant_id, study, actor, reason, page)
             await _move(connection, page, study, reason, event)
+            await remove_values(connection, scope.tenant_id, Level.INSTANCE, keys)
             uids += [row["sop_instance_uid"] for row in page]
             size += sum(row["size"] for row in page)
         return uids, size
 
 
-async def remove_instances(index: Index, scope: Scope, ref: Ref, actor: str, reason: str) -> int:
+async def remove_instances(
+    index: Index, scope: Scope, ref: Ref, actor: str, reason: str, guard: Guard
+) -> int:
     """Remove a Study, a Series or an Instance; return how many Instances that were.
 
-    `reason` is `deleted`, or begins with `REJECTED`: such ones may not be stored again until they
-    are brought back.
+    `reason` is `DELETED`, or begins with `REJECTED`: such ones may not be stored again until they
+    are brought back or deleted, too.
 
     Raises:
+        Changed: the guard does not let it.
         NotFound, Gone: there is nothing by that name, or nothing that the scope covers.
         Unavailable: the index does not answer.
     """
     index.known.clear()
-    count = await index.retrying(lambda it: _remove(it, scope, ref, actor, reason))
+    count = await index.retrying(lambda it: _remove(it, scope, ref, actor, reason, guard))
     if not count:
         raise await absence(index, scope, ref)
     return count
@@ -178,29 +198,68 @@ async def restore_rejected(index: Index, scope: Scope, ref: Ref, actor: str) -> 
     return total
 
 
-async def _remove(connection: Connection, scope: Scope, ref: Ref, actor: str, reason: str) -> int:
+async def _remove(
+    connection: Connection, scope: Scope, ref: Ref, actor: str, reason: str, guard: Guard
+) -> int:
     arguments = reference_arguments(scope, ref)
     study = await connection.fetchrow(LOCK, *arguments[:3])
-    if study is None:
-        return 0
-    rows = await connection.fetch(LIST[type(ref)], study["id"], *arguments[3:])
-    if not rows:
-        return 0
+    rows = await connection.fetch(LIST[type(ref)], study["id"], *arguments[3:]) if study else []
+    if rows:
+        ((key, version, modified),) = await connection.fetch(GUARDED[type(ref)], *arguments)
+        guard(f"{key}.{version}", modified)
+        await _remove_rows(connection, scope, ref, (actor, reason), study, rows)
+    if reason != DELETED or not scope.covers(ref.study):
+        return len(rows)
+    given_up = await _give_up_rejected(connection, scope.tenant_id, ref, actor)
+    if given_up and not rows:
+        guard("", None)
+    return len(rows) + given_up
+
+
+async def _give_up_rejected(connection: Connection, tenant_id: int, ref: Ref, actor: str) -> int:
+    """Delete what was rejected, so that it may be stored again; return how many Instances."""
+    total = 0
+    while page := await connection.fetch(FIND_REJECTED, tenant_id, ref.study, *_below(ref)):
+        event = await _log(connection, tenant_id, ref.study, actor, DELETED, page)
+        await connection.execute(GIVE_UP, [row["id"] for row in page], DELETED, event)
+        total += len(page)
+    return total
+
+
+def _below(ref: Ref) -> tuple[str | None, str | None]:
+    """Return the UIDs of the Series and the Instance that a reference names."""
+    series = ref.series if isinstance(ref, SeriesRef | InstanceRef) else None
+    return series, ref.instance if isinstance(ref, InstanceRef) else None
+
+
+async def _remove_rows(
+    connection: Connection,
+    scope: Scope,
+    ref: Ref,
+    why: tuple[str, str],
+    study: Any,
+    rows: Sequence[Any],
+) -> None:
+    actor, reason = why
     removal = _Removal([row["id"] for row in rows], sorted({row["series_key"] for row in rows}))
     described_by = await connection.fetchval(FIRST_OF_STUDY, study["id"])
     firsts = {row["first"] for row in await connection.fetch(FIRST_OF_SERIES, removal.series)}
     uids, size = await removal.take(connection, scope, ref.study, actor, reason)
     gone = set(removal.keys)
-    emptied = await _settle_series(connection, removal.series, uids, anew=bool(firsts & gone))
+    await connection.execute(COUNT_SERIES, removal.series, uids)
+    emptied = [row["id"] for row in await connection.fetch(DELETE_SERIES, removal.series)]
+    await remove_values(connection, scope.tenant_id, Level.SERIES, emptied)
+    if firsts & gone:
+        await _describe_series(connection, scope.tenant_id, removal.series)
     left = await connection.fetchval(COUNT_STUDY, study["id"], uids)
-    totals = (int(not left), emptied, len(gone), size)
+    totals = (int(not left), len(emptied), len(gone), size)
     await connection.execute(SUBTRACT, scope.tenant_id, *totals)
     if not left:
         await connection.execute(DELETE_STUDY, study["id"])
+        await remove_values(connection, scope.tenant_id, Level.STUDY, [study["id"]])
         await connection.execute(COUNT_STUDIES, [study["patient_key"]], [-1])
     elif described_by in gone:
         await _describe_study(connection, scope.tenant_id, study)
-    return len(gone)
 
 
 async def _log(
@@ -231,35 +290,32 @@ async def _move(
     await connection.execute(MOVE, [row["id"] for row in page], packed, study, reason, event)
 
 
-async def _settle_series(
-    connection: Connection, keys: Sequence[int], uids: Sequence[str], *, anew: bool
-) -> int:
-    """Count the Series again and delete empty ones; return how many those were.
-
-    `anew`: the Instance that describes one of them is gone, so they are described again.
-    """
-    await connection.execute(COUNT_SERIES, keys, uids)
-    emptied = {row["id"] for row in await connection.fetch(DELETE_SERIES, keys)}
-    if anew:
-        for row in await connection.fetch(FIRST_OF_SERIES, keys):
-            fragments = await _load_fragments(connection, row["first"])
-            await _update(connection, "series", row["series_key"], series_values(fragments))
-    return len(emptied)
+async def _describe_series(connection: Connection, tenant_id: int, keys: Sequence[int]) -> None:
+    """Describe those Series that are left by the first Instance that each has."""
+    firsts = {
+        row["series_key"]: row["first"] for row in await connection.fetch(FIRST_OF_SERIES, keys)
+    }
+    for key, first in firsts.items():
+        await _update(connection, "series", key, series_values(await _load(connection, first)))
+    indexed = await load_written(connection, tenant_id)
+    await write_values(connection, tenant_id, indexed, Level.SERIES, list(firsts))
 
 
 async def _describe_study(connection: Connection, tenant_id: int, study: Any) -> None:
     """Describe a Study by the first Instance that is left; it may be another Patient's."""
     first = await connection.fetchval(FIRST_OF_STUDY, study["id"])
-    values = study_values(await _load_fragments(connection, first))
+    values = study_values(await _load(connection, first))
     patient = (str(values["patient_id"]), str(values["issuer_of_patient_id"]))
     if patient != (study["patient_id"], study["issuer_of_patient_id"]):
         found = (await find_patients(connection, tenant_id, [patient]))[patient]
         await connection.execute(COUNT_STUDIES, [study["patient_key"], found], [-1, 1])
         values["patient_key"] = found
     await _update(connection, "study", study["id"], values)
+    indexed = await load_written(connection, tenant_id)
+    await write_values(connection, tenant_id, indexed, Level.STUDY, [study["id"]])
 
 
-async def _load_fragments(connection: Connection, key: int) -> dict[int, bytes]:
+async def _load(connection: Connection, key: int) -> dict[int, bytes]:
     (row,) = await connection.fetch(LOAD, [key])
     return dict(_fragments(unpack_metadata(row["metadata_dictionary"], row["metadata"])))
 
@@ -279,9 +335,8 @@ async def _update(
 
 
 async def _restore(connection: Connection, tenant_id: int, ref: Ref, actor: str) -> int:
-    series = ref.series if isinstance(ref, SeriesRef | InstanceRef) else None
-    instance = ref.instance if isinstance(ref, InstanceRef) else None
-    rows = await connection.fetch(TAKE_REJECTED, tenant_id, ref.study, series, instance)
+    found = await connection.fetch(FIND_REJECTED, tenant_id, ref.study, *_below(ref))
+    rows = await connection.fetch(TAKE, [row["id"] for row in found])
     if rows:
         uids = [row["sop_instance_uid"] for row in rows]
         payload = orjson.dumps({"study": ref.study, "instances": uids}).decode()

@@ -8,14 +8,18 @@ Order is newest Study first, then by UIDs and numbers, so pages are stable and d
 lower levels than the one that is searched ask for a child that meets them all.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from app.dicom.attributes import PATIENT_COUNTS, Level
 from app.dicom.matching import Query
-from app.dicom.rules import Match
+from app.dicom.rules import Empty
+from app.dicom.sequence_keys import Group, together
 from app.index.access import visible_as
+from app.index.chosen_conditions import chosen_conditions
 from app.index.conditions import ALIASES, Arguments, conditions
+from app.index.contents import CONTENTS
 from app.index.engine import Index
 from app.rights import Scope
 
@@ -194,18 +198,39 @@ def _matching(query: Query, arguments: Arguments, among: Among | None = None) ->
         keys = arguments.add(among.keys)
         met.append(f"{ALIASES[among.level]}.id = ANY({keys}::bigint[])")
     own, below = _by_level(query)
-    met += conditions(own, arguments)
+    met += _conditions(own, arguments)
     if below:
-        lowest = Level(max(match.attribute.level for match in below))
-        children = " AND ".join([_CHILDREN[query.level, lowest], *conditions(below, arguments)])
+        lowest = Level(max(group[0].attribute.level for group in below))
+        children = " AND ".join([_CHILDREN[query.level, lowest], *_conditions(below, arguments)])
         met.append(f"EXISTS (SELECT FROM {children})")
     return f"{_TABLES[query.level]} WHERE {' AND '.join(met)}"
 
 
-def _by_level(query: Query) -> tuple[list[Match], list[Match]]:
-    indexed = [match for match in query.matches if match.attribute.column is not None]
-    own = [match for match in indexed if match.attribute.level <= query.level]
-    return own, [match for match in indexed if match.attribute.level > query.level]
+def _by_level(query: Query) -> tuple[list[Group], list[Group]]:
+    """Return the matches that the index answers for, those of lower levels than the query apart.
+
+    That one Item has no value does not say that none has: who looks into the data decides that.
+    """
+    own: list[Group] = []
+    below: list[Group] = []
+    for group in together(query.matches):
+        alone = len(group) == 1
+        indexed = tuple(
+            match
+            for match in group
+            if match.indexed and (alone or not isinstance(match.rule, Empty))
+        )
+        if indexed:
+            (below if indexed[0].attribute.level > query.level else own).append(indexed)
+    return own, below
+
+
+def _conditions(groups: list[Group], arguments: Arguments) -> Iterable[str]:
+    matches = [match for group in groups for match in group]
+    yield from conditions([match for match in matches if match.chosen is None], arguments)
+    for group in groups:
+        chosen = [match for match in group if match.chosen is not None]
+        yield from chosen_conditions(chosen, arguments)
 
 
 class Candidate(NamedTuple):
@@ -235,20 +260,7 @@ async def find_candidates(
     return [Candidate(*row) for row in rows]
 
 
-_LOOKED_INTO = {
-    Level.STUDY: "SELECT s.id, s.document, s.extra, '', '' FROM study s WHERE s.id = ANY($1)",
-    Level.SERIES: "SELECT e.id, s.document, s.extra, e.document, e.extra FROM series e"
-    " JOIN study s ON s.id = e.study_key WHERE e.id = ANY($1)",
-    Level.INSTANCE: "SELECT i.id, i.metadata, e.metadata_dictionary FROM instance i"
-    " JOIN series e ON e.id = i.series_key WHERE i.id = ANY($1)",
-}
-
-
 async def load_contents(index: Index, depth: Level, keys: list[int]) -> list[tuple[Any, ...]]:
-    """Return for each row its key and what it keeps of the data.
-
-    Of an Instance that is its packed Metadata and the dictionary of its Series; of a Study or
-    Series the texts with the members of its first Instance, those of the levels above first.
-    """
-    rows = await index.search(_LOOKED_INTO[depth], keys)
+    """Return for each row its key and what it keeps of the data, for `read_contents`."""
+    rows = await index.search(CONTENTS[depth], keys)
     return [tuple(row) for row in rows]

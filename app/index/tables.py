@@ -290,6 +290,38 @@ event = Table(
     Column("payload", JSONB, nullable=False),
 )
 
+# an attribute without a column whose values are kept in `attribute_value`: while it is filled,
+# rows up to `until_key` are looked through, and those up to `last_key` have been
+indexed_attribute = Table(
+    "indexed_attribute",
+    metadata,
+    Column("id", Integer, Identity(always=True), primary_key=True),
+    _tenant(),
+    Column("name", C_TEXT, nullable=False),
+    Column("level", SmallInteger, nullable=False),
+    Column("vr", C_TEXT, nullable=False),
+    Column("state", C_TEXT, nullable=False),
+    _sum("last_key"),
+    _sum("until_key"),
+    _sum("done"),
+    _sum("total"),
+    _now("chosen_at"),
+    UniqueConstraint("tenant_id", "name"),
+)
+
+# `owner_key` is that of a Study, a Series or an Instance, by the level of the attribute; `items`
+# are the numbers of the Sequence Items that the value lies in
+attribute_value = Table(
+    "attribute_value",
+    metadata,
+    Column("attribute_id", Integer, primary_key=True, autoincrement=False),
+    Column("owner_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("tenant_id", Integer, nullable=False),  # no foreign keys: they would cost each Store
+    _numbers("items"),
+    Column("value", C_TEXT, nullable=False),
+)
+
 tally = Table(
     "tally",
     metadata,
@@ -307,6 +339,13 @@ def _trigrams(name: str, *columns: Column[str]) -> Index:
     return Index(name, *columns, postgresql_using="gin", postgresql_ops=operators)
 
 
+Index(
+    "attribute_value_value",
+    attribute_value.c.attribute_id,
+    attribute_value.c.value,
+    attribute_value.c.owner_key,
+)
+_trigrams("attribute_value_text", attribute_value.c.value)
 Index("instance_series", instance.c.series_key, instance.c.instance_number)
 Index("instance_study", instance.c.study_key)
 Index("removed_instance_uid", removed_instance.c.tenant_id, removed_instance.c.sop_instance_uid)

@@ -23,6 +23,7 @@ STATUS: dict[type[ArchiveError], HTTPStatus] = {
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.Gone: HTTPStatus.GONE,
     errors.Conflict: HTTPStatus.CONFLICT,
+    errors.Changed: HTTPStatus.PRECONDITION_FAILED,
     errors.InvalidRequest: HTTPStatus.BAD_REQUEST,
     errors.InvalidUID: HTTPStatus.BAD_REQUEST,
     errors.InvalidQuery: HTTPStatus.BAD_REQUEST,
@@ -43,6 +44,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     404: {"description": "No such resource", **_DOCUMENT},
     406: {"description": "Nothing that is accepted is offered", **_DOCUMENT},
     409: {"description": "What is stored cannot be decoded", **_DOCUMENT},
+    412: {"description": "It is not what If-Match or another condition names", **_DOCUMENT},
     503: {"description": "Busy or not ready; ask again", **_DOCUMENT},
 }
 """For the contract: how a route that reads may fail."""

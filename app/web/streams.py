@@ -31,9 +31,13 @@ async def answer_response(answer: Answer, conditions: Conditions = NONE) -> Resp
     """Return the response that sends an answer: all of it, a range, or that it is known already.
 
     A multipart has a boundary of its own each time, so its ETag is a weak one.
+
+    Raises:
+        Changed: it is not the version that the caller expects.
     """
     alone = not answer.multipart and isinstance(answer.bodies, Sequence)
     etag = f'"{answer.version}"' if alone else f'W/"{answer.version}"'
+    conditions.check(answer.version, strong=alone)
     if answer.version and conditions.knows(answer.version):
         return not_modified(etag)
     validator = {"ETag": etag} if answer.version else {}

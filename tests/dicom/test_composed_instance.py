@@ -11,6 +11,7 @@ from pydicom import dcmread
 
 from app.dicom.composed_instance import BulkPart, compose_instance, sop_uids
 from app.dicom.limits import Limits
+from app.dicom.pixel_length import check_pixel_length
 from app.dicom.scan import scan
 from app.dicom.scanned import ScannedInstance
 from app.dicom.source import BytesSource
@@ -24,12 +25,18 @@ from tests.pydicom_oracle import element_at, our_frames, quiet, read
 from tests.samples import SAMPLES, UNREADABLE, sample_id
 
 LIMITS = Limits()
+NOTHING: Mapping[str, Any] = {}
 PIXELS = "7FE00010"
 OCTETS = "application/octet-stream"
 BROKEN = "JPEG2000-embedded-sequence-delimiter.dcm"
 """Its frame says that it is of 3,722,445,056 columns."""
 ODD = {"nested_priv_SQ.dcm", "meta_missing_tsyntax.dcm"}
 """They have values of odd length, which get a pad (PS3.5 §6.2)."""
+REFUSED = {
+    "MR_small_padded.dcm": "7FE00010 has 8320 bytes, where 64 Rows, 64 Columns, .* make 8192",
+    "badVR.dcm": r"a value of 00280008 \(IS\) is no whole number",
+}
+"""Metadata that contradicts itself is not taken, though such files are."""
 JP2_FILE = "GDCMJ2K_TextGBR.dcm"
 """Its frame is a JP2 file, which no frame may be (PS3.5 §8.2.4)."""
 
@@ -65,7 +72,7 @@ def compose(dataset: Any, bulk: Mapping[str, Sequence[BulkPart]]) -> bytes:
 @pytest.mark.parametrize("form", ["json", "xml"])
 @pytest.mark.parametrize(
     "path",
-    [path for path in SAMPLES if path.name not in {BROKEN, *ODD, *UNREADABLE}],
+    [path for path in SAMPLES if path.name not in {BROKEN, *ODD, *REFUSED, *UNREADABLE}],
     ids=sample_id,
 )
 def test_a_sample_is_the_same_when_it_is_put_together_again(  # S-17, X-09
@@ -100,6 +107,14 @@ def test_a_sample_is_the_same_when_it_is_put_together_again(  # S-17, X-09
     assert dcmread(BytesIO(made)).file_meta.TransferSyntaxUID == again.transfer_syntax_uid
 
 
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_sample_that_contradicts_itself_is_refused_with_figures(name: str) -> None:
+    (path,) = [path for path in SAMPLES if path.name == name]
+    scanned = scan(BytesSource(path.read_bytes()))
+    with pytest.raises(InvalidDataset, match=REFUSED[name]):
+        compose(orjson.loads(scanned.metadata), bulk_of(path, scanned))
+
+
 def pixels(**more: Any) -> dict[str, Any]:
     return {
         "00080016": {"vr": "UI", "Value": ["1.2.3"]},
@@ -127,7 +142,8 @@ VIDEO, RLE = "video/mp4", "image/dicom-rle"
         (pixels(), [part(b"", "image/jpeg")], "empty or over 4 GiB"),
         (pixels(), [part(b"pdf", "application/pdf")], "none of Pixel Data"),
         (pixels(), [part(b"mp4", VIDEO)] * 2, "one part with the whole video"),
-        (pixels(**{"00280008": number("IS", 3)}), [part(JPEG, "image/jpeg")] * 2, "2 parts for"),
+        (pixels(**{"00280008": number("IS", 3)}), [part(JPEG, "image/jpeg")] * 2,
+         "2 parts with .* says 3"),
         (pixels(**{"00280010": number("US", 17)}), [part(JPEG, "image/jpeg")], "Rows of the"),
         (pixels(**{"00282000": {"vr": "OB", "BulkDataURI": "1"}}), [part(b"1"), part(b"2")],
          "several parts have the Content-Location of 00282000"),
@@ -191,3 +207,81 @@ def test_native_frames_may_come_in_parts() -> None:
 )
 def test_an_instance_is_named_as_far_as_it_can_be(dataset: Any, uids: tuple[str, str]) -> None:
     assert sop_uids(dataset) == uids
+
+
+def image(
+    frames: Any = 1, colours: str = "MONOCHROME2", more: Mapping[str, Any] = NOTHING
+) -> dict[str, Any]:
+    found = pixels(
+        **{
+            "00280002": number("US", 3 if colours != "MONOCHROME2" else 1),
+            "00280004": number("CS", colours),
+            "00280008": number("IS", frames),
+            "00280010": number("US", 3),
+            "00280011": number("US", 6),
+            "00280100": number("US", 8),
+        }
+        | dict(more)
+    )
+    return {key: value for key, value in found.items() if value}
+
+
+ONE_BIT = {"00280100": number("US", 1)}
+FLOATS = {"7FE00008": {"vr": "OF", "BulkDataURI": "1"}, PIXELS: None}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "sizes"),
+    [
+        (image(), [18]),
+        (image(3), [54]),
+        (image(3), [18, 18, 18]),
+        (image("3"), [54]),
+        (image(1, "RGB"), [54]),
+        (image(1, "YBR_FULL_422"), [36]),
+        (image(1, "YBR_PARTIAL_422"), [36]),
+        (image(more=ONE_BIT), [3]),
+        (image(more=ONE_BIT), [4]),  # made even
+        (image(5, more=ONE_BIT), [12]),  # 90 bits
+        (image(5, more=ONE_BIT), [15]),
+        (image(more={"00280010": {"vr": "US"}}), [7]),  # nobody knows
+        (image(more=FLOATS), [72]),
+    ],
+)
+def test_native_pixels_are_as_long_as_their_description_says(
+    dataset: dict[str, Any], sizes: list[int]
+) -> None:
+    composed = compose(dataset, {"1": [part(bytes(size)) for size in sizes]})
+    tag = 0x7FE00008 if "7FE00008" in dataset else 0x7FE00010
+    assert len(dcmread(BytesIO(composed))[tag].value) == sum(sizes) + sum(sizes) % 2
+
+
+@pytest.mark.parametrize(
+    ("dataset", "sizes", "why"),
+    [
+        (image(), [16], "7FE00010 has 16 bytes, where 3 Rows, 6 Columns, 1 Samples per Pixel, "
+         "8 Bits Allocated and 1 frames make 18"),
+        (image(), [20], "has 20 bytes"),
+        (image(), [18, 18], "has 36 bytes"),
+        (image(2), [18], "2 frames make 36"),
+        (image(4), [36, 36], "2 parts have the Content-Location of 7FE00010, where 4 frames"),
+        (image(1, "YBR_FULL_422"), [54], r"3 Samples per Pixel \(YBR_FULL_422\), .* make 36"),
+        (image(more=FLOATS), [18], "7FE00008 has 18 bytes, where .* 32 Bits Allocated .* make 72"),
+        (image(more={PIXELS: {"vr": "OW", "InlineBinary": "AAAA"}}), [], "has 4 bytes"),
+    ],
+)  # fmt: skip
+def test_native_pixels_of_another_length_are_refused_with_figures(
+    dataset: dict[str, Any], sizes: list[int], why: str
+) -> None:
+    with pytest.raises(InvalidDataset, match=why):
+        compose(dataset, {"1": [part(bytes(size)) for size in sizes]})
+
+
+def test_a_number_that_is_none_is_not_compared() -> None:
+    check_pixel_length({"00280010": number("US", "many")}, 0x7FE00010, 7, 1)
+
+
+def test_a_description_of_pixels_that_is_none_is_not_compared() -> None:
+    item: dict[str, Any] = {"vr": "SQ", "Value": [{}]}
+    for key, size in (("00280100", 2), ("00280010", 2), ("00280008", 18), ("00280004", 18)):
+        assert compose(image(more={key: item}), {"1": [part(bytes(size))]})

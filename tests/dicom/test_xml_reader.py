@@ -159,3 +159,16 @@ def test_no_bytes_are_anything_but_read_or_refused() -> None:
             assert isinstance(read_xml(bytes(broken), LIMITS), dict)
         except InvalidRequest:
             continue
+
+
+@pytest.mark.parametrize(
+    ("document", "place"),
+    [
+        (b"<NativeDicomModel>\n  <DicomAttribute></NativeDicomModel>", "line 2, column 21"),
+        (b"<NativeDicomModel>\n <Other></Other></NativeDicomModel>", "line 2, column 9"),
+        (b"", "line 1, column 1"),
+    ],
+)
+def test_a_fault_has_its_place(document: bytes, place: str) -> None:
+    with pytest.raises(InvalidRequest, match=rf"\({place}\)$"):
+        read_xml(document, Limits())

@@ -178,3 +178,81 @@ async def test_the_version_of_a_series_changes_with_it(client: httpx.AsyncClient
     answer = await client.get(url, headers={"if-none-match": etag})
     assert answer.status_code == 200
     assert len(split_multipart(answer)) == 2
+
+
+DOORS = [
+    ("", DICOM),
+    ("", "application/zip"),
+    ("/metadata", "application/dicom+json"),
+    ("/frames/1", OCTETS),
+    ("/bulkdata/7FE00010", OCTETS),
+    ("/rendered", "image/png"),
+]
+
+
+@pytest.mark.parametrize(("door", "accept"), DOORS)
+async def test_what_is_read_has_to_be_the_version_that_if_match_names(
+    client: httpx.AsyncClient, door: str, accept: str
+) -> None:  # G-16
+    dataset = make_dataset()
+    await store(client, make_part10(dataset))
+    url, headers = path_of(dataset) + door, {"accept": accept}
+    etag = (await client.get(url, headers=headers)).headers["etag"]
+    assert not etag.startswith("W/")
+    for tags, status in (
+        (etag, 200),
+        (f'"other", {etag}', 200),
+        ("*", 200),
+        ('"other"', 412),
+        (f"W/{etag}", 412),
+        ("", 412),
+    ):
+        answer = await client.get(url, headers={**headers, "if-match": tags})
+        assert answer.status_code == status, tags
+        if status == 412:
+            assert "If-Match" in answer.json()["detail"]
+    both = {**headers, "if-match": '"other"', "if-none-match": etag}
+    assert (await client.get(url, headers=both)).status_code == 412
+    both["if-match"] = etag
+    assert (await client.get(url, headers=both)).status_code == 304
+    twice = [*headers.items(), ("if-match", '"other"'), ("if-match", etag)]
+    assert (await client.get(url, headers=twice)).status_code == 200
+
+
+async def test_the_weak_tag_of_a_multipart_is_no_match(client: httpx.AsyncClient) -> None:
+    dataset = make_dataset()
+    await store(client, make_part10(dataset))
+    for door, type_ in (("", "application/dicom"), ("/frames/1", "application/octet-stream")):
+        accept = f'multipart/related; type="{type_}"; transfer-syntax=*'
+        found = await client.get(path_of(dataset) + door, headers={"accept": accept})
+        etag = found.headers["etag"]
+        assert etag.startswith("W/")
+        for tags, status in ((etag, 412), (etag[2:], 412), ("*", 200)):
+            asked = {"accept": accept, "if-match": tags}
+            answer = await client.get(path_of(dataset) + door, headers=asked)
+            assert answer.status_code == status, (door, tags)
+
+
+async def test_what_has_no_date_of_change_ignores_the_one_that_is_asked_for(
+    client: httpx.AsyncClient,
+) -> None:
+    dataset = make_dataset()
+    await store(client, make_part10(dataset))
+    asked = {"accept": DICOM, "if-unmodified-since": "Sat, 29 Oct 1994 19:43:31 GMT"}
+    answer = await client.get(path_of(dataset), headers=asked)
+    assert answer.status_code == 200
+    assert "last-modified" not in answer.headers
+
+
+async def test_what_is_not_there_is_404_whatever_the_condition(client: httpx.AsyncClient) -> None:
+    for method in ("GET", "DELETE"):
+        answer = await client.request(method, "/studies/1.2.3", headers={"if-match": '"other"'})
+        assert answer.status_code == 404
+
+
+async def test_the_tag_of_a_multipart_is_not_that_of_the_zip(client: httpx.AsyncClient) -> None:
+    dataset = make_dataset()
+    await store(client, make_part10(dataset))
+    etag = (await client.get(path_of(dataset), headers={"accept": DICOM})).headers["etag"]
+    asked = {"accept": "application/zip", "if-none-match": etag}
+    assert (await client.get(path_of(dataset), headers=asked)).status_code == 200

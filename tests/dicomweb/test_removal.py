@@ -266,3 +266,120 @@ async def test_the_answer_waits_until_nobody_remembers(
     begun = monotonic()
     assert (await client.delete(path_of(dataset))).status_code == 204
     assert monotonic() - begun >= 0.3
+
+
+@pytest.mark.parametrize("level", [1, 2, 3])
+async def test_what_was_rejected_can_be_deleted_and_then_stored_again(
+    app: FastAPI, client: httpx.AsyncClient, level: int
+) -> None:  # D-01, D-04, D-07
+    dataset = make_dataset()
+    await store(client, dataset)
+    rejected = await client.post(f"{path_of(dataset)}/reject/113001^DCM")
+    assert rejected.status_code == 204
+    await store(client, dataset, status=409)
+    assert (await client.delete(path_of(dataset, level))).status_code == 204
+    gone = await client.get(path_of(dataset))
+    assert (gone.status_code, "was deleted" in gone.json()["detail"]) == (410, True)
+    assert (await client.delete(path_of(dataset, level))).status_code == 410
+    assert (await client.delete(f"{path_of(dataset)}/reject")).status_code == 404
+    await store(client, dataset)
+    assert (await client.get(path_of(dataset))).status_code == 200
+    events = await read_events(app.state.archive.index, 1, Position())
+    assert [event.kind for event in events] == ["accepted", "rejected", "removed", "accepted"]
+    assert events[2].payload["reason"] == "deleted"
+    assert (await overview(app)).instances == 1
+
+
+async def test_deleting_a_study_deletes_what_is_rejected_of_it_too(
+    client: httpx.AsyncClient,
+) -> None:
+    series = list(make_series(3))
+    other = make_dataset(StudyInstanceUID=series[0].StudyInstanceUID)
+    await store(client, *series, other)
+    assert (await client.post(f"{path_of(other)}/reject/113001^DCM")).status_code == 204
+    assert (await client.post(f"{path_of(series[0])}/reject/113001^DCM")).status_code == 204
+    assert (await client.delete(path_of(series[0], 2))).status_code == 204
+    await store(client, other, status=409)  # another Series was deleted
+    assert (await client.delete(path_of(series[0], 1))).status_code == 204
+    await store(client, *series, other)
+
+
+async def test_who_may_not_see_a_study_cannot_delete_what_is_rejected_of_it(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    dataset = make_dataset()
+    await store(client, dataset)
+    assert (await client.post(f"{path_of(dataset)}/reject/113001^DCM")).status_code == 204
+    ref = InstanceRef(dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.SOPInstanceUID)
+    with pytest.raises(NotFound):
+        await removal.delete(
+            app.state.archive, Principal("x", Scope(studies=frozenset({"1.2"}))), ref
+        )
+    await store(client, dataset, status=409)
+
+
+@pytest.mark.parametrize("level", [1, 2, 3])
+async def test_a_deletion_may_depend_on_the_version_that_the_caller_saw(
+    client: httpx.AsyncClient, level: int
+) -> None:  # D-01, G-16
+    dataset = make_dataset()
+    await store(client, dataset)
+    url = path_of(dataset, level)
+    zipped = await client.get(url, headers={"accept": "application/zip"})
+    before = zipped.headers["etag"]
+    if level < 3:
+        await store(
+            client,
+            make_dataset(
+                StudyInstanceUID=dataset.StudyInstanceUID,
+                SeriesInstanceUID=dataset.SeriesInstanceUID,
+            ),
+        )
+        changed = await client.delete(url, headers={"if-match": before})
+        assert changed.status_code == 412
+    etag = (await client.get(url, headers={"accept": "application/zip"})).headers["etag"]
+    for headers in (
+        {"if-match": '"other"'},
+        {"if-match": f"W/{etag}"},
+        {"if-none-match": "*"},
+        {"if-none-match": etag},
+        {"if-unmodified-since": "Sat, 29 Oct 1994 19:43:31 GMT"},
+    ):
+        kept = await client.delete(url, headers=headers)
+        assert kept.status_code == 412, headers
+        assert next(iter(headers)) in kept.json()["detail"].lower()
+    assert (await client.get(url)).status_code == 200
+    headers = {"if-match": etag, "if-unmodified-since": "Sat, 29 Oct 1994 19:43:31 GMT"}
+    assert (await client.delete(url, headers=headers)).status_code == 204
+    assert (await client.get(url)).status_code == 410
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("if-match", "*"),
+        ("if-none-match", '"other"'),
+        ("if-unmodified-since", "Sat, 29 Oct 2094 19:43:31 GMT"),
+        ("if-unmodified-since", "29 October"),
+    ],
+)
+async def test_a_condition_that_is_met_or_is_none_lets_a_deletion_pass(
+    client: httpx.AsyncClient, name: str, value: str
+) -> None:
+    dataset = make_dataset()
+    await store(client, dataset)
+    assert (await client.delete(path_of(dataset), headers={name: value})).status_code == 204
+
+
+async def test_nothing_that_is_there_matches_where_all_is_rejected(
+    client: httpx.AsyncClient,
+) -> None:
+    dataset = make_dataset()
+    await store(client, dataset)
+    assert (await client.post(f"{path_of(dataset)}/reject/113001^DCM")).status_code == 204
+    kept = await client.delete(path_of(dataset), headers={"if-match": "*"})
+    assert kept.status_code == 412
+    await store(client, dataset, status=409)
+    assert (
+        await client.delete(path_of(dataset), headers={"if-none-match": "*"})
+    ).status_code == 204

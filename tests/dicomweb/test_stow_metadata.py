@@ -306,6 +306,7 @@ async def test_only_instances_of_the_named_study_are_stored(client: httpx.AsyncC
         (JSON, b"[1e999999999999999999999999" * 10),
         (JSON, b"\xff\xfe[]"),
         (JSON, b"[]"),
+        (JSON, b'[{"00080018": {"vr": "UI"}, "00080018": {"vr": "UI", "Value": ["1.2.3"]}}]'),
         (XML, b"<NativeDicomModel>"),
         (XML, b'<!DOCTYPE x [<!ENTITY a "b">]><NativeDicomModel>&a;</NativeDicomModel>'),  # Z-10
         (XML, b"{}"),
