@@ -23,6 +23,12 @@ _FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal
 _FAREWELL_SECONDS = 2.0
 _DECODE_FRAME = "app.dicom.codecs:decode_frame"
 _TRANSCODE_FRAME = "app.dicom.encoders:transcode_frame"
+_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
+_MEMORY_HABITS = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(64 * 2**20),
+}
+"""glibc's: pages of a frame and of its picture are not new each time."""
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ")
 
 Job = tuple[str, tuple[object, ...]]
@@ -100,7 +106,7 @@ def _environment() -> dict[str, str]:
     """Return what a worker needs of our environment; secrets it does not."""
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     paths = os.pathsep.join(path for path in sys.path if path)
-    return kept | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    return kept | _MEMORY_HABITS | {"PYTHONPATH": paths, **dict.fromkeys(_THREADS, "1")}
 
 
 class Workers:

@@ -59,7 +59,7 @@ def grey_picture(
     scale = _scale_of(cells, layout, appearance, window)
     if _is_looked_up(cells, layout):
         table = _table_of(scale, layout, signed=cells.dtype.kind == "i")
-        return np.take(table, _unsigned(cells))
+        return np.take(table, _numbers(cells))
     out = np.empty(cells.shape, np.uint8)
     for rows in _blocks(cells):
         out[rows] = scale.shades(_stored(cells[rows], layout))
@@ -79,7 +79,7 @@ def palette_picture(
         if looked_up:
             signed = cells.dtype.kind == "i"
             table = _of_every_cell(layout, _colours(entries), signed=signed)
-            out[..., colour] = np.take(table, _unsigned(cells))
+            out[..., colour] = np.take(table, _numbers(cells))
             continue
         for rows in _blocks(cells):
             out[rows, :, colour] = _colours(entries)(_stored(cells[rows], layout))
@@ -88,7 +88,7 @@ def palette_picture(
 
 def _colours(table: LookupTable) -> Callable[[Samples], Picture]:
     def shades(stored: Samples) -> Picture:
-        scaled = np.rint(table.apply(stored) * (255 / table.highest))
+        scaled: NDArray[np.float64] = np.rint(table.apply(stored) * (255 / table.highest))
         return np.clip(scaled, 0, 255).astype(np.uint8)
 
     return shades
@@ -103,8 +103,9 @@ def _is_looked_up(cells: Samples, layout: Layout) -> bool:
     )
 
 
-def _unsigned(cells: Samples) -> Samples:
-    return cells.view(f"<u{cells.dtype.itemsize}")
+def _numbers(cells: Samples) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Return cells of up to 16 bits as numbers of entries."""
+    return cells.view(np.uint8) if cells.dtype.itemsize == 1 else cells.view("<u2")
 
 
 def _stored(cells: Samples, layout: Layout) -> Samples:
