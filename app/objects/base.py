@@ -7,10 +7,24 @@ import hashlib
 import secrets
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from app.objects.staged import Staged
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Some bytes of an object that is an open file, for another process to read.
+
+    `fd` stays open as long as `file` is referred to.
+    """
+
+    file: object
+    fd: int
+    offset: int
+    length: int
 
 
 class ObjectStore(Protocol):
@@ -34,6 +48,10 @@ class ObjectStore(Protocol):
 
     def read_now(self, key: str, offset: int, length: int) -> bytes | None:
         """Return `length` bytes from `offset` if that needs no waiting, else None."""
+        ...
+
+    async def section(self, key: str, offset: int, length: int) -> "Section | None":
+        """Return `length` bytes from `offset` unread; None where objects are no files."""
         ...
 
     async def stream(

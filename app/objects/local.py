@@ -22,6 +22,7 @@ from threading import Lock
 from typing import Generic, TypeVar
 
 from app.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from app.objects.base import Section
 from app.objects.faults import os_faults
 from app.objects.staged import BLOCK, Staged
 from app.objects.threads import Threads
@@ -178,6 +179,15 @@ class LocalStore:
         except OSError:
             return None
         return bytes(buffer) if count == length else None
+
+    async def section(self, key: str, offset: int, length: int) -> Section:
+        """Return `length` bytes from `offset` unread; a short object is `Unavailable`."""
+        file = self._open.get(key)
+        if file is None:
+            file = await self._threads.run(self._opened, key, self._path(key))
+        if offset + length > file.size:
+            raise Unavailable(f"object {key} is shorter than the index says")
+        return Section(file, file.fd, offset, length)
 
     async def stream(
         self, key: str, offset: int = 0, length: int | None = None

@@ -1,6 +1,7 @@
 """The contract of an object store, run on every store."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 
 import pytest
@@ -51,6 +52,18 @@ async def test_a_long_object_streams_in_chunks(store: ObjectStore, staging: Stag
     pieces = [piece async for piece in await store.stream(KEY, 5)]
     assert b"".join(pieces) == data[5:]
     assert max(map(len, pieces)) <= BLOCK
+
+
+async def test_a_section_is_an_open_file(store: ObjectStore, staging: Staging) -> None:
+    await put(store, staging, KEY, b"0123456789")
+    for _ in range(2):
+        section = await store.section(KEY, 3, 4)
+        if section is not None:
+            assert os.pread(section.fd, section.length, section.offset) == b"3456"
+            with pytest.raises(Unavailable):
+                await store.section(KEY, 8, 3)
+    with pytest.raises(NotFound):
+        await store.section(f"{KEY}.other", 0, 1)
 
 
 async def test_a_short_object_is_unavailable(store: ObjectStore, staging: Staging) -> None:
