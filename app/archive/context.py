@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.archive.cache import FileCache
+from app.archive.known_pictures import KnownPictures
 from app.archive.leases import FrameLeases
 from app.archive.workers import Workers
 from app.archive.writer import Writer
@@ -45,6 +46,7 @@ class Archive:
     cache: FileCache
     memo: Memo
     leases: FrameLeases
+    pictures: KnownPictures
     limits: Limits
 
     def transaction(self) -> AbstractAsyncContextManager[Session]:
@@ -76,6 +78,7 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
                 cache=cache,
                 memo=Memo(),
                 leases=FrameLeases(index),
+                pictures=KnownPictures(),
                 limits=limits,
             )
     finally:

@@ -1,8 +1,9 @@
 """An Instance with what it says about itself, as rendering needs it, and its bulk values."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import orjson
 
@@ -16,9 +17,14 @@ from app.dicom.scanned import BulkPlace
 from app.dicom.transfer_syntaxes import find
 from app.dicom.uids import InstanceRef
 from app.errors import Forbidden, InvalidDataset
-from app.index.described import StoredDescription, load_described
+from app.index.described import load_described
+from app.index.frames import NativeFrames
 from app.index.places import InstancePlace
 from app.rights import Principal, Verb
+
+_Value = TypeVar("_Value")
+_SMALL = 2**16
+"""Bytes of JSON that are worked on at once, since a thread would cost more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,10 @@ class Described:
     place: InstancePlace
     document: Document
     bulk_values: Mapping[str, BulkPlace]
+    native: NativeFrames | None = None
+    """Where its frames lie, if they are native."""
+    is_large: bool = False
+    """Whether to work on the Data Set takes long enough for a thread of its own."""
 
     @property
     def is_video(self) -> bool:
@@ -45,12 +55,18 @@ async def describe(archive: Archive, principal: Principal, ref: InstanceRef) -> 
     if Verb.VIEW not in principal.verbs:
         raise Forbidden("Viewing is not allowed to you")
     stored = await load_described(archive.index, principal.scope, ref)
-    document = await asyncio.to_thread(_document, stored)
-    return Described(stored.place, document, stored.bulk_values)
+    is_large = len(stored.metadata) > _SMALL
+    members = await _worked_out(is_large, orjson.loads, stored.metadata)
+    document = Document(members)
+    return Described(stored.place, document, stored.bulk_values, stored.native, is_large)
 
 
-def _document(stored: StoredDescription) -> Document:
-    return Document(orjson.loads(stored.metadata))
+async def _worked_out(
+    is_large: bool,
+    function: Callable[..., _Value],
+    *arguments: Any,
+) -> _Value:
+    return await asyncio.to_thread(function, *arguments) if is_large else function(*arguments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +111,8 @@ async def load_appearance(archive: Archive, subject: Subject) -> Appearance:
     described, number = subject.described, subject.number
     document = await _with_tables(archive, described, number)
     syntax = described.place.transfer_syntax_uid
-    appearance = await asyncio.to_thread(appearance_of, document, syntax, number)
+    large = described.is_large or bool(document.bulk)
+    appearance = await _worked_out(large, appearance_of, document, syntax, number)
     check_size(appearance, archive.limits.decoded_bytes)
     if subject.state is None:
         return appearance

@@ -15,8 +15,9 @@ from app.dicom.deflated import DEFLATED, inflate_dataset
 from app.dicom.limits import Limits
 from app.dicom.source import FileSource, Source
 from app.errors import NotFound, Unavailable
+from app.index.frames import FramePlace
 from app.index.places import InstancePlace
-from app.objects.base import ObjectStore
+from app.objects.base import ObjectStore, Section
 
 BLOCK = 2**20
 
@@ -43,6 +44,19 @@ async def read_stored(
         return data
     try:
         return await objects.read(place.object_key, start, length)
+    except NotFound as error:
+        raise lost(place) from error
+
+
+async def open_section(archive: Archive, place: InstancePlace, part: FramePlace) -> Section | None:
+    """Return some of an Instance's stored bytes unread; None where objects are no files.
+
+    Raises:
+        Unavailable: the object store does not answer, or has lost the object.
+    """
+    offset = place.base_offset + part.offset
+    try:
+        return await archive.objects.section(place.object_key, offset, part.length)
     except NotFound as error:
         raise lost(place) from error
 

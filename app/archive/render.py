@@ -6,15 +6,16 @@ What is made depends on stored bytes and parameters only, so an ETag holds for e
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
 from app.archive.answers import Answer, Body, after, ahead, begun, each
 from app.archive.context import Archive
 from app.archive.described import Subject, describe
+from app.archive.known_pictures import Known
 from app.archive.offers import Offer, choose, first_fitting, offers_of, picture_offers, types_of
 from app.archive.presented import find_subject, with_state
-from app.archive.rendered_images import picture_body
+from app.archive.rendered_images import known_body, picture_body, picture_name
 from app.dicom.annotations import annotation_lines
 from app.dicom.delivery import APPLICATION_DICOM
 from app.dicom.pictures import FORMATS, GIF, RENDERING_VERSION, Wanted
@@ -53,6 +54,41 @@ class Rendering:
 
     etag: str
     open: Callable[[], Awaitable[Answer]]
+    known: Known | None = None
+    """What it is, if it is one picture that follows from an Instance's own bytes."""
+
+
+async def recalled(
+    archive: Archive,
+    principal: Principal,
+    ref: InstanceRef,
+    asked: tuple[Hashable, RenderRequest],
+    plan: Callable[[], Awaitable[Rendering]],
+) -> Rendering:
+    """Return what was remembered of the same request for an Instance of the same bytes, or `plan`.
+
+    Raises:
+        NotFound: there is no such Instance, or `principal` may not see its Study.
+    """
+    if Verb.VIEW not in principal.verbs:
+        raise Forbidden("Viewing is not allowed to you")
+    place = (await archive.leases.locate(principal.scope, ref, ())).instance
+    resource, request = asked
+    key = (place.sha256, resource, tuple(request.forms), request.wanted, request.annotations)
+    known = archive.pictures.find(key)
+    if known is None:
+        rendering = await plan()
+        if rendering.known is not None:
+            archive.pictures.learn(key, rendering.known)
+        return rendering
+
+    async def opened() -> Answer:
+        body = await known_body(archive, known)
+        if body is None:
+            return await (await plan()).open()
+        return Answer(known.media_type, known.multipart, [body])
+
+    return Rendering(known.etag, opened)
 
 
 async def plan_instance(
@@ -67,14 +103,18 @@ async def plan_instance(
         NotFound: there is no such Instance, or `principal` may not see its Study.
         NotAcceptable: the Instance is rendered in nothing that is accepted.
     """
-    subject = await find_subject(archive, principal, ref)
-    offers = offers_of(archive, principal, subject, request.wanted_of(subject))
-    form, offer = choose(request.forms, offers, subject.described)
-    frames = subject.described.place.frame_count
-    several = form.multipart and frames > 1 and offer.media_type in FORMATS
-    if several and offer.media_type != GIF and subject.state is None:
-        return _frames(archive, principal, subject, range(1, frames + 1), request, offer)
-    return _alone(subject, request, form, offer)
+
+    async def plan() -> Rendering:
+        subject = await find_subject(archive, principal, ref)
+        offers = offers_of(archive, principal, subject, request.wanted_of(subject))
+        form, offer = choose(request.forms, offers, subject.described)
+        frames = subject.described.place.frame_count
+        several = form.multipart and frames > 1 and offer.media_type in FORMATS
+        if several and offer.media_type != GIF and subject.state is None:
+            return _frames(archive, principal, subject, range(1, frames + 1), request, offer)
+        return alone(subject, request, form, offer)
+
+    return await recalled(archive, principal, ref, ("instance", request), plan)
 
 
 async def plan_frames(
@@ -90,17 +130,23 @@ async def plan_frames(
         NotFound: there is no such Instance or frame, or `principal` may not see its Study.
         NotAcceptable: they are rendered in nothing that is accepted.
     """
-    described = await describe(archive, principal, ref)
-    for number in numbers:
-        if not 1 <= number <= described.place.frame_count:
-            raise NotFound("Frame", f"{number} of Instance {ref.instance}")
-    subject = Subject(described, numbers[0])
-    wanted = request.wanted_of(subject)
-    offers = [] if described.is_video else picture_offers(archive, principal, subject, wanted)
-    form, offer = choose(request.forms, offers, described)
+
+    async def plan() -> Rendering:
+        described = await describe(archive, principal, ref)
+        for number in numbers:
+            if not 1 <= number <= described.place.frame_count:
+                raise NotFound("Frame", f"{number} of Instance {ref.instance}")
+        subject = Subject(described, numbers[0])
+        wanted = request.wanted_of(subject)
+        offers = [] if described.is_video else picture_offers(archive, principal, subject, wanted)
+        form, offer = choose(request.forms, offers, described)
+        if len(numbers) > 1:
+            return _frames(archive, principal, subject, numbers, request, offer)
+        return alone(subject, request, form, offer)
+
     if len(numbers) > 1:
-        return _frames(archive, principal, subject, numbers, request, offer)
-    return _alone(subject, request, form, offer)
+        return await plan()
+    return await recalled(archive, principal, ref, (numbers[0], request), plan)
 
 
 async def plan_many(
@@ -159,14 +205,20 @@ async def plan_object(
     shown, frames = subject.number, subject.described.place.frame_count
     if offer.media_type in FORMATS and not 1 <= shown <= frames:
         raise NotFound("Frame", f"{shown} of Instance {ref.instance}")
-    return _alone(subject, request, form, offer)
+    return alone(subject, request, form, offer)
 
 
-def _alone(subject: Subject, request: RenderRequest, form: Form, offer: Offer) -> Rendering:
+def alone(subject: Subject, request: RenderRequest, form: Form, offer: Offer) -> Rendering:
+    """Return what has one body: a picture, document or report."""
+
     async def opened() -> Answer:
         return Answer(offer.media_type, form.multipart, [await offer.open()])
 
-    return Rendering(tag_of(subject, [subject.number], request, form, offer), opened)
+    etag, known = _tag_of(subject, [subject.number], request, form, offer), None
+    if offer.picture is not None and subject.state is None:
+        name = picture_name(subject, offer.picture)
+        known = Known(name, offer.media_type, form.multipart, etag)
+    return Rendering(etag, opened, known)
 
 
 def _frames(
@@ -190,7 +242,7 @@ def _frames(
         return Answer(offer.media_type, multipart=True, bodies=await begun(bodies))
 
     form = Form(offer.media_type, multipart=True)
-    return Rendering(tag_of(subject, numbers, request, form, offer), opened)
+    return Rendering(_tag_of(subject, numbers, request, form, offer), opened)
 
 
 async def _each_rendered(
@@ -211,7 +263,7 @@ async def _each_rendered(
             yield body
 
 
-def tag_of(
+def _tag_of(
     subject: Subject, numbers: Sequence[int], request: RenderRequest, form: Form, offer: Offer
 ) -> str:
     """Return the ETag of a picture, document or report: of its bytes and how it is made."""

@@ -3,16 +3,19 @@
 import hashlib
 from collections.abc import Sequence
 
-from app.archive.answers import Body, once
+from app.archive.answers import Body, body_of
 from app.archive.context import Archive
 from app.archive.described import Subject, load_appearance
 from app.archive.frames import FoundFrames, open_frames
+from app.archive.known_pictures import Known
+from app.archive.originals import open_section
 from app.dicom.appearance import Appearance
 from app.dicom.delivery import Delivery, How
 from app.dicom.pictures import RENDERING_VERSION, Wanted
 from app.dicom.transfer_syntaxes import OCTET_STREAM
 from app.dicom.viewport import Region
 from app.errors import InvalidDataset, InvalidRequest
+from app.objects.base import Section
 from app.rights import Principal
 
 _RENDER = "app.dicom.rendering:render_frame"
@@ -42,7 +45,12 @@ async def picture_of(
         data = await _stored_frame(archive, principal, subject)
         return await _rendered(archive, data, appearance, wanted)
 
-    return await archive.cache.get_or_make(picture_name(subject, wanted), make)
+    name = picture_name(subject, wanted)
+    picture = archive.pictures.picture(name)
+    if picture is None:
+        picture = await archive.cache.get_or_make(name, make)
+        archive.pictures.hold(name, picture)
+    return picture
 
 
 async def picture_body(
@@ -50,7 +58,18 @@ async def picture_body(
 ) -> Body:
     """Return the picture of a frame as a body; raises what `picture_of` raises."""
     picture = await picture_of(archive, principal, subject, wanted)
-    return Body({"Content-Type": wanted.media_type}, len(picture), once(picture))
+    return body_of({"Content-Type": wanted.media_type}, picture)
+
+
+async def known_body(archive: Archive, known: Known) -> Body | None:
+    """Return a picture that was made before as a body, None if it is kept no more."""
+    picture = archive.pictures.picture(known.name)
+    if picture is None:
+        picture = await archive.cache.load(known.name)
+        if picture is None:
+            return None
+        archive.pictures.hold(known.name, picture)
+    return body_of({"Content-Type": known.media_type}, picture)
 
 
 def _check_region(wanted: Wanted, appearance: Appearance) -> None:
@@ -63,19 +82,29 @@ def _check_region(wanted: Wanted, appearance: Appearance) -> None:
     region.pixels(pixels.rows, pixels.columns)
 
 
-async def _stored_frame(archive: Archive, principal: Principal, subject: Subject) -> bytes:
+async def _stored_frame(
+    archive: Archive, principal: Principal, subject: Subject
+) -> bytes | Section:
     """Return a frame as it is stored, native ones little endian and from their first bit on."""
-    place = subject.described.place
-    places = await archive.leases.locate(principal.scope, place.ref, [subject.number])
+    place, native = subject.described.place, subject.described.native
+    if native is not None:
+        places = native.places([subject.number])
+    else:
+        places = await archive.leases.locate(principal.scope, place.ref, [subject.number])
     stored = Delivery(How.STORED, place.transfer_syntax_uid, OCTET_STREAM)
     found = FoundFrames(places.instance, places.frames, stored, multipart=False)
+    section = await open_section(archive, place, found.frames[0]) if found.is_plain else None
+    if section is not None:
+        return section
     answer = await open_frames(archive, principal, found)
     assert isinstance(answer.bodies, Sequence)  # noqa: S101 - as frames come
     (body,) = answer.bodies
     return b"".join([chunk async for chunk in body.chunks])
 
 
-async def _rendered(archive: Archive, data: bytes, appearance: Appearance, wanted: Wanted) -> bytes:
+async def _rendered(
+    archive: Archive, data: bytes | Section, appearance: Appearance, wanted: Wanted
+) -> bytes:
     limit = archive.limits.decoded_bytes
     picture = await archive.workers.run(_RENDER, data, appearance, wanted, limit)
     if not isinstance(picture, bytes):

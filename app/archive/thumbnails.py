@@ -2,12 +2,11 @@
 
 from dataclasses import replace
 
-from app.archive.answers import Answer
 from app.archive.context import Archive
 from app.archive.described import Subject
 from app.archive.offers import choose, picture_offers
 from app.archive.presented import find_subject
-from app.archive.render import Rendering, RenderRequest, tag_of
+from app.archive.render import Rendering, RenderRequest, alone, recalled
 from app.dicom.uids import InstanceRef, Ref
 from app.dicom.viewport import Viewport
 from app.errors import Forbidden, NotFound
@@ -32,25 +31,26 @@ async def plan_thumbnail(
     """
     if Verb.VIEW not in principal.verbs:
         raise Forbidden("Viewing is not allowed to you")
+    if request.wanted.viewport is None:
+        wanted = replace(request.wanted, viewport=Viewport(SIDE, SIDE))
+        request = replace(request, wanted=wanted)
     if not isinstance(ref, InstanceRef):
         ref = await find_representative(archive.index, principal.scope, ref)
-    subject = await find_subject(archive, principal, ref)
-    described = subject.described
-    frames = described.place.frame_count
-    chosen = _middle(subject) if number is None else number
-    if described.is_video or not 1 <= chosen <= frames:
-        raise NotFound("An image of Instance", ref.instance)
-    wanted = request.wanted
-    if wanted.viewport is None:
-        request = replace(request, wanted=replace(wanted, viewport=Viewport(SIDE, SIDE)))
-    subject = replace(subject, number=chosen)
-    offers = picture_offers(archive, principal, subject, request.wanted)
-    form, offer = choose(request.forms, offers, described)
+    image = ref
 
-    async def opened() -> Answer:
-        return Answer(offer.media_type, form.multipart, [await offer.open()])
+    async def plan() -> Rendering:
+        subject = await find_subject(archive, principal, image)
+        described = subject.described
+        frames = described.place.frame_count
+        chosen = _middle(subject) if number is None else number
+        if described.is_video or not 1 <= chosen <= frames:
+            raise NotFound("An image of Instance", image.instance)
+        subject = replace(subject, number=chosen)
+        offers = picture_offers(archive, principal, subject, request.wanted)
+        form, offer = choose(request.forms, offers, described)
+        return alone(subject, request, form, offer)
 
-    return Rendering(tag_of(subject, [chosen], request, form, offer), opened)
+    return await recalled(archive, principal, image, (("thumbnail", number), request), plan)
 
 
 def _middle(subject: Subject) -> int:

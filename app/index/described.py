@@ -7,14 +7,14 @@ A picture of a Series or Study is that of one image in its middle; what only acc
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app.dicom.scanned import BulkPlace
+from app.dicom.scanned import BulkPlace, FrameKind
 from app.dicom.transfer_syntaxes import ROWS
 from app.dicom.uids import InstanceRef, SeriesRef, StudyRef
 from app.errors import ArchiveError, Gone, NotFound
 from app.index.absence import absence
 from app.index.access import INSTANCE, VISIBLE, reference_arguments
 from app.index.engine import Index
-from app.index.frames import unpack_bulk_values
+from app.index.frames import NativeFrames, unpack_bulk_values
 from app.index.packing import unpack_metadata
 from app.index.places import PLACE, InstancePlace, locate_version, make_place
 from app.rights import Scope
@@ -22,7 +22,9 @@ from app.rights import Scope
 _VIDEOS = [row.uid for row in ROWS if row.video]
 _ACCOMPANYING = ["SEG", "PR", "RTDOSE", "REG", "KO", "SR", "SMR", "OT"]
 
-LOAD_DESCRIBED = f"SELECT {PLACE}, metadata, metadata_dictionary, bulk_values {INSTANCE}"
+LOAD_DESCRIBED = f"""
+SELECT {PLACE}, metadata, metadata_dictionary, bulk_values, frame_offset, frame_length {INSTANCE}
+"""
 
 _IMAGES = f"""
 FROM study JOIN series ON series.study_key = study.id JOIN instance ON series_key = series.id
@@ -52,6 +54,8 @@ class StoredDescription:
     place: InstancePlace
     metadata: bytes
     bulk_values: Mapping[str, BulkPlace]
+    native: NativeFrames | None = None
+    """Where its frames lie, if they are native."""
 
 
 async def load_described(index: Index, scope: Scope, ref: InstanceRef) -> StoredDescription:
@@ -65,7 +69,10 @@ async def load_described(index: Index, scope: Scope, ref: InstanceRef) -> Stored
     if row is None:
         raise await absence(index, scope, ref)
     metadata = unpack_metadata(row["metadata_dictionary"], row["metadata"])
-    return StoredDescription(make_place(row), metadata, unpack_bulk_values(row["bulk_values"]))
+    place, native = make_place(row), None
+    if place.frame_kind in {FrameKind.STRIDE, FrameKind.BITS}:
+        native = NativeFrames(place, row["frame_offset"], row["frame_length"])
+    return StoredDescription(place, metadata, unpack_bulk_values(row["bulk_values"]), native)
 
 
 async def find_representative(index: Index, scope: Scope, ref: StudyRef | SeriesRef) -> InstanceRef:
