@@ -73,7 +73,8 @@ def create_app(settings: Settings) -> FastAPI:
     for routes in (wado_uri, health, pages):
         app.include_router(routes.router)
     add_problem_handlers(app)
-    direct = Direct(app.route_request, DICOMWEB, app.state, (*stow.DIRECT, *qido.DIRECT))
+    busiest = (*stow.DIRECT, *qido.DIRECT, *rendered.DIRECT)
+    direct = Direct(app.route_request, DICOMWEB, app.state, busiest)
     frames = FramesRoute(direct, DICOMWEB, app.state)
     origins = cross_origin_rules(settings.http.cors_origins)
     app.plumbing = Head(Measured(CrossOrigin(Faults(frames), **origins)))

@@ -76,7 +76,7 @@ class FileCache:
             try:
                 temporary.write_bytes(data)
                 self.add(name, temporary)
-            finally:
+            except OSError:
                 temporary.unlink(missing_ok=True)
 
     def add(self, name: str, temporary: Path) -> Path:

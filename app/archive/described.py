@@ -46,19 +46,27 @@ class Described:
         return syntax is not None and syntax.video
 
 
-async def describe(archive: Archive, principal: Principal, ref: InstanceRef) -> Described:
-    """Look an Instance up.
+async def describe(
+    archive: Archive, principal: Principal, ref: InstanceRef, place: InstancePlace | None = None
+) -> Described:
+    """Look an Instance up; `place` is where it lies, if that was looked up already.
 
     Raises:
         NotFound: there is no such Instance, or `principal` may not see its Study.
     """
     if Verb.VIEW not in principal.verbs:
         raise Forbidden("Viewing is not allowed to you")
+    last = archive.pictures.described(place) if place is not None else None
+    if last is not None:
+        return last
     stored = await load_described(archive.index, principal.scope, ref)
     is_large = len(stored.metadata) > _SMALL
     members = await _worked_out(is_large, orjson.loads, stored.metadata)
     document = Document(members)
-    return Described(stored.place, document, stored.bulk_values, stored.native, is_large)
+    described = Described(stored.place, document, stored.bulk_values, stored.native, is_large)
+    if not is_large:
+        archive.pictures.learn_described(described)
+    return described
 
 
 async def _worked_out(

@@ -2,16 +2,24 @@
 
 A picture follows from stored bytes and the request alone. So where the place of an Instance shows
 that the caller may see it, its digest and the request lead to the picture's name, and no Data Set
-is looked at. Pictures themselves are in the cache; those sent last are held in memory, too.
+is looked at. Pictures themselves are in the cache; those sent last are held in memory, too, and
+so are the Instances looked at last: who changes windows or frames asks for the same one again.
 """
 
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.index.places import InstancePlace
+
+if TYPE_CHECKING:
+    from app.archive.described import Described
 
 MOST_KNOWN = 8192
 """Requests that are remembered, of about 1 kB each."""
 MOST_BYTES = 16 * 2**20
+MOST_DESCRIBED = 64
 LARGEST = 256 * 2**10
 """Bytes of a picture that is held in memory."""
 
@@ -33,6 +41,7 @@ class KnownPictures:
         self._known: OrderedDict[Hashable, Known] = OrderedDict()
         self._pictures: OrderedDict[str, bytes] = OrderedDict()
         self._held = 0
+        self._described: OrderedDict[InstancePlace, Described] = OrderedDict()
 
     def find(self, asked: Hashable) -> Known | None:
         """Return what was learnt of a request."""
@@ -62,3 +71,13 @@ class KnownPictures:
         self._held += len(picture)
         while self._held > MOST_BYTES:
             self._held -= len(self._pictures.popitem(last=False)[1])
+
+    def described(self, place: InstancePlace) -> "Described | None":
+        """Return what was learnt of the Instance that lies there."""
+        return self._described.get(place)
+
+    def learn_described(self, described: "Described") -> None:
+        """Remember an Instance; what lies at a place never changes."""
+        self._described[described.place] = described
+        if len(self._described) > MOST_DESCRIBED:
+            self._described.popitem(last=False)

@@ -7,6 +7,7 @@ from app.archive.described import Described, Subject, describe
 from app.dicom.presentation_state import STATES, references, refers_to
 from app.dicom.uids import InstanceRef, check_uid
 from app.errors import InvalidRequest, InvalidUID, NotFound
+from app.index.places import InstancePlace
 from app.rights import Principal
 
 
@@ -16,14 +17,18 @@ def representative_frame(described: Described) -> int:
     return number if 1 <= number <= described.place.frame_count else 1
 
 
-async def find_subject(archive: Archive, principal: Principal, ref: InstanceRef) -> Subject:
+async def find_subject(
+    archive: Archive, principal: Principal, ref: InstanceRef, place: InstancePlace | None = None
+) -> Subject:
     """Return what an Instance shows; a presentation state shows the first image that is here.
+
+    `place` is where the Instance lies, if that was looked up already.
 
     Raises:
         NotFound: there is no such Instance, or none that a presentation state is for, or
             `principal` may not see its Study.
     """
-    described = await describe(archive, principal, ref)
+    described = await describe(archive, principal, ref, place)
     if not _is_state(described):
         return Subject(described, representative_frame(described))
     for one in references(described.document):

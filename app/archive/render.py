@@ -21,7 +21,7 @@ from app.dicom.delivery import APPLICATION_DICOM
 from app.dicom.pictures import FORMATS, GIF, RENDERING_VERSION, Wanted
 from app.dicom.uids import InstanceRef, SeriesRef, StudyRef
 from app.errors import Forbidden, InvalidDataset, NotAcceptable, NotFound
-from app.index.places import locate_instances, locate_version
+from app.index.places import InstancePlace, locate_instances, locate_version
 from app.mime.media_types import Form
 from app.rights import Principal, Verb
 
@@ -63,9 +63,9 @@ async def recalled(
     principal: Principal,
     ref: InstanceRef,
     asked: tuple[Hashable, RenderRequest],
-    plan: Callable[[], Awaitable[Rendering]],
+    plan: Callable[[InstancePlace], Awaitable[Rendering]],
 ) -> Rendering:
-    """Return what was remembered of the same request for an Instance of the same bytes, or `plan`.
+    """Return what was learnt of the same request for an Instance of the same bytes, or `plan` it.
 
     Raises:
         NotFound: there is no such Instance, or `principal` may not see its Study.
@@ -77,7 +77,7 @@ async def recalled(
     key = (place.sha256, resource, tuple(request.forms), request.wanted, request.annotations)
     known = archive.pictures.find(key)
     if known is None:
-        rendering = await plan()
+        rendering = await plan(place)
         if rendering.known is not None:
             archive.pictures.learn(key, rendering.known)
         return rendering
@@ -85,7 +85,7 @@ async def recalled(
     async def opened() -> Answer:
         body = await known_body(archive, known)
         if body is None:
-            return await (await plan()).open()
+            return await (await plan(place)).open()
         return Answer(known.media_type, known.multipart, [body])
 
     return Rendering(known.etag, opened)
@@ -104,8 +104,8 @@ async def plan_instance(
         NotAcceptable: the Instance is rendered in nothing that is accepted.
     """
 
-    async def plan() -> Rendering:
-        subject = await find_subject(archive, principal, ref)
+    async def plan(place: InstancePlace | None) -> Rendering:
+        subject = await find_subject(archive, principal, ref, place)
         offers = offers_of(archive, principal, subject, request.wanted_of(subject))
         form, offer = choose(request.forms, offers, subject.described)
         frames = subject.described.place.frame_count
@@ -131,8 +131,8 @@ async def plan_frames(
         NotAcceptable: they are rendered in nothing that is accepted.
     """
 
-    async def plan() -> Rendering:
-        described = await describe(archive, principal, ref)
+    async def plan(place: InstancePlace | None) -> Rendering:
+        described = await describe(archive, principal, ref, place)
         for number in numbers:
             if not 1 <= number <= described.place.frame_count:
                 raise NotFound("Frame", f"{number} of Instance {ref.instance}")
@@ -145,7 +145,7 @@ async def plan_frames(
         return alone(subject, request, form, offer)
 
     if len(numbers) > 1:
-        return await plan()
+        return await plan(None)
     return await recalled(archive, principal, ref, (numbers[0], request), plan)
 
 

@@ -11,6 +11,7 @@ from app.dicom.uids import InstanceRef, Ref
 from app.dicom.viewport import Viewport
 from app.errors import Forbidden, NotFound
 from app.index.described import find_representative
+from app.index.places import InstancePlace
 from app.rights import Principal, Verb
 
 SIDE = 128
@@ -38,8 +39,8 @@ async def plan_thumbnail(
         ref = await find_representative(archive.index, principal.scope, ref)
     image = ref
 
-    async def plan() -> Rendering:
-        subject = await find_subject(archive, principal, image)
+    async def plan(place: InstancePlace) -> Rendering:
+        subject = await find_subject(archive, principal, image, place)
         described = subject.described
         frames = described.place.frame_count
         chosen = _middle(subject) if number is None else number

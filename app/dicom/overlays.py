@@ -53,6 +53,8 @@ def overlays_of(document: Document, frame_number: int) -> tuple[Overlay, ...]:
 def _overlays(document: Document, frame_number: int) -> Iterator[Overlay]:
     for group in range(0x6000, 0x6020, 2):
         tag = f"{group:04X}"
+        if f"{tag}3000" not in document.members:
+            continue
         bits = document.octets(f"{tag}3000")
         rows, columns = document.integer(f"{tag}0010", 0), document.integer(f"{tag}0011", 0)
         if not bits or rows <= 0 or columns <= 0 or document.text(f"{tag}0040") == "R":
