@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 from fastapi import FastAPI
@@ -12,6 +12,7 @@ from app import __version__
 from app.admin import health, pages
 from app.admin.metrics import Measured
 from app.archive.context import open_archive
+from app.archive.thumbnails_ahead import thumbnails_made_ahead
 from app.dicomweb import bulk_data, capabilities, qido, removal, rendered, stow, wado_rs, wado_uri
 from app.dicomweb.frames import FRAMES_CONTRACT, FramesRoute
 from app.settings import Settings
@@ -51,7 +52,9 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_archive(settings.place()) as archive:
             app.state.archive = archive
-            yield
+            ahead = thumbnails_made_ahead(archive) if settings.jobs.thumbnails else nullcontext()
+            async with ahead:
+                yield
 
     app = _Application(
         title="Fileroom",

@@ -9,6 +9,7 @@ from pathlib import Path
 from app.archive.cache import FileCache
 from app.archive.known_pictures import KnownPictures
 from app.archive.leases import FrameLeases
+from app.archive.upcoming import Upcoming
 from app.archive.workers import Workers
 from app.archive.writer import Writer
 from app.dicom.limits import Limits
@@ -47,6 +48,7 @@ class Archive:
     memo: Memo
     leases: FrameLeases
     pictures: KnownPictures
+    upcoming: Upcoming
     limits: Limits
 
     def transaction(self) -> AbstractAsyncContextManager[Session]:
@@ -79,6 +81,7 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
                 memo=Memo(),
                 leases=FrameLeases(index),
                 pictures=KnownPictures(),
+                upcoming=Upcoming(),
                 limits=limits,
             )
     finally:

@@ -20,6 +20,7 @@ MOST_KNOWN = 8192
 """Requests that are remembered, of about 1 kB each."""
 MOST_BYTES = 16 * 2**20
 MOST_DESCRIBED = 64
+MOST_DAMAGED = 1024
 LARGEST = 256 * 2**10
 """Bytes of a picture that is held in memory."""
 
@@ -42,6 +43,7 @@ class KnownPictures:
         self._pictures: OrderedDict[str, bytes] = OrderedDict()
         self._held = 0
         self._described: OrderedDict[InstancePlace, Described] = OrderedDict()
+        self._damaged: OrderedDict[bytes, None] = OrderedDict()
 
     def find(self, asked: Hashable) -> Known | None:
         """Return what was learnt of a request."""
@@ -81,3 +83,13 @@ class KnownPictures:
         self._described[described.place] = described
         if len(self._described) > MOST_DESCRIBED:
             self._described.popitem(last=False)
+
+    def is_damaged(self, place: InstancePlace) -> bool:
+        """Say whether an Instance was found to be none that can be shown."""
+        return place.sha256 in self._damaged
+
+    def learn_damaged(self, place: InstancePlace) -> None:
+        """Remember that an Instance cannot be shown."""
+        self._damaged[place.sha256] = None
+        if len(self._damaged) > MOST_DAMAGED:
+            self._damaged.popitem(last=False)

@@ -58,21 +58,27 @@ class Rendering:
     """What it is, if it is one picture that follows from an Instance's own bytes."""
 
 
-async def recalled(
-    archive: Archive,
-    principal: Principal,
-    ref: InstanceRef,
-    asked: tuple[Hashable, RenderRequest],
-    plan: Callable[[InstancePlace], Awaitable[Rendering]],
-) -> Rendering:
-    """Return what was learnt of the same request for an Instance of the same bytes, or `plan` it.
+async def locate_viewed(archive: Archive, principal: Principal, ref: InstanceRef) -> InstancePlace:
+    """Return where an Instance lies that is to be seen.
 
     Raises:
         NotFound: there is no such Instance, or `principal` may not see its Study.
     """
     if Verb.VIEW not in principal.verbs:
         raise Forbidden("Viewing is not allowed to you")
-    place = (await archive.leases.locate(principal.scope, ref, ())).instance
+    return (await archive.leases.locate(principal.scope, ref, ())).instance
+
+
+async def recalled(
+    archive: Archive,
+    place: InstancePlace,
+    asked: tuple[Hashable, RenderRequest],
+    plan: Callable[[InstancePlace], Awaitable[Rendering]],
+) -> Rendering:
+    """Return what was learnt of the same request for an Instance of the same bytes, or `plan` it.
+
+    That the Instance may be seen was looked up with `place`.
+    """
     resource, request = asked
     key = (place.sha256, resource, tuple(request.forms), request.wanted, request.annotations)
     known = archive.pictures.find(key)
@@ -114,7 +120,8 @@ async def plan_instance(
             return _frames(archive, principal, subject, range(1, frames + 1), request, offer)
         return alone(subject, request, form, offer)
 
-    return await recalled(archive, principal, ref, ("instance", request), plan)
+    located = await locate_viewed(archive, principal, ref)
+    return await recalled(archive, located, ("instance", request), plan)
 
 
 async def plan_frames(
@@ -146,7 +153,8 @@ async def plan_frames(
 
     if len(numbers) > 1:
         return await plan(None)
-    return await recalled(archive, principal, ref, (numbers[0], request), plan)
+    located = await locate_viewed(archive, principal, ref)
+    return await recalled(archive, located, (numbers[0], request), plan)
 
 
 async def plan_many(

@@ -137,6 +137,10 @@ class Workers:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
 
+    def is_idle(self) -> bool:
+        """Say whether no job runs or waits."""
+        return not self._tasks and not self._slots.locked()
+
     async def run(self, job: str, *arguments: object) -> Any:
         """Do a job, named `module:function`, in a process, and return what it returns.
 

@@ -74,7 +74,7 @@ async def rendering_response(request: Request, rendering: Rendering) -> Response
     if conditions.knows(version):
         return not_modified(rendering.etag)
     answer = await rendering.open()
-    return await answer_response(replace(answer, version=version), conditions)
+    return await answer_response(replace(answer, version=answer.version or version), conditions)
 
 
 @router.get(STUDY + "/rendered", **_rendered(several=True))

@@ -336,3 +336,39 @@ async def test_a_large_table_is_read_from_bulk_data(client: httpx.AsyncClient) -
     await store(client, data)
     answer = await client.get(f"{path_of(dataset)}/rendered", headers={"accept": "image/png"})
     assert len(np.unique(picture(answer))) > 10
+
+
+async def test_an_image_that_is_damaged_stands_for_no_series(client: httpx.AsyncClient) -> None:
+    images = make_series(4, **GREY, StudyInstanceUID="1.2.3.77", SeriesNumber=1)
+    (alone,) = make_series(1, **GREY, StudyInstanceUID="1.2.3.77", SeriesNumber=2)
+    for number, dataset in enumerate(images):
+        dataset.PixelData = bytes([number]) * 100
+    damaged = [make_part10(one, transfer_syntax="1.2.840.10008.1.2.4.90") for one in images[:3]]
+    images[3].PixelData = bytes(range(240)) * 10
+    await store(client, *damaged, make_part10(images[3]), make_part10(alone))
+    series = path_of(images[0]).rpartition("/instances")[0]
+    params = {"viewport": "60,40", "accept": "image/png"}
+    for path in (series, series.rpartition("/series")[0]):
+        first = await client.get(f"{path}/thumbnail", params=params)
+        assert (picture(first) == stored_grey(images[3])).all()
+        again = await client.get(f"{path}/thumbnail", params=params)
+        assert (again.content, again.headers["etag"]) == (first.content, first.headers["etag"])
+        known = {"if-none-match": first.headers["etag"]}
+        answer = await client.get(f"{path}/thumbnail", params=params, headers=known)
+        assert answer.status_code == 304
+
+
+async def test_a_series_of_damaged_images_has_no_thumbnail_but_its_study_has(
+    client: httpx.AsyncClient,
+) -> None:
+    images = make_series(3, **GREY, StudyInstanceUID="1.2.3.78", SeriesNumber=1)
+    (alone,) = make_series(1, **GREY, StudyInstanceUID="1.2.3.78", SeriesNumber=2)
+    for dataset in images:
+        dataset.PixelData = bytes(100)
+    damaged = [make_part10(one, transfer_syntax="1.2.840.10008.1.2.4.90") for one in images]
+    await store(client, *damaged, make_part10(alone))
+    series = path_of(images[0]).rpartition("/instances")[0]
+    for _ in range(2):
+        assert (await client.get(f"{series}/thumbnail")).status_code == 409
+    answer = await client.get(f"{series.rpartition('/series')[0]}/thumbnail")
+    assert picture(answer).shape == (85, 128)
