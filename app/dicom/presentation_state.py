@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from app.dicom.appearance import Appearance, modality_of, voi_table_of, window_of
+from app.dicom.appearance import Appearance, modality_of, palette_of, voi_table_of, window_of
 from app.dicom.document import Document
 from app.dicom.presentation import Graphic, Point, Presentation, Shutter, Text
 
-STATES = frozenset(f"1.2.840.10008.5.1.4.1.1.11.{arc}" for arc in (1, 2))
-"""Grayscale and colour."""
+PSEUDO_COLOUR = "1.2.840.10008.5.1.4.1.1.11.3"
+STATES = frozenset(f"1.2.840.10008.5.1.4.1.1.11.{arc}" for arc in (1, 2, 3))
+"""Grayscale, colour, and pseudo-colour."""
 MOST_REFERENCES = 16
 MOST_OBJECTS = 2000
 MOST_POINTS = 100_000
@@ -59,7 +60,10 @@ def present(appearance: Appearance, state: Document, instance: str, frame: int) 
 
     The grey scale is the state's alone: what it leaves out changes nothing.
 
-    Source: PS3.4 §N.2; PS3.3 §C.11.1, §C.11.6, §C.11.8
+    Raises:
+        InvalidDataset: a pseudo-colour state lacks its palette.
+
+    Source: PS3.4 §N.2; PS3.3 §A.33.3, §C.11.1, §C.11.6, §C.11.8
     """
     signed = bool(appearance.pixels.pixel_representation)
     voi = [item for item in state.items("00283110") if _applies(item, instance, frame)]
@@ -67,12 +71,15 @@ def present(appearance: Appearance, state: Document, instance: str, frame: int) 
     window = next((found for found in map(window_of, voi) if found is not None), None)
     table = voi_table_of(voi, signed=signed or modality.intercept < 0)
     area = _first(state, "0070005A", instance, frame)
+    pseudo = state.text("00080016") == PSEUDO_COLOUR
     return replace(
         appearance,
         modality=modality,
         window=window,
         voi_table=table,
-        inverted=state.text("20500020") == "INVERSE",
+        inverted=not pseudo and state.text("20500020") == "INVERSE",
+        tint=palette_of(state, signed=False) if pseudo else None,
+        icc_profile=state.octets("00282000") if pseudo else appearance.icc_profile,
         aspect=_aspect(area, appearance.aspect),
         presentation=Presentation(
             area=_area(area, appearance),

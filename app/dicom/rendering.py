@@ -17,7 +17,7 @@ from app.dicom.pictures import Wanted
 from app.dicom.pixel_description import DecodedFrame
 from app.dicom.presenting import present_picture
 from app.dicom.samples import cells_of, layout_of, stored_values
-from app.dicom.shades import grey_picture, palette_picture
+from app.dicom.shades import grey_picture, palette_picture, tinted_picture
 from app.dicom.transfer_syntaxes import find
 from app.dicom.viewport import Picture, Viewport, scale
 from app.dicom.voi import Window
@@ -70,6 +70,10 @@ def draw_frame(frame: DecodedFrame, appearance: Appearance, window: Window | Non
         picture = palette_picture(cells, layout, appearance.palette)
     else:
         picture = grey_picture(cells, layout, appearance, window)
+        if appearance.tint is not None:
+            picture = tinted_picture(picture, appearance.tint)
+    for bit in appearance.overlay_bits if cells.ndim == 2 and not appearance.floating else ():
+        picture[np.right_shift(cells, bit) & 1 == 1] = 255
     return _with_overlays(picture, appearance.overlays)
 
 

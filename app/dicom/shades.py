@@ -86,6 +86,19 @@ def palette_picture(
     return out
 
 
+def tinted_picture(grey: Picture, palette: tuple[LookupTable, LookupTable, LookupTable]) -> Picture:
+    """Return shades in the colours of a palette, the whole of which they are spread over.
+
+    Source: PS3.4 §N.2.1.3; PS3.3 §C.11.15
+    """
+    out = np.empty((*grey.shape, 3), np.uint8)
+    for colour, table in enumerate(palette):
+        last = len(table.entries) - 1
+        entries = table.first + np.rint(np.arange(256) * (last / 255)).astype(np.int64)
+        out[..., colour] = np.take(_colours(table)(entries), grey)
+    return out
+
+
 def _colours(table: LookupTable) -> Callable[[Samples], Picture]:
     def shades(stored: Samples) -> Picture:
         scaled: NDArray[np.float64] = np.rint(table.apply(stored) * (255 / table.highest))

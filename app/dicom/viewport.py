@@ -43,7 +43,7 @@ class Region:
 
 def _span(start: float, length: float, size: int) -> slice:
     end = start + abs(length) if length else size
-    first, last = max(round(start), 0), min(round(end), size)
+    first, last = max(round(min(start, size)), 0), round(min(end, size))
     if last <= first:
         raise InvalidRequest("The region has nothing of the image in it")
     if length < 0:

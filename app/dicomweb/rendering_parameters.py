@@ -69,7 +69,7 @@ def parse_number(text: str, name: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise InvalidRequest(f"{name} takes decimal numbers")
+        raise InvalidRequest(f"{name} takes decimal numbers such as 12 or 0.5, none without end")
     return number
 
 

@@ -197,6 +197,15 @@ def test_overlays_are_white_lines() -> None:  # R-13
     assert shown.tolist() == [[255, 20, 255]]
 
 
+@pytest.mark.parametrize("dtype", ["<u2", "<i2"])
+def test_overlays_in_unused_bits_are_white(dtype: str) -> None:
+    cells = np.array([[10, 20, 30 | 0x8000, 40 | 0x1000]], "<u2").view(dtype)
+    frame, appearance = describe(cells, full_scale=255.0, overlay_bits=(15, 12))
+    pixels = replace(appearance.pixels, bits_stored=12)
+    appearance = replace(appearance, pixels=pixels, high_bit=11)
+    assert draw_frame(frame, appearance, None).tolist() == [[10, 20, 255, 255]]
+
+
 def test_a_viewport_is_cut_and_scaled() -> None:  # R-08 R-09
     ramp = np.arange(64, dtype=np.uint8).reshape(8, 8)
     frame, appearance = describe(ramp, full_scale=255.0, aspect=2.0)

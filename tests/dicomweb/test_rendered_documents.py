@@ -5,8 +5,13 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from pydicom import Dataset
-from pydicom.uid import EncapsulatedPDFStorage, GrayscaleSoftcopyPresentationStateStorage
+from pydicom import Dataset, dcmread
+from pydicom.data import get_palette_files
+from pydicom.uid import (
+    EncapsulatedPDFStorage,
+    GrayscaleSoftcopyPresentationStateStorage,
+    PseudoColorSoftcopyPresentationStateStorage,
+)
 
 from tests.dicomweb.conftest import HOST
 from tests.dicomweb.test_rendered import GREY, picture, stored_grey
@@ -142,6 +147,26 @@ async def test_a_presentation_state_is_the_image_it_is_for(client: httpx.AsyncCl
     ):
         answer = await client.get(f"{HOST}/wado", params=names | by | change)
         assert answer.status_code == status
+
+
+async def test_a_pseudo_colour_state_shows_grey_in_its_palette(client: httpx.AsyncClient) -> None:
+    image, palette = make_dataset(**GREY), dcmread(get_palette_files("spring.dcm")[0])
+    tables: dict[str, Any] = {}
+    for colour in ("Red", "Green", "Blue"):
+        kind = f"{colour}PaletteColorLookupTable"
+        names = (f"{kind}Descriptor", f"Segmented{kind}Data")
+        tables |= {name: palette[name].value for name in names}
+    states = [make_state(image, **tables), make_state(image)]
+    for state in states:
+        state.SOPClassUID = PseudoColorSoftcopyPresentationStateStorage
+    await store(client, *map(make_part10, [image, *states]))
+    png = {"accept": "image/png"}
+    shown = picture(await client.get(f"{path_of(states[0])}/rendered", headers=png))
+    grey = stored_grey(image)
+    expected = np.stack([np.full_like(grey, 255), grey, 255 - grey], axis=-1)  # magenta to yellow
+    assert np.abs(shown.astype(int) - expected).max() <= 1
+    without = await client.get(f"{path_of(states[1])}/rendered", headers=png)
+    assert without.status_code == 409
 
 
 async def test_a_presentation_state_without_its_image_is_404(client: httpx.AsyncClient) -> None:
