@@ -79,17 +79,18 @@ async def _worked_out(
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A frame (1-based) that is shown, and the presentation state that it is shown by, if any."""
+    """A frame (1-based) that is shown, by which presentation state and with which segmentation."""
 
     described: Described
     number: int
     state: Described | None = None
+    segmentation: Described | None = None
 
     @property
     def digests(self) -> str:
         """Name the bytes that it is made of."""
-        stored = [self.described, *([self.state] if self.state else [])]
-        return " ".join(one.place.sha256.hex() for one in stored)
+        stored = (self.described, self.state, self.segmentation)
+        return " ".join(one.place.sha256.hex() if one else "" for one in stored).rstrip()
 
 
 async def read_bulk_value(archive: Archive, described: Described, path: str) -> bytes:

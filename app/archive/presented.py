@@ -4,7 +4,9 @@ from dataclasses import replace
 
 from app.archive.context import Archive
 from app.archive.described import Described, Subject, describe
+from app.archive.retrieve import find_instance
 from app.dicom.presentation_state import STATES, references, refers_to
+from app.dicom.segmentation import SEGMENTATIONS
 from app.dicom.uids import InstanceRef, check_uid
 from app.errors import InvalidRequest, InvalidUID, NotFound
 from app.index.places import InstancePlace
@@ -56,6 +58,23 @@ async def with_state(
     if not (_is_state(state) and refers_to(state.document, image.instance)):
         raise InvalidRequest("presentationUID names no presentation state for this image")
     return replace(subject, state=state)
+
+
+async def with_segmentation(
+    archive: Archive, principal: Principal, subject: Subject, uid: str
+) -> Subject:
+    """Return what is shown with a segmentation over it; without a UID, without one.
+
+    Raises:
+        NotFound: there is no such Instance, or `principal` may not see its Study.
+        InvalidRequest: it is no segmentation.
+    """
+    if not uid:
+        return subject
+    found = await describe(archive, principal, await find_instance(archive, principal, uid))
+    if found.document.text("00080016") not in SEGMENTATIONS:
+        raise InvalidRequest("segmentation names no segmentation")
+    return replace(subject, segmentation=found)
 
 
 def _is_state(described: Described) -> bool:

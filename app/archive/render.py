@@ -14,7 +14,7 @@ from app.archive.context import Archive
 from app.archive.described import Subject, describe
 from app.archive.known_pictures import Known
 from app.archive.offers import Offer, choose, first_fitting, offers_of, picture_offers, types_of
-from app.archive.presented import find_subject, with_state
+from app.archive.presented import find_subject, with_segmentation, with_state
 from app.archive.rendered_images import known_body, picture_body, picture_name
 from app.dicom.annotations import annotation_lines
 from app.dicom.delivery import APPLICATION_DICOM
@@ -33,12 +33,14 @@ AHEAD = 2
 class RenderRequest:
     """What is accepted, most wanted first, and how pictures are to be made.
 
-    `annotations` are names of groups of text, of `patient` and `technique`.
+    `annotations` are names of groups of text, of `patient` and `technique`; `segmentation` is the
+    SOP Instance UID of one to be drawn over images, or empty.
     """
 
     forms: Sequence[Form]
     wanted: Wanted = field(default_factory=Wanted)
     annotations: tuple[str, ...] = ()
+    segmentation: str = ""
 
     def wanted_of(self, subject: Subject) -> Wanted:
         """Return how a picture of a frame is made, the text to be written over it found."""
@@ -80,6 +82,8 @@ async def recalled(
     That the Instance may be seen was looked up with `place`.
     """
     resource, request = asked
+    if request.segmentation:  # what is shown is not of this Instance alone
+        return await plan(place)
     key = (place.sha256, resource, tuple(request.forms), request.wanted, request.annotations)
     known = archive.pictures.find(key)
     if known is None:
@@ -112,6 +116,7 @@ async def plan_instance(
 
     async def plan(place: InstancePlace | None) -> Rendering:
         subject = await find_subject(archive, principal, ref, place)
+        subject = await with_segmentation(archive, principal, subject, request.segmentation)
         offers = offers_of(archive, principal, subject, request.wanted_of(subject))
         form, offer = choose(request.forms, offers, subject.described)
         frames = subject.described.place.frame_count
@@ -144,6 +149,7 @@ async def plan_frames(
             if not 1 <= number <= described.place.frame_count:
                 raise NotFound("Frame", f"{number} of Instance {ref.instance}")
         subject = Subject(described, numbers[0])
+        subject = await with_segmentation(archive, principal, subject, request.segmentation)
         wanted = request.wanted_of(subject)
         offers = [] if described.is_video else picture_offers(archive, principal, subject, wanted)
         form, offer = choose(request.forms, offers, described)
@@ -223,7 +229,7 @@ def alone(subject: Subject, request: RenderRequest, form: Form, offer: Offer) ->
         return Answer(offer.media_type, form.multipart, [await offer.open()])
 
     etag, known = _tag_of(subject, [subject.number], request, form, offer), None
-    if offer.picture is not None and subject.state is None:
+    if offer.picture is not None and not (subject.state or subject.segmentation):
         name = picture_name(subject, offer.picture)
         known = Known(name, offer.media_type, form.multipart, etag)
     return Rendering(etag, opened, known)

@@ -1,17 +1,19 @@
 """Pictures of frames: made in worker processes, and kept in the cache by what they are made of."""
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 
 from app.archive.answers import Body, body_of
 from app.archive.context import Archive
-from app.archive.described import Subject, load_appearance
+from app.archive.described import Described, Subject, load_appearance
 from app.archive.frames import FoundFrames, open_frames
 from app.archive.known_pictures import Known
 from app.archive.originals import open_section
 from app.dicom.appearance import Appearance
 from app.dicom.delivery import Delivery, How
 from app.dicom.pictures import RENDERING_VERSION, Wanted
+from app.dicom.segmentation import Layer, frames_over
 from app.dicom.transfer_syntaxes import OCTET_STREAM
 from app.dicom.viewport import Region
 from app.errors import InvalidDataset, InvalidRequest
@@ -43,7 +45,8 @@ async def picture_of(
         appearance = await load_appearance(archive, subject)
         _check_region(wanted, appearance)
         data = await _stored_frame(archive, principal, subject)
-        return await _rendered(archive, data, appearance, wanted)
+        layers = await _layers(archive, principal, subject)
+        return await _rendered(archive, data, appearance, wanted, layers)
 
     name = picture_name(subject, wanted)
     picture = archive.pictures.picture(name)
@@ -82,31 +85,68 @@ def _check_region(wanted: Wanted, appearance: Appearance) -> None:
     region.pixels(pixels.rows, pixels.columns)
 
 
+async def _find_frame(
+    archive: Archive, principal: Principal, described: Described, number: int
+) -> FoundFrames:
+    place, native = described.place, described.native
+    if native is not None:
+        places = native.places([number])
+    else:
+        places = await archive.leases.locate(principal.scope, place.ref, [number])
+    stored = Delivery(How.STORED, place.transfer_syntax_uid, OCTET_STREAM)
+    return FoundFrames(places.instance, places.frames, stored, multipart=False)
+
+
 async def _stored_frame(
     archive: Archive, principal: Principal, subject: Subject
 ) -> bytes | Section:
+    """Return a frame as it is stored, read or not."""
+    found = await _find_frame(archive, principal, subject.described, subject.number)
+    if found.is_plain:
+        section = await open_section(archive, found.instance, found.frames[0])
+        if section is not None:
+            return section
+    return await _read_frame(archive, principal, found)
+
+
+async def _read_frame(archive: Archive, principal: Principal, found: FoundFrames) -> bytes:
     """Return a frame as it is stored, native ones little endian and from their first bit on."""
-    place, native = subject.described.place, subject.described.native
-    if native is not None:
-        places = native.places([subject.number])
-    else:
-        places = await archive.leases.locate(principal.scope, place.ref, [subject.number])
-    stored = Delivery(How.STORED, place.transfer_syntax_uid, OCTET_STREAM)
-    found = FoundFrames(places.instance, places.frames, stored, multipart=False)
-    section = await open_section(archive, place, found.frames[0]) if found.is_plain else None
-    if section is not None:
-        return section
     answer = await open_frames(archive, principal, found)
     assert isinstance(answer.bodies, Sequence)  # noqa: S101 - as frames come
     (body,) = answer.bodies
     return b"".join([chunk async for chunk in body.chunks])
 
 
+async def _layers(archive: Archive, principal: Principal, subject: Subject) -> list[Layer]:
+    """Return the frames of a segmentation that lie over an image.
+
+    Raises:
+        InvalidDataset: they are damaged, or too large.
+        InvalidRequest: they do not fit the image.
+    """
+    segmentation = subject.segmentation
+    if segmentation is None:
+        return []
+    layers: list[Layer] = []
+    image, instance = subject.described.document, subject.described.place.ref.instance
+    over = (segmentation.document, image, instance, subject.number)
+    for frame in await asyncio.to_thread(frames_over, *over):
+        found = await _find_frame(archive, principal, segmentation, frame.number)
+        data = await _read_frame(archive, principal, found)
+        appearance = await load_appearance(archive, Subject(segmentation, frame.number))
+        layers.append(Layer(data, appearance, frame))
+    return layers
+
+
 async def _rendered(
-    archive: Archive, data: bytes | Section, appearance: Appearance, wanted: Wanted
+    archive: Archive,
+    data: bytes | Section,
+    appearance: Appearance,
+    wanted: Wanted,
+    layers: Sequence[Layer],
 ) -> bytes:
     limit = archive.limits.decoded_bytes
-    picture = await archive.workers.run(_RENDER, data, appearance, wanted, limit)
+    picture = await archive.workers.run(_RENDER, data, appearance, wanted, limit, layers)
     if not isinstance(picture, bytes):
         raise InvalidDataset("the renderer returned something else than a picture")
     return picture

@@ -5,26 +5,37 @@ Where neither the request nor the Instance has a window, 8 bits are shown as the
 more from its least to its greatest value, padding left out.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from app.dicom.appearance import Appearance, check_size
-from app.dicom.codecs import decode_frame
+from app.dicom.codecs import decode_stored
 from app.dicom.colour import to_rgb
 from app.dicom.drawing import annotate
+from app.dicom.layers import draw_layers
 from app.dicom.overlays import Overlay
 from app.dicom.picture_encoders import encode_picture
 from app.dicom.pictures import Wanted
 from app.dicom.pixel_description import DecodedFrame
 from app.dicom.presenting import present_picture
 from app.dicom.samples import cells_of, layout_of, stored_values
+from app.dicom.segmentation import Layer
 from app.dicom.shades import grey_picture, palette_picture, tinted_picture
-from app.dicom.transfer_syntaxes import find
 from app.dicom.viewport import Picture, Viewport, scale
 from app.dicom.voi import Window
 
 
-def render_frame(data: bytes, appearance: Appearance, wanted: Wanted, decoded_bytes: int) -> bytes:
+def render_frame(
+    data: bytes,
+    appearance: Appearance,
+    wanted: Wanted,
+    decoded_bytes: int,
+    layers: Sequence[Layer] = (),
+) -> bytes:
     """Return the encoded picture of a frame, given as it is stored (little endian if native).
+
+    `layers` are drawn over it before it is cut and scaled.
 
     Raises:
         InvalidDataset: the frame cannot be decoded, or is none, or is too large.
@@ -33,8 +44,9 @@ def render_frame(data: bytes, appearance: Appearance, wanted: Wanted, decoded_by
     Source: PS3.18 §8.7.4; PS3.4 §N.2
     """
     check_size(appearance, decoded_bytes)
-    frame = _decoded(data, appearance, decoded_bytes)
+    frame = decode_stored(data, appearance.pixels, decoded_bytes)
     picture = draw_frame(frame, appearance, wanted.window)
+    picture = draw_layers(picture, layers, decoded_bytes)
     if appearance.presentation is None:
         picture = _fit(picture, wanted.viewport, appearance.aspect)
     else:
@@ -45,14 +57,6 @@ def render_frame(data: bytes, appearance: Appearance, wanted: Wanted, decoded_by
         picture = np.ascontiguousarray(picture)
         annotate(picture, wanted.annotation)
     return encode_picture(picture, wanted, appearance.icc_profile)
-
-
-def _decoded(data: bytes, appearance: Appearance, decoded_bytes: int) -> DecodedFrame:
-    pixels = appearance.pixels
-    syntax = find(pixels.transfer_syntax_uid)
-    if syntax is not None and syntax.encapsulated:
-        return decode_frame(data, pixels, decoded_bytes)
-    return DecodedFrame(data, pixels.photometric_interpretation, pixels.planar_configuration)
 
 
 def draw_frame(frame: DecodedFrame, appearance: Appearance, window: Window | None) -> Picture:

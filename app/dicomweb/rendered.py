@@ -43,6 +43,9 @@ _PARAMETERS = [
     _parameter("annotation", "patient, technique, or both: text in the picture's corners"),
     _parameter("iccprofile", "no, yes, srgb, adobergb or rommrgb"),
 ]
+_SEGMENTATION = _parameter(
+    "segmentation", "SOP Instance UID of a segmentation to draw over the image; not of the standard"
+)
 
 
 def _rendered(*, several: bool) -> dict[str, Any]:
@@ -55,7 +58,8 @@ def _rendered(*, several: bool) -> dict[str, Any]:
         304: _NOT_MODIFIED,
         **PROBLEMS,
     }
-    return {"responses": responses, "openapi_extra": {"parameters": _PARAMETERS}}
+    parameters = _PARAMETERS if several else [*_PARAMETERS, _SEGMENTATION]
+    return {"responses": responses, "openapi_extra": {"parameters": parameters}}
 
 
 _THUMBNAIL: dict[str, Any] = {

@@ -375,3 +375,34 @@ async def test_a_series_of_damaged_images_has_no_thumbnail_but_its_study_has(
         assert (await client.get(f"{series}/thumbnail")).status_code == 409
     answer = await client.get(f"{series.rpartition('/series')[0]}/thumbnail")
     assert picture(answer).shape == (85, 128)
+
+
+async def test_a_segmentation_is_drawn_over_its_image_when_it_is_asked_for(
+    client: httpx.AsyncClient,
+) -> None:
+    data, liver = sample("liver.dcm")
+    (source,) = (
+        liver.PerFrameFunctionalGroupsSequence[1].DerivationImageSequence[0].SourceImageSequence
+    )
+    image = make_dataset(
+        **GREY | {"Rows": 512, "Columns": 512},
+        SOPInstanceUID=source.ReferencedSOPInstanceUID,
+        PixelData=bytes([100]) * 512 * 512,
+    )
+    await store(client, data, make_part10(image))
+    segments = liver.pixel_array[1] > 0
+    assert segments.any()
+    png, asked = {"accept": "image/png"}, {"segmentation": liver.SOPInstanceUID}
+    plain = picture(await client.get(f"{path_of(image)}/rendered", headers=png))
+    assert (plain == 100).all()
+    for end in ("/rendered", "/frames/1/rendered"):
+        for _ in range(2):
+            answer = await client.get(path_of(image) + end, headers=png, params=asked)
+            shown = picture(answer)
+            assert ((shown != 100).any(axis=-1) == segments).all()
+        known = {**png, "if-none-match": answer.headers["etag"]}
+        again = await client.get(path_of(image) + end, headers=known, params=asked)
+        assert again.status_code == 304
+    for uid, status in ((image.SOPInstanceUID, 400), ("1.2.3", 404), ("x", 400), ("", 400)):
+        answer = await client.get(f"{path_of(image)}/rendered", params={"segmentation": uid})
+        assert answer.status_code == status
