@@ -53,7 +53,7 @@ async def test_a_series_and_its_study_have_their_thumbnail_before_anyone_asks(
         for ref in (StudyRef(study), SeriesRef(study, series)):
             rendering = await plan_thumbnail(hasty, Principal("reader"), ref, REQUEST, None)
             answer = await rendering.open()
-            assert answer.media_type == "image/jpeg"
+            assert answer.media_type == "image/jpeg"
 
 
 async def test_nothing_is_made_of_what_shows_nothing(
