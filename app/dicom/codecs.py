@@ -74,6 +74,8 @@ def decode_stored(data: bytes, pixels: PixelDescription, decoded_bytes: int) -> 
 
     Raises:
         InvalidDataset: it cannot be decoded.
+
+    Source: PS3.5 §8.2, Annex A.4
     """
     syntax = find(pixels.transfer_syntax_uid)
     if syntax is not None and syntax.encapsulated:

@@ -24,6 +24,8 @@ def draw_layers(picture: Picture, layers: Sequence[Layer], decoded_bytes: int) -
 
     Raises:
         InvalidDataset: a layer cannot be decoded, or is too large.
+
+    Source: PS3.3 §C.8.20 (how to draw it is left to us)
     """
     if not layers:
         return picture

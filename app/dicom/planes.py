@@ -92,6 +92,8 @@ def distance(plane: Plane, other: Plane) -> float | None:
     """Return how far two planes are from each other in mm, None if that cannot be said.
 
     They have to be parallel, and in one Frame of Reference.
+
+    Source: PS3.3 §C.7.4.1.1.1, §C.7.6.2.1.1
     """
     named = plane.frame_of_reference
     if not named or named != other.frame_of_reference:
@@ -104,13 +106,19 @@ def distance(plane: Plane, other: Plane) -> float | None:
 
 
 def lies_on(plane: Plane, other: Plane) -> bool:
-    """Say whether `other` is the same slice: nearer than half the thickness of `plane`."""
+    """Say whether `other` is the same slice: nearer than half the thickness of `plane`.
+
+    Source: PS3.3 §C.7.6.2.1.1
+    """
     away = distance(plane, other)
     return away is not None and away < max(plane.thickness / 2, _SAME_PLACE)
 
 
 def mapping_of(plane: Plane, other: Plane) -> Mapping:
-    """Return where the pixels of a plane lie on one that is parallel to it."""
+    """Return where the pixels of a plane lie on one that is parallel to it.
+
+    Source: PS3.3 §C.7.6.2.1.1
+    """
     x, y, z = (a - b for a, b in zip(plane.position, other.position, strict=True))
     row, column = (
         (
