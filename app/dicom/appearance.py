@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.dicom.document import Document
 from app.dicom.lookup_tables import LookupTable, expand_segments, lookup_table
@@ -269,12 +270,17 @@ def _colour_table(document: Document, colour: str, *, signed: bool) -> LookupTab
     if packed is None:
         return None
     count = document.integer(descriptor, 0) & 0xFFFF or 0x10000
-    tag = f"0028122{colour}"
-    if packed.bits == 8:
-        with suppress(InvalidDataset):  # a word each, as some write it
-            octets = np.frombuffer(document.octets(tag), np.uint8).astype(np.uint16)
-            return LookupTable(packed.first, packed.bits, expand_segments(octets, count))
-    return LookupTable(packed.first, packed.bits, expand_segments(document.words(tag), count))
+    entries = _expanded(document, f"0028122{colour}", packed.bits, count)
+    return LookupTable(packed.first, packed.bits, entries)
+
+
+def _expanded(document: Document, tag: str, bits: int, count: int) -> NDArray[np.uint16]:
+    """Return the entries of segments, which are of octets where entries are, or of words."""
+    octets = np.frombuffer(document.octets(tag), np.uint8)
+    if bits == 8 and len(octets):
+        with suppress(InvalidDataset):  # words after all, as some write it
+            return expand_segments(octets.astype(np.uint16), count)
+    return expand_segments(document.words(tag), count)
 
 
 def _aspect(document: Document, frame_number: int) -> float:
