@@ -85,12 +85,16 @@ class Subject:
     number: int
     state: Described | None = None
     segmentation: Described | None = None
+    blended: "Subject | None" = None
+    """What the presentation state shows over it."""
 
     @property
     def digests(self) -> str:
         """Name the bytes that it is made of."""
         stored = (self.described, self.state, self.segmentation)
-        return " ".join(one.place.sha256.hex() if one else "" for one in stored).rstrip()
+        digests = " ".join(one.place.sha256.hex() if one else "" for one in stored).rstrip()
+        over = self.blended
+        return digests if over is None else f"{digests} {over.digests} {over.number}"
 
 
 async def read_bulk_value(archive: Archive, described: Described, path: str) -> bytes:
@@ -118,19 +122,25 @@ async def load_appearance(archive: Archive, subject: Subject) -> Appearance:
         Unavailable: the object store does not answer.
     """
     described, number = subject.described, subject.number
-    document = await _with_tables(archive, described, number)
+    document = await with_tables(archive, described, number)
     syntax = described.place.transfer_syntax_uid
     large = described.is_large or bool(document.bulk)
     appearance = await _worked_out(large, appearance_of, document, syntax, number)
     check_size(appearance, archive.limits.decoded_bytes)
     if subject.state is None:
         return appearance
-    state = await _with_tables(archive, subject.state, number)
+    state = await with_tables(archive, subject.state, number)
     uid = described.place.ref.instance
     return await asyncio.to_thread(present, appearance, state, uid, number)
 
 
-async def _with_tables(archive: Archive, described: Described, number: int) -> Document:
+async def with_tables(archive: Archive, described: Described, number: int) -> Document:
+    """Return a Data Set with the bulk values that the display of a frame takes.
+
+    Raises:
+        InvalidDataset: they are too large.
+        Unavailable: the object store does not answer.
+    """
     paths = bulk_paths(list(described.bulk_values), number)
     if sum(described.bulk_values[path].length for path in paths) > MOST_BULK_BYTES:
         raise InvalidDataset("the tables and overlays of the Instance are too large to be rendered")

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from app.archive.blended import with_blended
 from app.archive.context import Archive
 from app.archive.described import Described, Subject, describe
 from app.archive.retrieve import find_instance
@@ -35,12 +36,13 @@ async def find_subject(
         return Subject(described, representative_frame(described))
     for one in references(described.document):
         try:
-            image = InstanceRef(ref.study, check_uid(one.series), check_uid(one.instance))
+            study = check_uid(one.study or ref.study)
+            image = InstanceRef(study, check_uid(one.series), check_uid(one.instance))
             found = await describe(archive, principal, image)
         except (NotFound, InvalidUID):
             continue
         number = next(iter(one.frames), representative_frame(found))
-        return Subject(found, number, described)
+        return await with_blended(archive, principal, Subject(found, number, described))
     raise NotFound("An image of presentation state", ref.instance)
 
 
@@ -57,7 +59,7 @@ async def with_state(
     image = subject.described.place.ref
     if not (_is_state(state) and refers_to(state.document, image.instance)):
         raise InvalidRequest("presentationUID names no presentation state for this image")
-    return replace(subject, state=state)
+    return await with_blended(archive, principal, replace(subject, state=state))
 
 
 async def with_segmentation(

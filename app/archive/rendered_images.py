@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 from app.archive.answers import Body, body_of
 from app.archive.context import Archive
-from app.archive.described import Described, Subject, load_appearance
+from app.archive.described import Described, Subject, load_appearance, with_tables
 from app.archive.frames import FoundFrames, open_frames
 from app.archive.known_pictures import Known
 from app.archive.originals import open_section
 from app.dicom.appearance import Appearance
+from app.dicom.blending import Blended, opacity_of, superimposed
 from app.dicom.delivery import Delivery, How
 from app.dicom.pictures import RENDERING_VERSION, Wanted
+from app.dicom.planes import Mapping, mapping_of, plane_of
 from app.dicom.segmentation import Layer, frames_over
 from app.dicom.transfer_syntaxes import OCTET_STREAM
 from app.dicom.viewport import Region
@@ -46,7 +48,8 @@ async def picture_of(
         _check_region(wanted, appearance)
         data = await _stored_frame(archive, principal, subject)
         layers = await _layers(archive, principal, subject)
-        return await _rendered(archive, data, appearance, wanted, layers)
+        blended = await _blended(archive, principal, subject)
+        return await _rendered(archive, data, (appearance, wanted), layers, blended)
 
     name = picture_name(subject, wanted)
     picture = archive.pictures.picture(name)
@@ -138,15 +141,34 @@ async def _layers(archive: Archive, principal: Principal, subject: Subject) -> l
     return layers
 
 
+async def _blended(archive: Archive, principal: Principal, subject: Subject) -> Blended | None:
+    """Return the frame that a blending presentation state shows over an image."""
+    over, state = subject.blended, subject.state
+    if over is None or state is None:
+        return None
+    found = await _find_frame(archive, principal, over.described, over.number)
+    data = await _read_frame(archive, principal, found)
+    document = await with_tables(archive, state, subject.number)
+    plain = await load_appearance(archive, over)
+    uid = over.described.place.ref.instance
+    appearance = await asyncio.to_thread(superimposed, plain, document, uid, over.number)
+    planes = (
+        plane_of(subject.described.document, subject.number),
+        plane_of(over.described.document, over.number),
+    )
+    mapping = mapping_of(planes[0], planes[1]) if planes[0] and planes[1] else Mapping()
+    return Blended(data, appearance, mapping, opacity_of(document))
+
+
 async def _rendered(
     archive: Archive,
     data: bytes | Section,
-    appearance: Appearance,
-    wanted: Wanted,
+    how: tuple[Appearance, Wanted],
     layers: Sequence[Layer],
+    blended: Blended | None,
 ) -> bytes:
     limit = archive.limits.decoded_bytes
-    picture = await archive.workers.run(_RENDER, data, appearance, wanted, limit, layers)
+    picture = await archive.workers.run(_RENDER, data, *how, limit, layers, blended)
     if not isinstance(picture, bytes):
         raise InvalidDataset("the renderer returned something else than a picture")
     return picture

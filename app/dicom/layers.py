@@ -29,8 +29,7 @@ def draw_layers(picture: Picture, layers: Sequence[Layer], decoded_bytes: int) -
     """
     if not layers:
         return picture
-    if picture.ndim == 2:
-        picture = np.repeat(picture[..., np.newaxis], 3, axis=2)
+    picture = in_colour(picture)
     for layer in layers:
         check_size(layer.appearance, decoded_bytes)
         frame = decode_stored(layer.data, layer.appearance.pixels, decoded_bytes)
@@ -53,14 +52,43 @@ def _draw(picture: Picture, values: Samples, frame: SegmentFrame) -> None:
         picture[covered] = np.rint(under + (over - under) * shares).astype(np.uint8)
 
 
+def blend(picture: Picture, over: Picture, mapping: Mapping, opacity: float) -> Picture:
+    """Return two pictures in one, in RGB, where `over` has a pixel; `mapping` says which.
+
+    Source: PS3.4 §N.2.1.4
+    """
+    shown = in_colour(picture)
+    inside, rows, columns = _places(picture.shape, over.shape, mapping)
+    upper = in_colour(over)[rows, columns].astype(np.float32)
+    mixed = shown[inside] * np.float32(1 - opacity) + upper * np.float32(opacity)
+    shown[inside] = np.rint(mixed).astype(np.uint8)
+    return shown
+
+
+def in_colour(picture: Picture) -> Picture:
+    """Return a picture in RGB; a grey one is copied.
+
+    Source: PS3.4 §N.2.1.4
+    """
+    return picture if picture.ndim == 3 else np.repeat(picture[..., np.newaxis], 3, axis=2)
+
+
 def _placed(values: Samples, shape: tuple[int, ...], mapping: Mapping) -> Samples:
     """Return the value that lies under each pixel of an image, zero where none does."""
+    inside, rows, columns = _places(shape, values.shape, mapping)
+    out = np.zeros(shape, values.dtype)
+    out[inside] = values[rows, columns]
+    return out
+
+
+def _places(
+    shape: tuple[int, ...], other: tuple[int, ...], mapping: Mapping
+) -> tuple[NDArray[np.bool_], NDArray[np.intp], NDArray[np.intp]]:
+    """Return which pixels have one of another image at their place, and its row and column."""
     down, across = np.ogrid[: shape[0], : shape[1]]
     rows, columns = (
         np.floor(start + per_row * down + per_column * across + 0.5)
         for start, per_row, per_column in (mapping.row, mapping.column)
     )
-    inside = (rows >= 0) & (rows < values.shape[0]) & (columns >= 0) & (columns < values.shape[1])
-    out = np.zeros(shape, values.dtype)
-    out[inside] = values[rows[inside].astype(np.intp), columns[inside].astype(np.intp)]
-    return out
+    inside = (rows >= 0) & (rows < other[0]) & (columns >= 0) & (columns < other[1])
+    return inside, rows[inside].astype(np.intp), columns[inside].astype(np.intp)

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from app.dicom.appearance import Appearance, check_size
+from app.dicom.blending import Blended
 from app.dicom.codecs import decode_stored
 from app.dicom.colour import to_rgb
 from app.dicom.drawing import annotate
-from app.dicom.layers import draw_layers
+from app.dicom.layers import blend, draw_layers
 from app.dicom.overlays import Overlay
 from app.dicom.picture_encoders import encode_picture
 from app.dicom.pictures import Wanted
@@ -32,10 +33,11 @@ def render_frame(
     wanted: Wanted,
     decoded_bytes: int,
     layers: Sequence[Layer] = (),
+    blended: Blended | None = None,
 ) -> bytes:
     """Return the encoded picture of a frame, given as it is stored (little endian if native).
 
-    `layers` are drawn over it before it is cut and scaled.
+    What is blended with it and `layers` are drawn over it before it is cut and scaled.
 
     Raises:
         InvalidDataset: the frame cannot be decoded, or is none, or is too large.
@@ -46,6 +48,10 @@ def render_frame(
     check_size(appearance, decoded_bytes)
     frame = decode_stored(data, appearance.pixels, decoded_bytes)
     picture = draw_frame(frame, appearance, wanted.window)
+    if blended is not None:
+        over = decode_stored(blended.data, blended.appearance.pixels, decoded_bytes)
+        upper = draw_frame(over, blended.appearance, None)
+        picture = blend(picture, upper, blended.mapping, blended.opacity)
     picture = draw_layers(picture, layers, decoded_bytes)
     if appearance.presentation is None:
         picture = _fit(picture, wanted.viewport, appearance.aspect)

@@ -277,7 +277,7 @@ async def test_a_worker_reads_sections_of_objects_itself(workers: Workers, tmp_p
             assert await workers.run(f"{JOBS}:echo", section) == b"\xff" + bytes(
                 range(256)
             ) * 2047 + bytes(range(255))
-        (process,) = children()
+        process = psutil.Process(await workers.run(f"{JOBS}:process_id"))
         assert process.num_fds() < 12  # what it was given is closed again
         with pytest.raises(Unavailable, match="lost"):
             await workers.run(f"{JOBS}:echo", Section(file, file.fileno(), 2**20, 1))
