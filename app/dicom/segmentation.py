@@ -5,6 +5,8 @@ A frame says which image it was derived from; one that does not is placed by its
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
+from math import inf
 
 from app.dicom.appearance import Appearance
 from app.dicom.document import Document
@@ -67,26 +69,43 @@ def frames_over(
     """
     plane = plane_of(image, frame_number)
     found = []
-    for number in _numbers(segmentation, plane, instance, frame_number):
+    numbers = _numbers(segmentation, plane, instance, frame_number)
+    for number in islice(numbers, MOST_LAYERS):
         mapping = _mapping(segmentation, image, plane, number)
         colours = tuple(_frame_colours(segmentation, number).items())
         found.append(SegmentFrame(number, colours, mapping, _highest(segmentation)))
-    return found[:MOST_LAYERS]
+    return found
 
 
 def _numbers(
     segmentation: Document, plane: Plane | None, instance: str, frame_number: int
 ) -> Iterator[int]:
+    """Yield the frames that were derived from an image; of those placed by plane the nearest."""
     shared = segmentation.item(_SHARED)
+    nearest: dict[int, tuple[float, int]] = {}
     for number, frame in enumerate(segmentation.items(_PER_FRAME), start=1):
         sources = [*_sources(frame), *_sources(shared)]
-        if sources:
-            over = any(_is_source(source, instance, frame_number) for source in sources)
-        else:
-            own = plane_of(segmentation, number)
-            over = plane is not None and own is not None and lies_on(plane, own)
-        if over:
+        if any(_is_source(source, instance, frame_number) for source in sources):
             yield number
+        if not sources and plane is not None:
+            away, segment = _away(plane, segmentation, number), _segment(segmentation, number)
+            if away is not None and away < nearest.get(segment, (inf, 0))[0]:
+                nearest[segment] = away, number
+    yield from sorted(number for _, number in nearest.values())
+
+
+def _away(plane: Plane, segmentation: Document, number: int) -> float | None:
+    own = plane_of(segmentation, number)
+    return distance(plane, own) if own is not None and lies_on(plane, own) else None
+
+
+def _segment(segmentation: Document, number: int) -> int:
+    """Return the number of the segment that a frame belongs to, zero if it says none."""
+    for group in (segmentation.item(_PER_FRAME, number), segmentation.item(_SHARED)):
+        segment = group.item("0062000A").integer("0062000B", 0)
+        if segment:
+            return segment
+    return 0
 
 
 def _sources(group: Document) -> list[Document]:
@@ -115,11 +134,8 @@ def _frame_colours(segmentation: Document, number: int) -> dict[int, Colour]:
     recommended = segment_colours(segmentation)
     if segmentation.text("00620001") == "LABELMAP":
         return recommended
-    for group in (segmentation.item(_PER_FRAME, number), segmentation.item(_SHARED)):
-        segment = group.item("0062000A").integer("0062000B", 0)
-        if segment:
-            return {1: recommended.get(segment, _default(segment))}
-    return {1: _default(1)}
+    segment = _segment(segmentation, number) or 1
+    return {1: recommended.get(segment, _default(segment))}
 
 
 def _highest(segmentation: Document) -> float:

@@ -1,6 +1,7 @@
 """Which frames of a segmentation lie over an image, in which colours, and what is then seen."""
 
 from dataclasses import replace
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -160,3 +161,16 @@ def test_a_layer_that_is_too_large_or_too_short_is_refused() -> None:
         draw_layers(np.zeros((1, 1), np.uint8), [layer([[1, 1]])], 1)
     with pytest.raises(InvalidDataset):
         draw_layers(np.zeros((1, 1), np.uint8), [replace(layer([[1]]), data=b"")], 100)
+
+
+def test_thousands_of_frames_take_no_minutes() -> None:
+    placed = [{"00209113": [{"00200032": [0, 0, z]}]} for z in range(4000)]
+    shared = {
+        "00209116": [{"00200037": [1, 0, 0, 0, 1, 0]}],
+        "00289110": [{"00280030": [2, 1]}],
+    }
+    many = segmentation(*placed, **{"00200052": "1.2", "52009229": [shared]})
+    begun = process_time()
+    (frame,) = frames_over(many, Document(json_of({**SIZE, **PLAIN})), "1.2", 1)
+    assert frame.number == 6
+    assert process_time() - begun < 5
