@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 from fastapi import FastAPI
@@ -12,6 +12,7 @@ from app import __version__
 from app.admin import health, pages
 from app.admin.metrics import Measured
 from app.archive.context import open_archive
+from app.archive.thumbnails_ahead import thumbnails_made_ahead
 from app.dicomweb import (
     bulk_data,
     capabilities,
@@ -61,7 +62,9 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_archive(settings.place()) as archive:
             app.state.archive = archive
-            yield
+            ahead = thumbnails_made_ahead(archive) if settings.jobs.thumbnails else nullcontext()
+            async with ahead:
+                yield
 
     app = _Application(
         title="Fileroom",
@@ -83,7 +86,8 @@ def create_app(settings: Settings) -> FastAPI:
     for routes in (wado_uri, health, pages):
         app.include_router(routes.router)
     add_problem_handlers(app)
-    direct = Direct(app.route_request, DICOMWEB, app.state, (*stow.DIRECT, *qido.DIRECT))
+    busiest = (*stow.DIRECT, *qido.DIRECT, *rendered.DIRECT)
+    direct = Direct(app.route_request, DICOMWEB, app.state, busiest)
     frames = FramesRoute(direct, DICOMWEB, app.state)
     origins = cross_origin_rules(settings.http.cors_origins)
     app.plumbing = Head(Measured(CrossOrigin(Faults(frames), **origins)))

@@ -175,6 +175,7 @@ class Jobs(Group):
     codec_workers: int = Field(default=2, ge=1, le=256)
     codec_memory: ByteSize = Field(default=ByteSize(2 * 2**30), ge=64 * 2**20)
     codec_seconds: Seconds = 60
+    thumbnails: bool = True
 
 
 class Log(Group):

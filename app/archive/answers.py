@@ -35,7 +35,7 @@ class Body:
     """One Instance, bulk value or frame; `length` is None where re-encoding decides on it.
 
     `section` opens some of the bytes, by offset and length, where that takes no reading of others.
-    `ref` is that of a whole Instance.
+    `ref` is that of a whole Instance, `whole` are all bytes if they are there already.
     """
 
     headers: Mapping[str, str]
@@ -43,6 +43,7 @@ class Body:
     chunks: AsyncIterator[bytes]
     section: Section | None = None
     ref: InstanceRef | None = None
+    whole: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,11 @@ async def each(values: Iterable[_Value]) -> AsyncIterator[_Value]:
     """Iterate over values that are there already."""
     for value in values:
         yield value
+
+
+def body_of(headers: Mapping[str, str], data: bytes) -> Body:
+    """Return bytes that are there already as a body."""
+    return Body(headers, len(data), once(data), whole=data)
 
 
 async def once(value: _Value) -> AsyncIterator[_Value]:

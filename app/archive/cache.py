@@ -50,17 +50,18 @@ class FileCache:
 
         A cache that cannot be written or read costs no more than making them again.
         """
-        kept = await self._load(name)
+        kept = await self.load(name)
         if kept is not None:
             return kept
         async with self.making(name):
-            kept = await self._load(name)
+            kept = await self.load(name)
             if kept is None:
                 kept = await make()
                 await asyncio.to_thread(self._keep, name, kept)
         return kept
 
-    async def _load(self, name: str) -> bytes | None:
+    async def load(self, name: str) -> bytes | None:
+        """Return a small file's bytes, None if it is not here."""
         path = self.find(name)
         if path is None:
             return None
@@ -75,7 +76,7 @@ class FileCache:
             try:
                 temporary.write_bytes(data)
                 self.add(name, temporary)
-            finally:
+            except OSError:
                 temporary.unlink(missing_ok=True)
 
     def add(self, name: str, temporary: Path) -> Path:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.archive.cache import FileCache
+from app.archive.known_pictures import KnownPictures
 from app.archive.leases import FrameLeases
+from app.archive.upcoming import Upcoming
 from app.archive.workers import Workers
 from app.archive.writer import Writer
 from app.dicom.limits import Limits
@@ -49,6 +51,8 @@ class Archive:
     cache: FileCache
     memo: Memo
     leases: FrameLeases
+    pictures: KnownPictures
+    upcoming: Upcoming
     limits: Limits
     deidentification_secret: bytes
     """What UIDs are replaced by depends on it (PS3.15 Annex E)."""
@@ -91,6 +95,8 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
                 cache=cache,
                 memo=Memo(),
                 leases=FrameLeases(index),
+                pictures=KnownPictures(),
+                upcoming=Upcoming(),
                 limits=limits,
                 deidentification_secret=secret,
             )

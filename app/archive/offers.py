@@ -34,6 +34,8 @@ class Offer:
 
     media_type: str
     open: Callable[[], Awaitable[Body]]
+    picture: Wanted | None = None
+    """How it is made, if it is one picture of one frame."""
 
 
 def offers_of(
@@ -65,7 +67,7 @@ def picture_offers(
     """Return the kinds of pictures of one frame, the default first."""
     kinds = [replace(wanted, media_type=media_type) for media_type in FORMATS]
     return [
-        Offer(kind.media_type, partial(picture_body, archive, principal, subject, kind))
+        Offer(kind.media_type, partial(picture_body, archive, principal, subject, kind), kind)
         for kind in kinds
     ]
 

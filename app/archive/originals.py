@@ -15,6 +15,7 @@ from app.dicom.deflated import DEFLATED, inflate_dataset
 from app.dicom.limits import Limits
 from app.dicom.source import FileSource, Source
 from app.errors import NotFound, Unavailable
+from app.index.frames import FramePlace
 from app.index.places import InstancePlace
 from app.objects.base import ObjectStore
 from app.objects.extents import Extent
@@ -53,6 +54,19 @@ def find_extent(
 ) -> Extent | None:
     """Return `length` of an Instance's stored bytes as a file's, where those are in memory."""
     return objects.extent_now(place.object_key, place.base_offset + offset, length)
+
+
+async def open_extent(archive: Archive, place: InstancePlace, part: FramePlace) -> Extent | None:
+    """Return some of an Instance's stored bytes unread; None where objects are no files.
+
+    Raises:
+        Unavailable: the object store does not answer, or has lost the object.
+    """
+    offset = place.base_offset + part.offset
+    try:
+        return await archive.objects.extent(place.object_key, offset, part.length)
+    except NotFound as error:
+        raise lost(place) from error
 
 
 def lost(place: InstancePlace) -> Unavailable:

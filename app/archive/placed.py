@@ -9,6 +9,7 @@ are kept as they are: most requests have few parts.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from app.dicom.uids import SeriesRef
 from app.index.instances import NewInstance
 
 FEW = 100
@@ -28,6 +29,12 @@ class Placed:
     def object_key(self) -> str:
         """The key of its object."""
         return self._new.object_key
+
+    @property
+    def series(self) -> SeriesRef:
+        """The Series that it belongs to."""
+        ref = self._new.ref
+        return SeriesRef(ref.study, ref.series)
 
     def instance(self) -> NewInstance:
         """Return what the index takes."""

@@ -6,22 +6,23 @@ What is made depends on stored bytes and parameters only, so an ETag holds for e
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
 from app.archive.answers import Answer, Body, after, ahead, begun, each
 from app.archive.context import Archive
 from app.archive.deidentified import deidentified
 from app.archive.described import Subject, describe
+from app.archive.known_pictures import Known
 from app.archive.offers import Offer, choose, first_fitting, offers_of, picture_offers, types_of
-from app.archive.presented import find_subject, with_state
-from app.archive.rendered_images import picture_body
+from app.archive.presented import find_subject, with_segmentation, with_state
+from app.archive.rendered_images import known_body, picture_body, picture_name
 from app.dicom.annotations import annotation_lines
 from app.dicom.delivery import APPLICATION_DICOM
 from app.dicom.pictures import FORMATS, GIF, RENDERING_VERSION, Wanted
 from app.dicom.uids import InstanceRef, SeriesRef, StudyRef
 from app.errors import Forbidden, InvalidDataset, NotAcceptable, NotFound
-from app.index.places import locate_instances, locate_version
+from app.index.places import InstancePlace, locate_instances, locate_version
 from app.mime.media_types import Form
 from app.rights import Principal, Verb
 
@@ -33,12 +34,14 @@ AHEAD = 2
 class RenderRequest:
     """What is accepted, most wanted first, and how pictures are to be made.
 
-    `annotations` are names of groups of text, of `patient` and `technique`.
+    `annotations` are names of groups of text, of `patient` and `technique`; `segmentation` is the
+    SOP Instance UID of one to be drawn over images, or empty.
     """
 
     forms: Sequence[Form]
     wanted: Wanted = field(default_factory=Wanted)
     annotations: tuple[str, ...] = ()
+    segmentation: str = ""
     deidentified: bool = False
     """Nothing that may name the patient is shown."""
 
@@ -56,6 +59,49 @@ class Rendering:
 
     etag: str
     open: Callable[[], Awaitable[Answer]]
+    known: Known | None = None
+    """What it is, if it is one picture that follows from an Instance's own bytes."""
+
+
+async def locate_viewed(archive: Archive, principal: Principal, ref: InstanceRef) -> InstancePlace:
+    """Return where an Instance lies that is to be seen.
+
+    Raises:
+        NotFound: there is no such Instance, or `principal` may not see its Study.
+    """
+    if Verb.VIEW not in principal.verbs:
+        raise Forbidden("Viewing is not allowed to you")
+    return (await archive.leases.locate(principal.scope, ref, ())).instance
+
+
+async def recalled(
+    archive: Archive,
+    place: InstancePlace,
+    asked: tuple[Hashable, RenderRequest],
+    plan: Callable[[InstancePlace], Awaitable[Rendering]],
+) -> Rendering:
+    """Return what was learnt of the same request for an Instance of the same bytes, or `plan` it.
+
+    That the Instance may be seen was looked up with `place`.
+    """
+    resource, request = asked
+    if request.segmentation or request.deidentified:  # what is shown is not this Instance alone
+        return await plan(place)
+    key = (place.sha256, resource, tuple(request.forms), request.wanted, request.annotations)
+    known = archive.pictures.find(key)
+    if known is None:
+        rendering = await plan(place)
+        if rendering.known is not None:
+            archive.pictures.learn(key, rendering.known)
+        return rendering
+
+    async def opened() -> Answer:
+        body = await known_body(archive, known)
+        if body is None:
+            return await (await plan(place)).open()
+        return Answer(known.media_type, known.multipart, [body])
+
+    return Rendering(known.etag, opened)
 
 
 async def plan_instance(
@@ -70,14 +116,20 @@ async def plan_instance(
         NotFound: there is no such Instance, or `principal` may not see its Study.
         NotAcceptable: the Instance is rendered in nothing that is accepted.
     """
-    subject = await find_subject(archive, principal, ref)
-    offers = offers_of(archive, principal, subject, request.wanted_of(subject))
-    form, offer = choose(request.forms, offers, subject.described)
-    frames = subject.described.place.frame_count
-    several = form.multipart and frames > 1 and offer.media_type in FORMATS
-    if several and offer.media_type != GIF and subject.state is None:
-        return _frames(archive, principal, subject, range(1, frames + 1), request, offer)
-    return _alone(subject, request, form, offer)
+
+    async def plan(place: InstancePlace | None) -> Rendering:
+        subject = await find_subject(archive, principal, ref, place)
+        subject = await with_segmentation(archive, principal, subject, request.segmentation)
+        offers = offers_of(archive, principal, subject, request.wanted_of(subject))
+        form, offer = choose(request.forms, offers, subject.described)
+        frames = subject.described.place.frame_count
+        several = form.multipart and frames > 1 and offer.media_type in FORMATS
+        if several and offer.media_type != GIF and subject.state is None:
+            return _frames(archive, principal, subject, range(1, frames + 1), request, offer)
+        return alone(subject, request, form, offer)
+
+    located = await locate_viewed(archive, principal, ref)
+    return await recalled(archive, located, ("instance", request), plan)
 
 
 async def plan_frames(
@@ -93,17 +145,25 @@ async def plan_frames(
         NotFound: there is no such Instance or frame, or `principal` may not see its Study.
         NotAcceptable: they are rendered in nothing that is accepted.
     """
-    described = await describe(archive, principal, ref)
-    for number in numbers:
-        if not 1 <= number <= described.place.frame_count:
-            raise NotFound("Frame", f"{number} of Instance {ref.instance}")
-    subject = Subject(described, numbers[0])
-    wanted = request.wanted_of(subject)
-    offers = [] if described.is_video else picture_offers(archive, principal, subject, wanted)
-    form, offer = choose(request.forms, offers, described)
+
+    async def plan(place: InstancePlace | None) -> Rendering:
+        described = await describe(archive, principal, ref, place)
+        for number in numbers:
+            if not 1 <= number <= described.place.frame_count:
+                raise NotFound("Frame", f"{number} of Instance {ref.instance}")
+        subject = Subject(described, numbers[0])
+        subject = await with_segmentation(archive, principal, subject, request.segmentation)
+        wanted = request.wanted_of(subject)
+        offers = [] if described.is_video else picture_offers(archive, principal, subject, wanted)
+        form, offer = choose(request.forms, offers, described)
+        if len(numbers) > 1:
+            return _frames(archive, principal, subject, numbers, request, offer)
+        return alone(subject, request, form, offer)
+
     if len(numbers) > 1:
-        return _frames(archive, principal, subject, numbers, request, offer)
-    return _alone(subject, request, form, offer)
+        return await plan(None)
+    located = await locate_viewed(archive, principal, ref)
+    return await recalled(archive, located, (numbers[0], request), plan)
 
 
 async def plan_many(
@@ -165,18 +225,24 @@ async def plan_object(
     shown, frames = subject.number, subject.described.place.frame_count
     if offer.media_type in FORMATS and not 1 <= shown <= frames:
         raise NotFound("Frame", f"{shown} of Instance {ref.instance}")
-    return _alone(subject, request, form, offer)
+    return alone(subject, request, form, offer)
 
 
 def _is_dicom_first(request: RenderRequest) -> bool:
     return [form.media_type for form in request.forms[:1]] == [APPLICATION_DICOM]
 
 
-def _alone(subject: Subject, request: RenderRequest, form: Form, offer: Offer) -> Rendering:
+def alone(subject: Subject, request: RenderRequest, form: Form, offer: Offer) -> Rendering:
+    """Return what has one body: a picture, document or report."""
+
     async def opened() -> Answer:
         return Answer(offer.media_type, form.multipart, [await offer.open()])
 
-    return Rendering(tag_of(subject, [subject.number], request, form, offer), opened)
+    etag, known = _tag_of(subject, [subject.number], request, form, offer), None
+    if offer.picture is not None and not (subject.state or subject.segmentation):
+        name = picture_name(subject, offer.picture)
+        known = Known(name, offer.media_type, form.multipart, etag)
+    return Rendering(etag, opened, known)
 
 
 def _frames(
@@ -200,7 +266,7 @@ def _frames(
         return Answer(offer.media_type, multipart=True, bodies=await begun(bodies))
 
     form = Form(offer.media_type, multipart=True)
-    return Rendering(tag_of(subject, numbers, request, form, offer), opened)
+    return Rendering(_tag_of(subject, numbers, request, form, offer), opened)
 
 
 async def _each_rendered(
@@ -221,7 +287,7 @@ async def _each_rendered(
             yield body
 
 
-def tag_of(
+def _tag_of(
     subject: Subject, numbers: Sequence[int], request: RenderRequest, form: Form, offer: Offer
 ) -> str:
     """Return the ETag of a picture, document or report: of its bytes and how it is made."""

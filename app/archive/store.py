@@ -81,6 +81,8 @@ async def store_instances(
     if not placed:
         raise InvalidRequest("at least one part with an Instance was expected")
     report = StoreReport(await conclude(archive, principal, place, placed))
+    for series in {one.series for one in placed if isinstance(one, Placed) and one.series.series}:
+        archive.upcoming.note(principal.scope.tenant_id, series)
     request.raise_if_all_failed_for_us(report)
     return report
 

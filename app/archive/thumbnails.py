@@ -1,5 +1,6 @@
 """Thumbnails (PS3.18 §10.4.1.1.4): a small picture of what stands for a resource."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from app.archive.answers import Answer
@@ -7,11 +8,12 @@ from app.archive.context import Archive
 from app.archive.described import Subject
 from app.archive.offers import choose, picture_offers
 from app.archive.presented import find_subject
-from app.archive.render import Rendering, RenderRequest, tag_of
+from app.archive.render import Rendering, RenderRequest, alone, locate_viewed, recalled
 from app.dicom.uids import InstanceRef, Ref
 from app.dicom.viewport import Viewport
-from app.errors import Forbidden, NotFound
-from app.index.described import find_representative
+from app.errors import Forbidden, InvalidDataset, NotFound
+from app.index.described import list_representatives
+from app.index.places import InstancePlace
 from app.rights import Principal, Verb
 
 SIDE = 128
@@ -24,33 +26,66 @@ async def plan_thumbnail(
     """Plan the thumbnail of a frame (1-based); without one, of what stands for `ref`.
 
     That is the image in the middle of a Series, the Series with the most images of a Study, and
-    the frame in the middle of an Instance.
+    the frame in the middle of an Instance. An image that turns out to be damaged stands for
+    nothing but itself: the next one is taken.
 
     Raises:
         NotFound: there is no image, or `principal` may not see its Study.
         NotAcceptable: no picture in an accepted form can be made.
     """
+    if request.wanted.viewport is None:
+        wanted = replace(request.wanted, viewport=Viewport(SIDE, SIDE))
+        request = replace(request, wanted=wanted)
+    if isinstance(ref, InstanceRef):
+        place = await locate_viewed(archive, principal, ref)
+        return await _plan_image(archive, principal, place, request, number)
     if Verb.VIEW not in principal.verbs:
         raise Forbidden("Viewing is not allowed to you")
-    if not isinstance(ref, InstanceRef):
-        ref = await find_representative(archive.index, principal.scope, ref)
-    subject = await find_subject(archive, principal, ref)
-    described = subject.described
-    frames = described.place.frame_count
-    chosen = _middle(subject) if number is None else number
-    if described.is_video or not 1 <= chosen <= frames:
-        raise NotFound("An image of Instance", ref.instance)
-    wanted = request.wanted
-    if wanted.viewport is None:
-        request = replace(request, wanted=replace(wanted, viewport=Viewport(SIDE, SIDE)))
-    subject = replace(subject, number=chosen)
-    offers = picture_offers(archive, principal, subject, request.wanted)
-    form, offer = choose(request.forms, offers, described)
+    places = await list_representatives(archive.index, principal.scope, ref)
+    sound = [place for place in places if not archive.pictures.is_damaged(place)]
+    return await _plan_first(archive, principal, sound or places, request)
+
+
+async def _plan_first(
+    archive: Archive, principal: Principal, places: Sequence[InstancePlace], request: RenderRequest
+) -> Rendering:
+    """Plan the first of some images; where it is damaged, the next one is made instead of it."""
+    place, *others = places
+    rendering = await _plan_image(archive, principal, place, request, None)
+    if not others:
+        return rendering
 
     async def opened() -> Answer:
-        return Answer(offer.media_type, form.multipart, [await offer.open()])
+        try:
+            return await rendering.open()
+        except InvalidDataset:
+            archive.pictures.learn_damaged(place)
+        other = await _plan_first(archive, principal, others, request)
+        answer = await other.open()
+        return replace(answer, version=answer.version or other.etag.strip('"'))
 
-    return Rendering(tag_of(subject, [chosen], request, form, offer), opened)
+    return replace(rendering, open=opened)
+
+
+async def _plan_image(
+    archive: Archive,
+    principal: Principal,
+    place: InstancePlace,
+    request: RenderRequest,
+    number: int | None,
+) -> Rendering:
+    async def plan(place: InstancePlace) -> Rendering:
+        subject = await find_subject(archive, principal, place.ref, place)
+        described = subject.described
+        chosen = _middle(subject) if number is None else number
+        if described.is_video or not 1 <= chosen <= described.place.frame_count:
+            raise NotFound("An image of Instance", place.ref.instance)
+        subject = replace(subject, number=chosen)
+        offers = picture_offers(archive, principal, subject, request.wanted)
+        form, offer = choose(request.forms, offers, described)
+        return alone(subject, request, form, offer)
+
+    return await recalled(archive, place, (("thumbnail", number), request), plan)
 
 
 def _middle(subject: Subject) -> int:

@@ -11,11 +11,12 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
-from app.archive.worker_messages import HEAD, read, write
+from app.archive.worker_messages import HEAD, MOST_EXTENTS, Unreadable, read, write
 from app.errors import InvalidDataset
 
 ADDRESS_SPACE = 2**30
@@ -37,7 +38,8 @@ def serve(channel: socket.socket) -> None:
     """Do the jobs that come through the socket, until it closes."""
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
-            for piece in write(_answer(*_receive(channel))):
+            pieces, _ = write(_answer(*_receive(channel)))
+            for piece in pieces:
                 channel.sendall(piece)
 
 
@@ -63,9 +65,10 @@ def _be_silent() -> None:
     os.close(nothing)
 
 
-def _receive(channel: socket.socket) -> tuple[bytearray, int]:
-    pickled, beside = HEAD.unpack(_exactly(channel, HEAD.size))
-    return _exactly(channel, pickled + beside), pickled
+def _receive(channel: socket.socket) -> tuple[bytearray, int, list[int]]:
+    head, descriptors, _, _ = socket.recv_fds(channel, HEAD.size, MOST_EXTENTS)
+    pickled, beside = HEAD.unpack(head + _exactly(channel, HEAD.size - len(head)))
+    return _exactly(channel, pickled + beside), pickled, descriptors
 
 
 def _exactly(channel: socket.socket, length: int) -> bytearray:
@@ -79,17 +82,27 @@ def _exactly(channel: socket.socket, length: int) -> bytearray:
     return data
 
 
-def _answer(message: bytearray, pickled: int) -> tuple[str, Any]:
+def _answer(message: bytearray, pickled: int, descriptors: Sequence[int]) -> tuple[str, Any]:
     """Do a job; an error becomes a word and what it said."""
     try:
-        job, arguments = read(message, pickled)
+        job, arguments = _read(message, pickled, descriptors)
         return "done", _find(job)(*arguments)
     except InvalidDataset as refused:
         return "invalid", (str(refused), refused.reason)
     except MemoryError:
         return "memory", None
+    except Unreadable:
+        return "unreadable", None
     except Exception as fault:  # the parent raises it again, by name
         return "failed", f"{type(fault).__name__}: {fault}"
+
+
+def _read(message: bytearray, pickled: int, descriptors: Sequence[int]) -> Any:
+    try:
+        return read(message, pickled, descriptors)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 @lru_cache(32)

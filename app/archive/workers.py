@@ -19,10 +19,17 @@ from app.dicom.pixel_description import DecodedFrame, PixelDescription
 from app.errors import InvalidDataset, Unavailable
 
 _BUFFER = 2**20
+_PIECE = 2**16
 _FROM_OUTSIDE = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT})
 _FAREWELL_SECONDS = 2.0
 _DECODE_FRAME = "app.dicom.codecs:decode_frame"
 _TRANSCODE_FRAME = "app.dicom.encoders:transcode_frame"
+_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
+_MEMORY_HABITS = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(64 * 2**20),
+}
+"""glibc's: pages of a frame and of its picture are not new each time."""
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ")
 
 Job = tuple[str, tuple[object, ...]]
@@ -56,23 +63,36 @@ class _Process:
             EOFError, OSError: the process died, or sends what is no answer.
         """
         loop = asyncio.get_running_loop()
-        for piece in write(job):
+        (first, *others), descriptors = write(job)
+        if descriptors:  # the channel is empty, so that some of it goes through at once
+            first = first[socket.send_fds(self.channel, [first], descriptors) :]
+        for piece in (first, *others):
             await loop.sock_sendall(self.channel, piece)
-        pickled, beside = HEAD.unpack(await self._exactly(HEAD.size))
-        if pickled + beside > self._memory_bytes:
-            raise EOFError
-        return read_answer(await self._exactly(pickled + beside), pickled)
+        message, pickled = await self._answer()
+        return read_answer(message, pickled)
 
-    async def _exactly(self, length: int) -> bytearray:
+    async def _answer(self) -> tuple[bytearray, int]:
+        """Return an answer without its head, and how much of it is the pickle."""
         loop = asyncio.get_running_loop()
-        data = bytearray(length)
-        rest = memoryview(data)
+        data, begun = bytearray(_PIECE), 0
+        while begun < HEAD.size:
+            count = await loop.sock_recv_into(self.channel, memoryview(data)[begun:])
+            if count == 0:
+                raise EOFError
+            begun += count
+        pickled, beside = HEAD.unpack_from(data)
+        length = pickled + beside
+        if length > self._memory_bytes or begun - HEAD.size > length:
+            raise EOFError
+        message = bytearray(length)
+        message[: begun - HEAD.size] = memoryview(data)[HEAD.size : begun]
+        rest = memoryview(message)[begun - HEAD.size :]
         while rest:
             count = await loop.sock_recv_into(self.channel, rest)
             if count == 0:
                 raise EOFError
             rest = rest[count:]
-        return data
+        return message, pickled
 
     async def end(self, *, at_once: bool = False) -> int:
         """End the process and return its exit code, negative for a signal that was not ours."""
@@ -100,7 +120,7 @@ def _environment() -> dict[str, str]:
     """Return what a worker needs of our environment; secrets it does not."""
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     paths = os.pathsep.join(path for path in sys.path if path)
-    return kept | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    return kept | _MEMORY_HABITS | {"PYTHONPATH": paths, **dict.fromkeys(_THREADS, "1")}
 
 
 class Workers:
@@ -117,16 +137,22 @@ class Workers:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
 
+    def is_idle(self) -> bool:
+        """Say whether no job runs or waits."""
+        return not self._tasks and not self._slots.locked()
+
     async def run(self, job: str, *arguments: object) -> Any:
         """Do a job, named `module:function`, in a process, and return what it returns.
 
-        Jobs wait for their turn in order. The function's result is bytes, plain values, or a
+        Jobs wait for their turn in order. An argument that is an `Extent` comes to
+        the function as its bytes. The function's result is bytes, plain values, or a
         `DecodedFrame`. If the caller is cancelled while the job runs, the job goes on.
 
         Raises:
             InvalidDataset: the job says so, or it crashed its process, or needed more memory or
                 time than it may have.
-            Unavailable: the pool is closed, or the process was killed from outside.
+            Unavailable: the pool is closed, or the process was killed from outside, or an extent
+                cannot be read.
             RuntimeError: another error in the job, which is a bug.
         """
         await self._slots.acquire()
@@ -211,6 +237,8 @@ def _result(word: str, value: Any) -> Any:
             return value
         case "invalid":
             raise InvalidDataset(str(value[0]), int(value[1]))
+        case "unreadable":
+            raise Unavailable("the object store has lost some of an object")
         case "memory":
             raise InvalidDataset("decoding needed more memory than it may have")
         case _:

@@ -2,11 +2,15 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from app.dicom.document import Document
 from app.dicom.lookup_tables import LookupTable, expand_segments, lookup_table
-from app.dicom.overlays import Overlay, overlays_of
+from app.dicom.overlays import Overlay, embedded_overlays, overlays_of
 from app.dicom.pixel_description import PixelDescription
 from app.dicom.presentation import Presentation
 from app.dicom.voi import FUNCTIONS, Window
@@ -51,7 +55,11 @@ class Appearance:
     full_scale: float | None = None
     """The stored value that is white where no window is known, if that is defined."""
     palette: tuple[LookupTable, LookupTable, LookupTable] | None = None
+    tint: tuple[LookupTable, LookupTable, LookupTable] | None = None
+    """Colours in which a presentation state shows grey: those of black first, of white last."""
     overlays: tuple[Overlay, ...] = ()
+    overlay_bits: tuple[int, ...] = ()
+    """Bits of each cell that are graphics over it, in the retired way."""
     aspect: float = 1.0
     """Height of a pixel divided by its width."""
     icc_profile: bytes = b""
@@ -87,10 +95,11 @@ def appearance_of(document: Document, transfer_syntax_uid: str, frame_number: in
     signed = bool(pixels.pixel_representation)
     modality = _modality(document, frame_number, signed=signed)
     voi = _groups(document, frame_number, "00289132")
+    high_bit = document.integer("00280102", pixels.bits_stored - 1)
     modality_is_signed = signed or modality.intercept < 0
     return Appearance(
         pixels=pixels,
-        high_bit=document.integer("00280102", pixels.bits_stored - 1),
+        high_bit=high_bit,
         floating=floating,
         modality=modality,
         window=_first_window(voi),
@@ -100,6 +109,7 @@ def appearance_of(document: Document, transfer_syntax_uid: str, frame_number: in
         full_scale=_full_scale(document, pixels, modality, floating=floating),
         palette=_palette(document, signed=signed),
         overlays=overlays_of(document, frame_number),
+        overlay_bits=embedded_overlays(document, pixels, high_bit, frame_number),
         aspect=_aspect(document, frame_number),
         icc_profile=_icc_profile(document),
     )
@@ -233,6 +243,17 @@ def _palette(
 ) -> tuple[LookupTable, LookupTable, LookupTable] | None:
     if document.text("00280004") != "PALETTE COLOR":
         return None
+    return palette_of(document, signed=signed)
+
+
+def palette_of(document: Document, *, signed: bool) -> tuple[LookupTable, LookupTable, LookupTable]:
+    """Return the tables of a palette, segmented ones expanded.
+
+    Raises:
+        InvalidDataset: one of the three is missing, or damaged.
+
+    Source: PS3.3 §C.7.9
+    """
     tables = [_colour_table(document, colour, signed=signed) for colour in _COLOURS]
     red, green, blue = tables
     if red is None or green is None or blue is None:
@@ -249,8 +270,17 @@ def _colour_table(document: Document, colour: str, *, signed: bool) -> LookupTab
     if packed is None:
         return None
     count = document.integer(descriptor, 0) & 0xFFFF or 0x10000
-    entries = expand_segments(document.words(f"0028122{colour}"), count)
+    entries = _expanded(document, f"0028122{colour}", packed.bits, count)
     return LookupTable(packed.first, packed.bits, entries)
+
+
+def _expanded(document: Document, tag: str, bits: int, count: int) -> NDArray[np.uint16]:
+    """Return the entries of segments, which are of octets where entries are, or of words."""
+    octets = np.frombuffer(document.octets(tag), np.uint8)
+    if bits == 8 and len(octets):
+        with suppress(InvalidDataset):  # words after all, as some write it
+            return expand_segments(octets.astype(np.uint16), count)
+    return expand_segments(document.words(tag), count)
 
 
 def _aspect(document: Document, frame_number: int) -> float:

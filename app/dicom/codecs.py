@@ -20,6 +20,7 @@ from app.dicom.transfer_syntaxes import (
     DEFLATED_FRAMES,
     ENCAPSULATED_UNCOMPRESSED,
     RLE_LOSSLESS,
+    find,
 )
 from app.errors import InvalidDataset
 
@@ -66,6 +67,20 @@ def decode_frame(
         return decoder(codestream, description)
     except (RuntimeError, ValueError, OSError, MemoryError, zlib.error) as fault:
         raise InvalidDataset("a frame is damaged and cannot be decoded") from fault
+
+
+def decode_stored(data: bytes, pixels: PixelDescription, decoded_bytes: int) -> DecodedFrame:
+    """Return a frame, given as it is stored (little endian if native), as a native one.
+
+    Raises:
+        InvalidDataset: it cannot be decoded.
+
+    Source: PS3.5 §8.2, Annex A.4
+    """
+    syntax = find(pixels.transfer_syntax_uid)
+    if syntax is not None and syntax.encapsulated:
+        return decode_frame(data, pixels, decoded_bytes)
+    return DecodedFrame(data, pixels.photometric_interpretation, pixels.planar_configuration)
 
 
 def _uncompressed(data: bytes, description: PixelDescription) -> DecodedFrame:

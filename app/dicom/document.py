@@ -72,8 +72,12 @@ class Document:
 
     def item(self, tag: str, number: int = 1) -> "Document":
         """Return an item by its 1-based number; an empty one if there is none."""
-        items = self.items(tag)
-        return items[number - 1] if 1 <= number <= len(items) else Document({})
+        found = self.members.get(tag)
+        items = found.get("Value", ()) if isinstance(found, dict) else ()
+        item = items[number - 1] if 1 <= number <= len(items) else None
+        if not isinstance(item, dict):
+            return Document({})
+        return Document(item, self.bulk, f"{self.path}{tag}/{number}/")
 
     def octets(self, tag: str) -> bytes:
         """Return a binary value, little endian."""

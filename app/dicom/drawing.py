@@ -13,7 +13,7 @@ from app.dicom.viewport import Picture
 Mask = NDArray[np.bool_]
 _FAR = 2**20
 _MOST_STEPS = 2**16
-_LINE = HEIGHT + 3
+_LINE = HEIGHT + 1
 MOST_LINES = 40
 LONGEST_LINE = 200
 

@@ -1,4 +1,4 @@
-"""Letters of 5 × 7 dots for what is written over pictures; other signs become these or a box."""
+"""Signs of 5 × 7 dots for what is written over pictures, with their marks; others are a box."""
 
 import unicodedata
 from functools import lru_cache
@@ -6,7 +6,12 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-WIDTH, HEIGHT, GAP = 5, 7, 1
+from app.dicom.letters import ABOVE, BELOW, LETTERS, SAME
+
+WIDTH, GAP = 5, 1
+_TOP = 3
+HEIGHT = _TOP + 7 + 1
+"""Rows of a line: for marks above, of letters, for marks below."""
 _BOX = "1f11111111111f"
 _ROWS = {
     " ": "00000000000000", "!": "04040404040004", '"': "0a0a0000000000", "#": "0a0a1f0a1f0a0a",
@@ -37,24 +42,54 @@ _ROWS = {
 """Seven rows of each sign, two digits a row, its bit of 16 on the left."""
 
 
-@lru_cache(maxsize=256)
-def _glyph(sign: str) -> NDArray[np.bool_]:
-    rows = bytes.fromhex(_ROWS.get(sign, _BOX))
-    bits = np.unpackbits(np.frombuffer(rows, np.uint8)[:, None], axis=1)
+@lru_cache(maxsize=512)
+def _glyph(sign: str, marks: str) -> NDArray[np.bool_]:
+    """Return a sign with its marks, (HEIGHT, WIDTH)."""
+    shown = np.zeros((HEIGHT, WIDTH), np.bool_)
+    body = _dots(_ROWS.get(sign) or LETTERS.get(sign) or _BOX)
+    is_low = not body[:2].any()
+    if sign in "ij" and marks:
+        body[0] = False
+        is_low = True
+    shown[_TOP : _TOP + len(body)] = body
+    for mark in marks:
+        if mark in ABOVE:
+            at = 2 if is_low else 0
+            shown[at : at + 2] |= _dots(ABOVE[mark])
+        shown[-1:] |= _dots(BELOW.get(mark, "00"))
+    return shown
+
+
+def _dots(rows: str) -> NDArray[np.bool_]:
+    bits = np.unpackbits(np.frombuffer(bytes.fromhex(rows), np.uint8)[:, None], axis=1)
     return bits[:, 8 - WIDTH :].astype(np.bool_)
+
+
+def _signs(text: str) -> list[tuple[str, str]]:
+    """Return the signs of a text as they are drawn, each with its marks."""
+    signs: list[tuple[str, str]] = []
+    for sign in unicodedata.normalize("NFKD", text):
+        if unicodedata.combining(sign):
+            if signs:
+                signs[-1] = signs[-1][0], signs[-1][1] + sign
+        elif sign in _ROWS or sign in LETTERS:
+            signs.append((sign, ""))
+        else:
+            capital = sign.upper()
+            signs.append((SAME.get(capital, capital), ""))
+    return signs
 
 
 def written(text: str, size: int = 1) -> NDArray[np.bool_]:
     """Return a line of text as dots, each `size` pixels wide and high.
 
-    Marks over letters are left out; what no sign here stands for is an empty box.
+    Greek and Cyrillic are written in capitals. What no sign here stands for is an empty box.
 
     Source: PS3.18 §8.3.5.1.1; PS3.3 §C.10.5 (how to write is left to us)
     """
-    plain = unicodedata.normalize("NFKD", text)
-    signs = [sign for sign in plain if not unicodedata.combining(sign)]
+    signs = _signs(text)
     line = np.zeros((HEIGHT, len(signs) * (WIDTH + GAP)), np.bool_)
-    for number, sign in enumerate(signs):
+    for number, (sign, marks) in enumerate(signs):
         at = number * (WIDTH + GAP)
-        line[:, at : at + WIDTH] = _glyph(sign)
+        line[:, at : at + WIDTH] = _glyph(sign, marks)
     return line.repeat(size, axis=0).repeat(size, axis=1)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.dicom.document import Document
+from app.dicom.pixel_description import PixelDescription
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +51,50 @@ def overlays_of(document: Document, frame_number: int) -> tuple[Overlay, ...]:
     return tuple(_overlays(document, frame_number))
 
 
-def _overlays(document: Document, frame_number: int) -> Iterator[Overlay]:
+def embedded_overlays(
+    document: Document, pixels: PixelDescription, high_bit: int, frame_number: int
+) -> tuple[int, ...]:
+    """Return which bits of cells are graphics that lie over a frame (1-based), in the retired way.
+
+    Those are bits that hold nothing of the pixel itself.
+
+    Source: PS3.5-2004 §8.1.2; PS3.3-2004 §C.9.2
+    """
+    used = range(high_bit - pixels.bits_stored + 1, high_bit + 1)
+    positions = [
+        document.integer(f"{tag}0102", 0)
+        for tag in _groups(document, "0102")
+        if f"{tag}3000" not in document.members and _plane(document, tag, frame_number) is not None
+    ]
+    return tuple(bit for bit in positions if 0 < bit < pixels.bits_allocated and bit not in used)
+
+
+def _groups(document: Document, element: str) -> Iterator[str]:
+    """Yield the repeating groups of graphics that have an element."""
     for group in range(0x6000, 0x6020, 2):
-        tag = f"{group:04X}"
-        bits = document.octets(f"{tag}3000")
+        if f"{group:04X}{element}" in document.members:
+            tag = f"{group:04X}"
+            if document.text(f"{tag}0040") != "R":
+                yield tag
+
+
+def _plane(document: Document, tag: str, frame_number: int) -> int | None:
+    """Return which plane (0-based) of a group lies over a frame; one alone lies over all."""
+    frames = document.integer(f"{tag}0015", 1)
+    plane = frame_number - document.integer(f"{tag}0051", 1)
+    if frames <= 1:
+        return 0
+    return plane if 0 <= plane < frames else None
+
+
+def _overlays(document: Document, frame_number: int) -> Iterator[Overlay]:
+    for tag in _groups(document, "3000"):
+        bits, plane = document.octets(f"{tag}3000"), _plane(document, tag, frame_number)
         rows, columns = document.integer(f"{tag}0010", 0), document.integer(f"{tag}0011", 0)
-        if not bits or rows <= 0 or columns <= 0 or document.text(f"{tag}0040") == "R":
-            continue
-        frames = document.integer(f"{tag}0015", 1)
-        plane = frame_number - document.integer(f"{tag}0051", 1)
-        if frames > 1 and not 0 <= plane < frames:
+        if not bits or rows <= 0 or columns <= 0 or plane is None:
             continue
         origin = (
             [*document.numbers(f"{tag}0050"), 1, 1] if document.values(f"{tag}0050") else [1, 1]
         )
-        first = plane * rows * columns if frames > 1 else 0
+        first = plane * rows * columns
         yield Overlay(int(origin[0]) - 1, int(origin[1]) - 1, rows, columns, bits, first)

@@ -11,7 +11,7 @@ JPEG, PNG, GIF, JPEG_2000 = "image/jpeg", "image/png", "image/gif", "image/jp2"
 FORMATS = (JPEG, PNG, GIF, JPEG_2000)
 PROFILES = ("no", "yes", "srgb", "adobergb", "rommrgb")
 DEFAULT_QUALITY = 90
-RENDERING_VERSION = 1
+RENDERING_VERSION = 2
 """Goes into the names of cached pictures; a change of what comes out raises it."""
 _GIF_HEAD = 13
 _GIF_COLOURS = 768

@@ -2,13 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
-from app.dicom.appearance import Appearance, modality_of, voi_table_of, window_of
+from app.dicom.appearance import Appearance, modality_of, palette_of, voi_table_of, window_of
 from app.dicom.document import Document
 from app.dicom.presentation import Graphic, Point, Presentation, Shutter, Text
 
-STATES = frozenset(f"1.2.840.10008.5.1.4.1.1.11.{arc}" for arc in (1, 2))
-"""Grayscale and colour."""
+PSEUDO_COLOUR = "1.2.840.10008.5.1.4.1.1.11.3"
+BLENDING = "1.2.840.10008.5.1.4.1.1.11.4"
+STATES = frozenset(f"1.2.840.10008.5.1.4.1.1.11.{arc}" for arc in (1, 2, 3, 4))
+"""Grayscale, colour, pseudo-colour, and blending."""
+UNDERLYING, SUPERIMPOSED = "UNDERLYING", "SUPERIMPOSED"
 MOST_REFERENCES = 16
 MOST_OBJECTS = 2000
 MOST_POINTS = 100_000
@@ -18,8 +22,9 @@ FAR = 1e7
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An image that a state is for; no frames mean all of them."""
+    """An image that a state is for, in the state's Study if none is named; no frames mean all."""
 
+    study: str
     series: str
     instance: str
     frames: tuple[int, ...]
@@ -30,12 +35,40 @@ def references(state: Document) -> list[Reference]:
 
     Source: PS3.3 §C.11.11
     """
-    found = [
-        Reference(series.text("0020000E"), image.text("00081155"), _frames(image))
-        for series in state.items("00081115")
-        for image in series.items("00081140")
-    ]
-    return found[:MOST_REFERENCES]
+    return list(islice(all_references(_shown_part(state)), MOST_REFERENCES))
+
+
+def all_references(part: Document) -> Iterator[Reference]:
+    """Yield all images that a state, or a part of a blending one, refers to.
+
+    Source: PS3.3 §C.11.11, §C.11.14
+    """
+    for series in part.items("00081115"):
+        for image in series.items("00081140"):
+            uids = (part.text("0020000D"), series.text("0020000E"), image.text("00081155"))
+            yield Reference(*uids, _frames(image))
+
+
+def blended_part(state: Document, position: str) -> Document:
+    """Return what a blending state says of what lies over or under; nothing if it does not.
+
+    Source: PS3.3 §C.11.14
+    """
+    fitting = (item for item in state.items("00700402") if item.text("00700405") == position)
+    return next(fitting, Document({}))
+
+
+def is_blending(state: Document) -> bool:
+    """Say whether a state shows an image over another.
+
+    Source: PS3.3 §A.33.4
+    """
+    return state.text("00080016") == BLENDING
+
+
+def _shown_part(state: Document) -> Document:
+    """Return what refers to images that are shown for themselves, and says how."""
+    return blended_part(state, UNDERLYING) if is_blending(state) else state
 
 
 def _frames(image: Document) -> tuple[int, ...]:
@@ -47,11 +80,7 @@ def refers_to(state: Document, instance: str) -> bool:
 
     Source: PS3.3 §C.11.11
     """
-    return any(
-        image.text("00081155") == instance
-        for series in state.items("00081115")
-        for image in series.items("00081140")
-    )
+    return any(one.instance == instance for one in all_references(_shown_part(state)))
 
 
 def present(appearance: Appearance, state: Document, instance: str, frame: int) -> Appearance:
@@ -59,20 +88,19 @@ def present(appearance: Appearance, state: Document, instance: str, frame: int) 
 
     The grey scale is the state's alone: what it leaves out changes nothing.
 
-    Source: PS3.4 §N.2; PS3.3 §C.11.1, §C.11.6, §C.11.8
+    Raises:
+        InvalidDataset: a pseudo-colour state lacks its palette.
+
+    Source: PS3.4 §N.2; PS3.3 §A.33.3, §C.11.1, §C.11.6, §C.11.8
     """
-    signed = bool(appearance.pixels.pixel_representation)
-    voi = [item for item in state.items("00283110") if _applies(item, instance, frame)]
-    modality = modality_of(state, signed=signed)
-    window = next((found for found in map(window_of, voi) if found is not None), None)
-    table = voi_table_of(voi, signed=signed or modality.intercept < 0)
+    appearance = rescaled(appearance, _shown_part(state), instance, frame)
     area = _first(state, "0070005A", instance, frame)
+    pseudo = state.text("00080016") == PSEUDO_COLOUR
     return replace(
         appearance,
-        modality=modality,
-        window=window,
-        voi_table=table,
-        inverted=state.text("20500020") == "INVERSE",
+        inverted=not pseudo and state.text("20500020") == "INVERSE",
+        tint=palette_of(state, signed=False) if pseudo else None,
+        icc_profile=state.octets("00282000") if pseudo else appearance.icc_profile,
         aspect=_aspect(area, appearance.aspect),
         presentation=Presentation(
             area=_area(area, appearance),
@@ -82,6 +110,22 @@ def present(appearance: Appearance, state: Document, instance: str, frame: int) 
             graphics=tuple(_graphics(state, instance, frame)),
             texts=tuple(_texts(state, instance, frame)),
         ),
+    )
+
+
+def rescaled(appearance: Appearance, part: Document, instance: str, frame: int) -> Appearance:
+    """Return how a frame (1-based) is displayed by the grey scale of a state, or a part of one.
+
+    Source: PS3.4 §N.2; PS3.3 §C.11.1, §C.11.8
+    """
+    signed = bool(appearance.pixels.pixel_representation)
+    voi = [item for item in part.items("00283110") if _applies(item, instance, frame)]
+    modality = modality_of(part, signed=signed)
+    return replace(
+        appearance,
+        modality=modality,
+        window=next((found for found in map(window_of, voi) if found is not None), None),
+        voi_table=voi_table_of(voi, signed=signed or modality.intercept < 0),
     )
 
 

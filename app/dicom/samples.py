@@ -1,5 +1,7 @@
 """Native frame bytes as an array of samples."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,19 +25,48 @@ def samples_of(
 
     Source: PS3.5 §8.1.1, §8.2, Annex D; PS3.3 §C.7.6.3.1.2, §C.7.6.3.1.3, §C.7.6.24
     """
+    cells = cells_of(frame, pixels, floating=floating)
+    return cells if floating else stored_values(cells, layout_of(pixels, high_bit))
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a sample lies in its cell: `allocated` and `stored` bits, the highest of the latter."""
+
+    allocated: int
+    stored: int
+    high_bit: int
+
+
+def layout_of(pixels: PixelDescription, high_bit: int) -> Layout:
+    """Return the layout of cells as `cells_of` gives them; a High Bit that cannot be is mended.
+
+    Source: PS3.5 §8.1.1
+    """
+    allocated, stored = pixels.bits_allocated, pixels.bits_stored
+    if allocated == 1:
+        return Layout(8, 8, 7)
+    possible = stored - 1 <= high_bit < allocated
+    return Layout(allocated, stored, high_bit if possible else stored - 1)
+
+
+def cells_of(frame: DecodedFrame, pixels: PixelDescription, *, floating: bool = False) -> Samples:
+    """Return the cells of a native frame, shaped like its samples; those of one bit as octets.
+
+    Raises:
+        InvalidDataset: the frame has fewer bytes than its description needs.
+
+    Source: PS3.5 §8.1.1, §8.2, Annex D
+    """
     if pixels.bits_allocated == 1:
         bits = np.unpackbits(np.frombuffer(frame.data, np.uint8), bitorder="little")
         return _shaped(bits, pixels, frame.planar_configuration)
     cells = _cells(frame.data, pixels, floating=floating)
     subsampled = frame.photometric_interpretation in SUBSAMPLED
-    if subsampled and pixels.samples_per_pixel == 3 and len(cells) < pixels.bits // _bits(pixels):
+    wanted = pixels.bits // pixels.bits_allocated
+    if subsampled and pixels.samples_per_pixel == 3 and len(cells) < wanted:
         cells = _doubled(cells, pixels)
-    shaped = _shaped(cells, pixels, frame.planar_configuration)
-    return shaped if floating else _stored_bits(shaped, pixels, high_bit)
-
-
-def _bits(pixels: PixelDescription) -> int:
-    return pixels.bits_allocated
+    return _shaped(cells, pixels, frame.planar_configuration)
 
 
 def _cells(data: bytes, pixels: PixelDescription, *, floating: bool) -> Samples:
@@ -68,12 +99,13 @@ def _doubled(cells: Samples, pixels: PixelDescription) -> Samples:
     return stored[:, [0, 2, 3, 1, 2, 3]].reshape(-1)
 
 
-def _stored_bits(cells: Samples, pixels: PixelDescription, high_bit: int) -> Samples:
-    stored, allocated = pixels.bits_stored, pixels.bits_allocated
-    if stored == allocated:
+def stored_values(cells: Samples, layout: Layout) -> Samples:
+    """Return what is stored in cells: other bits are cut off, signs extended.
+
+    Source: PS3.5 §8.1.1
+    """
+    if layout.stored == layout.allocated:
         return cells
-    high = high_bit if stored - 1 <= high_bit < allocated else stored - 1
-    above = allocated - 1 - high
-    shifted = np.left_shift(cells, above)
-    right: Samples = np.right_shift(shifted, allocated - stored)
+    shifted = np.left_shift(cells, layout.allocated - 1 - layout.high_bit)
+    right: Samples = np.right_shift(shifted, layout.allocated - layout.stored)
     return right

@@ -10,7 +10,7 @@ from app.errors import InvalidRequest
 Picture = NDArray[np.uint8]
 LARGEST_SIDE = 8192
 """Pixels of a viewport's side; no screen has more."""
-_BLOCK = 2**21
+_BLOCK = 2**18
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Region:
 
 def _span(start: float, length: float, size: int) -> slice:
     end = start + abs(length) if length else size
-    first, last = max(round(start), 0), min(round(end), size)
+    first, last = max(round(min(start, size)), 0), round(min(end, size))
     if last <= first:
         raise InvalidRequest("The region has nothing of the image in it")
     if length < 0:
@@ -83,41 +83,53 @@ def scale(picture: Picture, rows: int, columns: int) -> Picture:
 
     Source: PS3.18 §8.3.5.1.3 (how to scale is left to us)
     """
-    if columns != picture.shape[1]:
-        picture = _resize(picture.swapaxes(0, 1), columns).swapaxes(0, 1)
-    if rows != picture.shape[0]:
-        picture = _resize(picture, rows)
-    return np.ascontiguousarray(picture)
-
-
-def _resize(picture: Picture, length: int) -> Picture:
-    """Resize along the first axis, in blocks of the second."""
-    out = np.empty((length, *picture.shape[1:]), np.uint8)
-    step = max(_BLOCK // (len(picture) + length), 1)
-    for start in range(0, picture.shape[1], step):
-        block = picture[:, start : start + step].astype(np.float64)
-        resized = _average(block, length) if length < len(picture) else _interpolate(block, length)
-        out[:, start : start + step] = np.clip(np.rint(resized), 0, 255)
+    if (rows, columns) == picture.shape[:2]:
+        return np.ascontiguousarray(picture)
+    down, across = _shares(picture.shape[0], rows), _shares(picture.shape[1], columns)
+    out = np.empty((rows, columns, *picture.shape[2:]), np.uint8)
+    step = max(_BLOCK // max(picture.shape[1], columns), 1)
+    for row in range(0, rows, step):
+        tall = down.of(picture, row, row + step).swapaxes(0, 1)
+        wide = across.of(np.ascontiguousarray(tall), 0, columns).swapaxes(0, 1)
+        out[row : row + step] = np.clip(np.rint(wide), 0, 255)
     return out
 
 
-def _average(block: NDArray[np.float64], length: int) -> NDArray[np.float64]:
-    """Return the mean over each of `length` equal stretches, parts of pixels weighted."""
-    sums = np.zeros((len(block) + 1, *block.shape[1:]))
-    np.cumsum(block, axis=0, out=sums[1:])
-    bounds = np.linspace(0, len(block), length + 1)
-    whole = np.minimum(bounds.astype(np.intp), len(block) - 1)
-    part = (bounds - whole).reshape(-1, *(1,) * (block.ndim - 1))
-    upto = sums[whole] + part * block[whole]
-    means: NDArray[np.float64] = np.diff(upto, axis=0) * (length / len(block))
-    return means
+@dataclass(frozen=True, slots=True)
+class _Shares:
+    """What each line of a picture that is resized is made of: neighbouring lines of the other.
+
+    Line n is the sum of lines `first[n]`, `first[n] + 1`, … with `weights[0][n]`, ….
+    """
+
+    first: NDArray[np.intp]
+    weights: NDArray[np.float32]
+
+    def of(self, picture: NDArray[np.generic], start: int, stop: int) -> NDArray[np.float32]:
+        """Return lines `start` up to `stop` of the first axis."""
+        first, last = self.first[start:stop], len(picture) - 1
+        ones = (1,) * (picture.ndim - 1)
+        total = np.zeros((len(first), *picture.shape[1:]), np.float32)
+        for distance, weights in enumerate(self.weights[:, start:stop]):
+            lines = picture[np.minimum(first + distance, last)]
+            total += lines * weights.reshape(-1, *ones)
+        return total
 
 
-def _interpolate(block: NDArray[np.float64], length: int) -> NDArray[np.float64]:
-    centres = (np.arange(length) + 0.5) * (len(block) / length) - 0.5
-    centres = np.clip(centres, 0, len(block) - 1)
-    lower = centres.astype(np.intp)
-    upper = np.minimum(lower + 1, len(block) - 1)
-    part = (centres - lower).reshape(-1, *(1,) * (block.ndim - 1))
-    between: NDArray[np.float64] = block[lower] * (1 - part) + block[upper] * part
-    return between
+def _shares(before: int, length: int) -> _Shares:
+    """Return the means over `length` equal stretches of `before` lines, or what lies between two.
+
+    Parts of lines count for as much as they are.
+    """
+    if length >= before:
+        centres = (np.arange(length) + 0.5) * (before / length) - 0.5
+        centres = np.clip(centres, 0, before - 1)
+        lower = centres.astype(np.intp)
+        part = centres - lower
+        return _Shares(lower, np.stack([1 - part, part]).astype(np.float32))
+    bounds = np.arange(length + 1) * (before / length)
+    first = bounds[:-1].astype(np.intp)
+    most = int((np.ceil(bounds[1:]) - first).max())
+    lines = first + np.arange(most)[:, np.newaxis]
+    covered = np.minimum(bounds[1:], lines + 1) - np.maximum(bounds[:-1], lines)
+    return _Shares(first, (np.clip(covered, 0, 1) * (length / before)).astype(np.float32))

@@ -1,19 +1,24 @@
 """Rendered resources and thumbnails (PS3.18 §10.4.1.1.3, §10.4.1.1.4)."""
 
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import fields, replace
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from app.archive.context import Archive
 from app.archive.render import Rendering, plan_frames, plan_instance, plan_many
 from app.archive.thumbnails import plan_thumbnail
 from app.dicom.pictures import FORMATS
+from app.dicom.uids import InstanceRef, Ref, SeriesRef, check_uid
 from app.dicomweb.frames import FRAMES, frame_numbers
 from app.dicomweb.rendering_parameters import render_request, thumbnail_request
 from app.dicomweb.wado_rs import INSTANCE, SERIES, STUDY
 from app.errors import InvalidRequest
+from app.rights import Principal
 from app.web.conditions import read_conditions
 from app.web.deps import ArchiveDep, InstancePath, PrincipalDep, SeriesPath, StudyPath
+from app.web.direct import DirectRoute
 from app.web.problems import PROBLEMS
 from app.web.responses import not_modified
 from app.web.streams import answer_response
@@ -38,6 +43,9 @@ _PARAMETERS = [
     _parameter("annotation", "patient, technique, or both: text in the picture's corners"),
     _parameter("iccprofile", "no, yes, srgb, adobergb or rommrgb"),
 ]
+_SEGMENTATION = _parameter(
+    "segmentation", "SOP Instance UID of a segmentation to draw over the image; not of the standard"
+)
 
 
 def _rendered(*, several: bool) -> dict[str, Any]:
@@ -50,7 +58,8 @@ def _rendered(*, several: bool) -> dict[str, Any]:
         304: _NOT_MODIFIED,
         **PROBLEMS,
     }
-    return {"responses": responses, "openapi_extra": {"parameters": _PARAMETERS}}
+    parameters = _PARAMETERS if several else [*_PARAMETERS, _SEGMENTATION]
+    return {"responses": responses, "openapi_extra": {"parameters": parameters}}
 
 
 _THUMBNAIL: dict[str, Any] = {
@@ -70,7 +79,7 @@ async def rendering_response(request: Request, rendering: Rendering) -> Response
     if conditions.knows(version):
         return not_modified(rendering.etag)
     answer = await rendering.open()
-    return await answer_response(replace(answer, version=version), conditions)
+    return await answer_response(replace(answer, version=answer.version or version), conditions)
 
 
 @router.get(STUDY + "/rendered", **_rendered(several=True))
@@ -110,15 +119,20 @@ async def get_rendered_frames(
     return await rendering_response(request, rendering)
 
 
+async def _thumbnail(
+    request: Request, archive: Archive, principal: Principal, ref: Ref, number: int | None = None
+) -> Response:
+    wanted = thumbnail_request(request)
+    rendering = await plan_thumbnail(archive, principal, ref, wanted, number)
+    return await rendering_response(request, rendering)
+
+
 @router.get(STUDY + "/thumbnail", **_THUMBNAIL)
 async def get_study_thumbnail(
     request: Request, ref: StudyPath, archive: ArchiveDep, principal: PrincipalDep
 ) -> Response:
     """Retrieve a small picture that stands for a Study (PS3.18 §10.4.1.1.4)."""
-    wanted = thumbnail_request(request)
-    return await rendering_response(
-        request, await plan_thumbnail(archive, principal, ref, wanted, None)
-    )
+    return await _thumbnail(request, archive, principal, ref)
 
 
 @router.get(SERIES + "/thumbnail", **_THUMBNAIL)
@@ -126,10 +140,7 @@ async def get_series_thumbnail(
     request: Request, ref: SeriesPath, archive: ArchiveDep, principal: PrincipalDep
 ) -> Response:
     """Retrieve a small picture that stands for a Series (PS3.18 §10.4.1.1.4)."""
-    wanted = thumbnail_request(request)
-    return await rendering_response(
-        request, await plan_thumbnail(archive, principal, ref, wanted, None)
-    )
+    return await _thumbnail(request, archive, principal, ref)
 
 
 @router.get(INSTANCE + "/thumbnail", **_THUMBNAIL)
@@ -137,10 +148,7 @@ async def get_instance_thumbnail(
     request: Request, ref: InstancePath, archive: ArchiveDep, principal: PrincipalDep
 ) -> Response:
     """Retrieve a small picture of an Instance (PS3.18 §10.4.1.1.4)."""
-    wanted = thumbnail_request(request)
-    return await rendering_response(
-        request, await plan_thumbnail(archive, principal, ref, wanted, None)
-    )
+    return await _thumbnail(request, archive, principal, ref)
 
 
 @router.get(FRAMES + "/thumbnail", **_THUMBNAIL)
@@ -151,7 +159,29 @@ async def get_frame_thumbnail(
     numbers = frame_numbers(frames)
     if len(numbers) != 1:
         raise InvalidRequest("A thumbnail is of one frame")
-    wanted = thumbnail_request(request)
-    return await rendering_response(
-        request, await plan_thumbnail(archive, principal, ref, wanted, numbers[0])
-    )
+    return await _thumbnail(request, archive, principal, ref, numbers[0])
+
+
+_Endpoint = Callable[..., Awaitable[Response]]
+_BUSIEST: Mapping[str, tuple[type[Ref], _Endpoint]] = {
+    SERIES + "/thumbnail": (SeriesRef, get_series_thumbnail),
+    INSTANCE + "/thumbnail": (InstanceRef, get_instance_thumbnail),
+    INSTANCE + "/rendered": (InstanceRef, get_rendered_instance),
+    FRAMES + "/rendered": (InstanceRef, get_rendered_frames),
+}
+
+
+def _direct(template: str, level: type[Ref], endpoint: _Endpoint) -> DirectRoute:
+    uids = len(fields(level))
+
+    async def answer(
+        request: Request, archive: Archive, principal: Principal, _: str, names: tuple[str, ...]
+    ) -> Response:
+        ref = level(*map(check_uid, names[:uids]))
+        frames = {"frames": names[uids]} if len(names) > uids else {}
+        return await endpoint(request, ref=ref, archive=archive, principal=principal, **frames)
+
+    return DirectRoute("GET", template, answer)
+
+
+DIRECT = tuple(_direct(template, *route) for template, route in _BUSIEST.items())

@@ -6,6 +6,7 @@ from fastapi import Request
 
 from app.archive.render import RenderRequest
 from app.dicom.pictures import DEFAULT_QUALITY, PROFILES, Wanted
+from app.dicom.uids import check_uid
 from app.dicom.viewport import LARGEST_SIDE, Region, Viewport
 from app.dicom.voi import Window
 from app.errors import InvalidRequest
@@ -31,6 +32,7 @@ def render_request(request: Request) -> RenderRequest:
             window=_window(given.get("window")),
         ),
         annotations=parse_annotation(given.get("annotation")),
+        segmentation=_segmentation(given.get("segmentation")),
     )
 
 
@@ -62,6 +64,10 @@ def parse_annotation(text: str | None) -> tuple[str, ...]:
     return wanted
 
 
+def _segmentation(text: str | None) -> str:
+    return "" if text is None else check_uid(text)
+
+
 def parse_number(text: str, name: str) -> float:
     """Return a finite decimal number."""
     try:
@@ -69,7 +75,7 @@ def parse_number(text: str, name: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise InvalidRequest(f"{name} takes decimal numbers")
+        raise InvalidRequest(f"{name} takes decimal numbers such as 12 or 0.5, none without end")
     return number
 
 

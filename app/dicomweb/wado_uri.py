@@ -102,7 +102,7 @@ async def get_object(  # noqa: PLR0913, PLR0917 - the parameters of the standard
         raise NotFound("Instance", instance)
     number, state = _frame_number(request), await _state(request, archive, principal)
     texts = _annotations(request, without_identity=without_identity)
-    wanted = RenderRequest(forms, _wanted(request), texts, without_identity)
+    wanted = RenderRequest(forms, _wanted(request), texts, deidentified=without_identity)
     rendering = await plan_object(archive, principal, ref, number, state, wanted)
     if rendering is None:
         retrieve = _deidentified if without_identity else _as_dicom

@@ -51,6 +51,10 @@ class ObjectStore(Protocol):
         """
         ...
 
+    async def extent(self, key: str, offset: int, length: int) -> "Extent | None":
+        """Return `length` bytes from `offset` unread; None where objects are no files."""
+        ...
+
     async def stream(
         self, key: str, offset: int = 0, length: int | None = None
     ) -> AsyncIterator[bytes]:

@@ -1,7 +1,8 @@
-"""A range of an open file that the kernel sends by itself (`sendfile`), copied nowhere here.
+"""A range of an open file, unread: for the kernel to send (`sendfile`), or for another process.
 
-Only what lies in the page cache is worth it: for the rest the kernel would wait for the disk, and
-the event loop with it. Linux tells since 6.5 (cachestat(2)); where it does not, nothing is taken.
+The kernel copies it nowhere. It is given only what lies in its page cache: for the rest it would
+wait for the disk, and the event loop with it. Linux tells since 6.5 (cachestat(2)); where it does
+not, nothing is taken.
 """
 
 import ctypes

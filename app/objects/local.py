@@ -184,6 +184,15 @@ class LocalStore:
         held = self._page_cache.holds(file.fd, offset, length)
         return Extent(file, offset, length) if held else None
 
+    async def extent(self, key: str, offset: int, length: int) -> Extent:
+        """Return `length` bytes from `offset` unread; a short object is `Unavailable`."""
+        file = self._open.get(key)
+        if file is None:
+            file = await self._threads.run(self._opened, key, self._path(key))
+        if offset + length > file.size:
+            raise Unavailable(f"object {key} is shorter than the index says")
+        return Extent(file, offset, length)
+
     async def stream(
         self, key: str, offset: int = 0, length: int | None = None
     ) -> AsyncIterator[bytes]:

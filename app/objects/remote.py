@@ -147,6 +147,10 @@ class RemoteStore:
         """Return None: there is no file."""
         return None
 
+    async def extent(self, _key: str, _offset: int, _length: int) -> "Extent | None":
+        """Return None: there is no file."""
+        return None
+
     async def stream(
         self, key: str, offset: int = 0, length: int | None = None
     ) -> AsyncIterator[bytes]:

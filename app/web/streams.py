@@ -50,6 +50,8 @@ async def answer_response(answer: Answer, conditions: Conditions = NONE) -> Resp
     if body.section is not None:
         headers["Accept-Ranges"] = "bytes"
         return await _ranged(answer.version, body, body.length, headers, conditions)
+    if body.whole is not None:
+        return Response(body.whole, headers=headers)
     headers["Content-Length"] = str(body.length)
     return StreamingResponse(body.chunks, headers=headers)
 

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -19,6 +20,7 @@ from app.archive.worker_messages import HEAD, read_answer, write
 from app.archive.workers import Workers, decode_frame
 from app.dicom.pixel_description import DecodedFrame, PixelDescription
 from app.errors import InvalidDataset, Unavailable
+from app.objects.extents import Extent
 
 JOBS = "tests.archive.jobs_for_workers"
 MEMORY = 2**28
@@ -238,7 +240,8 @@ def in_this_process(*jobs: tuple[str, tuple[object, ...]]) -> list[object]:
     answers: list[object] = []
     with ours, theirs:
         for job in jobs:
-            ours.sendall(b"".join(write(job)))
+            pieces, descriptors = write(job)
+            socket.send_fds(ours, [b"".join(pieces)], descriptors)
             pickled, beside = HEAD.unpack(ours.recv(HEAD.size, socket.MSG_WAITALL))
             message = bytearray(ours.recv(pickled + beside, socket.MSG_WAITALL))
             answers.append(read_answer(message, pickled))
@@ -257,6 +260,33 @@ def test_a_worker_says_how_each_job_ended() -> None:
     assert failed == ("failed", "KeyError: 'a bug'")
     assert memory == ("memory", None)
     assert "AttributeError" in str(unknown)
+
+
+@dataclass
+class _Opened:
+    fd: int
+
+
+def test_a_worker_that_lacks_bytes_of_an_object_says_so(tmp_path: Path) -> None:
+    (tmp_path / "object").write_bytes(b"short")
+    with (tmp_path / "object").open("rb") as file:
+        extent, whole = Extent(_Opened(file.fileno()), 3, 9), Extent(_Opened(file.fileno()), 1, 3)
+        answers = in_this_process((f"{JOBS}:echo", (extent,)), (f"{JOBS}:echo", (whole,)))
+    assert answers == [("unreadable", None), ("done", b"hor")]
+
+
+async def test_a_worker_reads_extents_of_objects_itself(workers: Workers, tmp_path: Path) -> None:
+    (tmp_path / "object").write_bytes(bytes(range(256)) * 4096)
+    with (tmp_path / "object").open("rb") as file:
+        for _ in range(20):
+            extent = Extent(_Opened(file.fileno()), 255, 2**19)
+            assert await workers.run(f"{JOBS}:echo", extent) == b"\xff" + bytes(
+                range(256)
+            ) * 2047 + bytes(range(255))
+        process = psutil.Process(await workers.run(f"{JOBS}:process_id"))
+        assert process.num_fds() < 12  # what it was given is closed again
+        with pytest.raises(Unavailable, match="lost"):
+            await workers.run(f"{JOBS}:echo", Extent(_Opened(file.fileno()), 2**20, 1))
 
 
 async def test_a_frame_is_decoded_in_a_worker(workers: Workers) -> None:

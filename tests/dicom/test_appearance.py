@@ -1,5 +1,6 @@
 """What an Instance says about its display, wherever it says it."""
 
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -145,6 +146,19 @@ def test_a_palette_needs_its_three_tables() -> None:
     for table in (red, green, blue):
         assert table is not None
         assert table.entries.tolist() == [0, 256, 512]
+
+
+@pytest.mark.parametrize(
+    "octets", [bytes([0, 1, 10, 1, 2, 30]), bytes([0, 0, 1, 0, 10, 0, 1, 0, 2, 0, 30, 0])]
+)
+def test_segments_of_entries_of_8_bits_are_octets_or_words(octets: bytes) -> None:
+    binary = {"vr": "OW", "InlineBinary": b64encode(octets).decode()}
+    members = json_of(PLAIN | {"00280004": "PALETTE COLOR"})
+    for colour in "123":
+        members |= json_of({f"0028110{colour}": [3, 0, 8]}) | {f"0028122{colour}": binary}
+    palette = appearance_of(Document(members), NATIVE, 1).palette
+    assert palette is not None
+    assert [table.entries.tolist() for table in palette] == [[10, 20, 30]] * 3
 
 
 def test_a_colour_profile_may_be_that_of_the_optical_path() -> None:

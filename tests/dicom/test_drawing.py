@@ -6,7 +6,7 @@ import pytest
 from app.dicom.annotations import annotation_lines
 from app.dicom.document import Document
 from app.dicom.drawing import annotate, draw_lines, ellipse, inside, paint, write
-from app.dicom.glyphs import written
+from app.dicom.glyphs import HEIGHT, written
 from app.dicom.presentation import Point
 from tests.dicom.test_appearance import json_of
 
@@ -48,11 +48,47 @@ def test_an_area_has_the_pixels_within_its_edges() -> None:
     ]
 
 
-def test_letters_lose_their_marks_and_strange_signs_are_boxes() -> None:
-    assert (written("Ä") == written("A")).all()
+def shown(text: str) -> list[str]:
+    """Return a line of text as rows of dots."""
+    return ["".join(".#"[int(dot)] for dot in row).rstrip(".") for row in written(text)]
+
+
+def test_marks_stand_over_and_under_letters() -> None:  # R-14
+    assert shown("Ü")[:4] == ["", ".#.#", "", "#...#"]
+    assert shown("ü")[2:6] == ["", ".#.#", "", "#...#"]
+    assert (written("Ä")[3:10] == written("A")[3:10]).all()
+    assert (written("Ä") != written("A")).any()
+    assert written("é")[2:4].any()
+    assert not written("é")[:2].any()
+    assert written("É")[:2].any()
+    assert written("ç")[10].any()
+    assert not written("Áé")[10].any()
+    assert len({written(name).tobytes() for name in "eéèêëēėęě"}) == 9
+    assert not written("í")[4].any()  # the mark stands for the dot
+
+
+@pytest.mark.parametrize(
+    ("text", "alike"),
+    [("Καρολος", "KAPOΛOΣ"), ("Вера", "BEPA"), ("Йод", "Йод".upper()), ("A\u0301", "Á")],
+)
+def test_other_scripts_are_written_in_capitals(text: str, alike: str) -> None:  # R-14
+    assert (written(text) == written(alike)).all()
+
+
+def test_no_letter_of_a_script_is_a_box_or_like_another() -> None:
+    for letters in ("ΓΔΘΛΞΠΣΦΨΩABEZHIKMNOPTYX", "БГДЖЗИЙЛПУФЦЧШЩЪЫЭЮЯЄҐЂЋЉЊЏABEKMHOPCTX"):
+        drawn = {written(letter).tobytes() for letter in letters}
+        assert len(drawn | {written("山").tobytes()}) == len(letters) + 1
+    assert not {written(letter).tobytes() for letter in "ßæÆøØœŒłŁđĐðþÞı"} & {
+        written("山").tobytes()
+    }
+
+
+def test_strange_signs_are_boxes() -> None:
     assert (written("山") == written("川")).all()
     assert written("山").any()
-    assert written("").shape == (7, 0)
+    assert written("").shape == (HEIGHT, 0)
+    assert written("\u0301").shape == (HEIGHT, 0)
     assert (written("A", 2)[::2, ::2] == written("A")).all()
     assert {written(sign).tobytes() for sign in "Il1O0"} != {written("I").tobytes()}
 
@@ -60,7 +96,7 @@ def test_letters_lose_their_marks_and_strange_signs_are_boxes() -> None:
 def test_text_has_a_dark_edge_and_may_be_cut() -> None:
     picture = np.full((20, 30), 100, np.uint8)
     write(picture, ["A"], (5, 5), 1)
-    assert (picture[5:12, 5:10][written("A")[:, :5]] == 255).all()
+    assert (picture[5 : 5 + HEIGHT, 5:10][written("A")[:, :5]] == 255).all()
     assert set(np.unique(picture)) == {0, 100, 255}
     for at in ((-3.0, -3.0), (28.0, 18.0), (500.0, 500.0)):
         write(picture, ["A", "B"], at, 1)

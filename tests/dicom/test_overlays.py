@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from app.dicom.document import Document
-from app.dicom.overlays import Overlay, overlays_of
+from app.dicom.overlays import Overlay, embedded_overlays, overlays_of
+from app.dicom.pixel_description import PixelDescription
 
 
 def members(bits: str, group: str = "6000", **more: Any) -> dict[str, Any]:
@@ -60,3 +61,35 @@ def test_regions_and_planes_without_size_or_bits_are_left_out() -> None:
     del no_origin["601E0050"]
     assert overlays_of(Document(no_origin), 1)[0].top == 0
     assert np.any(overlays_of(Document(no_origin), 1)[0].draw((4, 4)))
+
+
+def embedded(bit: int, **more: Any) -> dict[str, Any]:
+    values = {"60000102": bit, "60000040": "G", **more}
+    return {tag: {"Value": [value]} for tag, value in values.items()}
+
+
+@pytest.mark.parametrize(
+    ("bit", "more", "found"),
+    [
+        (12, {}, (12,)),
+        (0, {}, ()),
+        (11, {}, ()),  # of the pixel itself
+        (16, {}, ()),
+        (15, {"60000040": "R"}, ()),
+        (15, {"60003000": "beside the pixels"}, ()),
+        (15, {"60000015": 2, "60000051": 2}, ()),  # of frames 2 and 3
+        (15, {"60000015": 2, "60000051": 1}, (15,)),
+    ],
+)
+def test_graphics_in_unused_bits_are_found(
+    bit: int, more: dict[str, Any], found: tuple[int, ...]
+) -> None:
+    pixels = PixelDescription(
+        rows=1,
+        columns=1,
+        bits_allocated=16,
+        bits_stored=12,
+        photometric_interpretation="MONOCHROME2",
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+    )
+    assert embedded_overlays(Document(embedded(bit, **more)), pixels, 11, 1) == found

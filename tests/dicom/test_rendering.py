@@ -182,6 +182,28 @@ def test_padding_does_not_stretch_the_range() -> None:
     assert draw_frame(frame, appearance, None).tolist() == [[255, 255]]
 
 
+@pytest.mark.parametrize("dtype", ["<u1", "<i1", "<u2", "<i2", "<u4", "<i4"])
+def test_a_palette_is_the_same_for_cells_of_every_kind(dtype: str) -> None:
+    tables = [
+        LookupTable(-1, 16, np.array(shades, np.uint16))
+        for shades in ([0, 257, 65535], [65535, 514, 0], [0, 0, 0])
+    ]
+    samples = np.array([[0, 1, 2]], dtype)
+    frame, appearance = describe(samples, palette=tuple(tables))
+    expected = [[[1, 2, 0], [255, 0, 0], [255, 0, 0]]]
+    assert draw_frame(frame, appearance, None).tolist() == expected
+
+
+def test_grey_is_shown_in_the_colours_of_a_state() -> None:
+    tint = tuple(
+        LookupTable(0, 8, np.array(entries, np.uint16))
+        for entries in ([0, 100, 200], [200, 100, 0], [7])
+    )
+    frame, appearance = describe(np.array([[0, 128, 255]], "<u1"), full_scale=255.0, tint=tint)
+    shown = draw_frame(frame, appearance, None)
+    assert shown.tolist() == [[[0, 200, 7], [100, 100, 7], [200, 0, 7]]]
+
+
 def test_tables_of_modality_and_voi_follow_each_other() -> None:
     modality = Modality(table=LookupTable(0, 16, np.array([10, 20, 30], np.uint16)))
     voi = LookupTable(10, 8, np.array([0, *[100] * 19, 300], np.uint16))
@@ -195,6 +217,15 @@ def test_overlays_are_white_lines() -> None:  # R-13
     frame, appearance = describe(np.array([[10, 20, 30]], "<u1"), full_scale=255.0)
     shown = draw_frame(frame, replace(appearance, overlays=(overlay,)), None)
     assert shown.tolist() == [[255, 20, 255]]
+
+
+@pytest.mark.parametrize("dtype", ["<u2", "<i2"])
+def test_overlays_in_unused_bits_are_white(dtype: str) -> None:
+    cells = np.array([[10, 20, 30 | 0x8000, 40 | 0x1000]], "<u2").view(dtype)
+    frame, appearance = describe(cells, full_scale=255.0, overlay_bits=(15, 12))
+    pixels = replace(appearance.pixels, bits_stored=12)
+    appearance = replace(appearance, pixels=pixels, high_bit=11)
+    assert draw_frame(frame, appearance, None).tolist() == [[10, 20, 255, 255]]
 
 
 def test_a_viewport_is_cut_and_scaled() -> None:  # R-08 R-09

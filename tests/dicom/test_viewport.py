@@ -19,6 +19,7 @@ RAMP = np.arange(6 * 8, dtype=np.uint8).reshape(6, 8)
         (Region(0, 2, 8, -4), RAMP[2:][::-1]),
         (Region(2, 1, -3, -4), RAMP[1:5, 2:5][::-1, ::-1]),
         (Region(6, 4, 100, 100), RAMP[4:, 6:]),
+        (Region(6, 4, 1e308, -1e308), RAMP[4:, 6:][::-1]),
         (Region(0.25, 0.5, 0.5, 0.5, relative=True), RAMP[3:, 2:6]),
     ],
 )
@@ -26,7 +27,9 @@ def test_a_region_is_what_is_shown(region: Region, shown: np.ndarray) -> None:  
     assert (RAMP[region.pixels(*RAMP.shape)] == shown).all()
 
 
-@pytest.mark.parametrize("region", [Region(8, 0), Region(0, 6, 1, 1), Region(0, 0, 0.2, 0)])
+@pytest.mark.parametrize(
+    "region", [Region(8, 0), Region(0, 6, 1, 1), Region(0, 0, 0.2, 0), Region(1e308, 0, 1e308, 1)]
+)
 def test_a_region_beside_the_image_is_refused(region: Region) -> None:
     with pytest.raises(InvalidRequest):
         region.pixels(*RAMP.shape)

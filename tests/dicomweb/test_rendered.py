@@ -135,7 +135,10 @@ async def test_a_form_that_is_not_offered_is_406(
                 "10,10,0,0,0",
                 "10,10,-1,0,5,5",
                 "10,10,60,0,5,5",
+                "nan",
                 "nan,10",
+                "inf,inf",
+                "10,10,1e308,0,1e308,1",
                 "10,10,inf,0,1,1",
                 "1_0,10",
             )
@@ -278,37 +281,6 @@ async def test_an_unknown_resource_is_404(client: httpx.AsyncClient, moving: Dat
     assert (await client.get(f"{instance}/frames/1,2/thumbnail")).status_code == 400
 
 
-async def test_thumbnails_are_small_pictures_at_every_level(
-    client: httpx.AsyncClient, moving: Dataset
-) -> None:
-    instance = path_of(moving)
-    series = instance.rpartition("/instances")[0]
-    study = series.rpartition("/series")[0]
-    for path in (study, series, instance, f"{instance}/frames/3"):
-        answer = await client.get(f"{path}/thumbnail")
-        assert answer.headers["content-type"] == "image/jpeg"
-        assert picture(answer).shape == (85, 128)
-        params = {"viewport": "60,60", "accept": "image/png"}
-        shown = picture(await client.get(f"{path}/thumbnail", params=params))
-        assert (shown == stored_grey(moving, 2)).all()  # the middle one of five
-
-
-async def test_a_thumbnail_is_of_the_middle_of_the_longest_series(
-    client: httpx.AsyncClient,
-) -> None:
-    localizer, *_ = make_series(1, **GREY, SeriesNumber=1)
-    axial = make_series(5, **GREY, StudyInstanceUID=localizer.StudyInstanceUID, SeriesNumber=2)
-    axial[2].PixelData = bytes(range(240)) * 10
-    segments = make_series(
-        9, **GREY, StudyInstanceUID=localizer.StudyInstanceUID, Modality="SEG", SeriesNumber=3
-    )
-    await store(client, *map(make_part10, [localizer, *axial, *segments]))
-    study = path_of(localizer).partition("/series/")[0]
-    params = {"viewport": "60,40", "accept": "image/png"}
-    shown = picture(await client.get(f"{study}/thumbnail", params=params))
-    assert (shown == stored_grey(axial[2])).all()
-
-
 async def test_what_is_no_image_has_no_picture(client: httpx.AsyncClient) -> None:
     raw = make_dataset(Rows=None, SOPClassUID=RawDataStorage)
     await store(client, make_part10(raw))
@@ -336,3 +308,34 @@ async def test_a_large_table_is_read_from_bulk_data(client: httpx.AsyncClient) -
     await store(client, data)
     answer = await client.get(f"{path_of(dataset)}/rendered", headers={"accept": "image/png"})
     assert len(np.unique(picture(answer))) > 10
+
+
+async def test_a_segmentation_is_drawn_over_its_image_when_it_is_asked_for(
+    client: httpx.AsyncClient,
+) -> None:
+    data, liver = sample("liver.dcm")
+    (source,) = (
+        liver.PerFrameFunctionalGroupsSequence[1].DerivationImageSequence[0].SourceImageSequence
+    )
+    image = make_dataset(
+        **GREY | {"Rows": 512, "Columns": 512},
+        SOPInstanceUID=source.ReferencedSOPInstanceUID,
+        PixelData=bytes([100]) * 512 * 512,
+    )
+    await store(client, data, make_part10(image))
+    segments = liver.pixel_array[1] > 0
+    assert segments.any()
+    png, asked = {"accept": "image/png"}, {"segmentation": liver.SOPInstanceUID}
+    plain = picture(await client.get(f"{path_of(image)}/rendered", headers=png))
+    assert (plain == 100).all()
+    for end in ("/rendered", "/frames/1/rendered"):
+        for _ in range(2):
+            answer = await client.get(path_of(image) + end, headers=png, params=asked)
+            shown = picture(answer)
+            assert ((shown != 100).any(axis=-1) == segments).all()
+        known = {**png, "if-none-match": answer.headers["etag"]}
+        again = await client.get(path_of(image) + end, headers=known, params=asked)
+        assert again.status_code == 304
+    for uid, status in ((image.SOPInstanceUID, 400), ("1.2.3", 404), ("x", 400), ("", 400)):
+        answer = await client.get(f"{path_of(image)}/rendered", params={"segmentation": uid})
+        assert answer.status_code == status

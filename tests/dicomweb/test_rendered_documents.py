@@ -5,13 +5,19 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from pydicom import Dataset
-from pydicom.uid import EncapsulatedPDFStorage, GrayscaleSoftcopyPresentationStateStorage
+from pydicom import Dataset, dcmread
+from pydicom.data import get_palette_files
+from pydicom.uid import (
+    BlendingSoftcopyPresentationStateStorage,
+    EncapsulatedPDFStorage,
+    GrayscaleSoftcopyPresentationStateStorage,
+    PseudoColorSoftcopyPresentationStateStorage,
+)
 
 from tests.dicomweb.conftest import HOST
 from tests.dicomweb.test_rendered import GREY, picture, stored_grey
 from tests.dicomweb.test_wado_rs import path_of, sample, store
-from tests.factories import make_dataset, make_part10
+from tests.factories import make_dataset, make_part10, make_series
 
 
 @pytest.mark.parametrize("length", [1001, 20000])
@@ -172,6 +178,26 @@ async def test_a_presentation_state_is_the_image_it_is_for(client: httpx.AsyncCl
         assert answer.status_code == status
 
 
+async def test_a_pseudo_colour_state_shows_grey_in_its_palette(client: httpx.AsyncClient) -> None:
+    image, palette = make_dataset(**GREY), dcmread(get_palette_files("spring.dcm")[0])
+    tables: dict[str, Any] = {}
+    for colour in ("Red", "Green", "Blue"):
+        kind = f"{colour}PaletteColorLookupTable"
+        names = (f"{kind}Descriptor", f"Segmented{kind}Data")
+        tables |= {name: palette[name].value for name in names}
+    states = [make_state(image, **tables), make_state(image)]
+    for state in states:
+        state.SOPClassUID = PseudoColorSoftcopyPresentationStateStorage
+    await store(client, *map(make_part10, [image, *states]))
+    png = {"accept": "image/png"}
+    shown = picture(await client.get(f"{path_of(states[0])}/rendered", headers=png))  # R-16
+    grey = stored_grey(image)
+    expected = np.stack([np.full_like(grey, 255), grey, 255 - grey], axis=-1)  # magenta to yellow
+    assert np.abs(shown.astype(int) - expected).max() <= 1
+    without = await client.get(f"{path_of(states[1])}/rendered", headers=png)
+    assert without.status_code == 409
+
+
 async def test_a_presentation_state_without_its_image_is_404(client: httpx.AsyncClient) -> None:
     state = make_state(make_dataset())
     await store(client, make_part10(state))
@@ -179,7 +205,7 @@ async def test_a_presentation_state_without_its_image_is_404(client: httpx.Async
 
 
 async def test_annotations_are_written_when_they_are_asked_for(client: httpx.AsyncClient) -> None:
-    image = make_dataset(**GREY | {"Rows": 100, "Columns": 200})
+    image = make_dataset(**GREY | {"Rows": 140, "Columns": 200})
     await store(client, make_part10(image))
     png, url = {"accept": "image/png"}, f"{path_of(image)}/rendered"
     plain = picture(await client.get(url, headers=png))
@@ -195,3 +221,60 @@ async def test_annotations_are_written_when_they_are_asked_for(client: httpx.Asy
     names = {"requestType": "WADO", "objectUID": image.SOPInstanceUID, "contentType": "image/png"}
     answer = await client.get(f"{HOST}/wado", params=names | {"annotation": "patient"})  # U-14
     assert ((picture(answer) != plain) == changed["patient"]).all()
+
+
+PLACED = {
+    "FrameOfReferenceUID": "1.2.3.4",
+    "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+    "SliceThickness": 3,
+}
+
+
+def make_blending(under: Dataset, *over: Dataset, **more: Any) -> Dataset:
+    """Return a blending state that shows images in magenta to yellow over another."""
+    palette, state = dcmread(get_palette_files("spring.dcm")[0]), make_state(under, **more)
+    for colour in ("Red", "Green", "Blue"):
+        kind = f"{colour}PaletteColorLookupTable"
+        for name in (f"{kind}Descriptor", f"Segmented{kind}Data"):
+            setattr(state, name, palette[name].value)
+    parts = [("UNDERLYING", [under]), ("SUPERIMPOSED", list(over))]
+    state.BlendingSequence = [_part(position, images) for position, images in parts]
+    state.SOPClassUID = BlendingSoftcopyPresentationStateStorage
+    del state.ReferencedSeriesSequence
+    return state
+
+
+def _part(position: str, images: list[Dataset]) -> Dataset:
+    part, series = Dataset(), Dataset()
+    part.BlendingPosition, part.StudyInstanceUID = position, images[0].StudyInstanceUID
+    series.SeriesInstanceUID, series.ReferencedImageSequence = images[0].SeriesInstanceUID, []
+    for image in images:
+        one = Dataset()
+        one.ReferencedSOPClassUID = image.SOPClassUID
+        one.ReferencedSOPInstanceUID = image.SOPInstanceUID
+        series.ReferencedImageSequence.append(one)
+    part.ReferencedSeriesSequence = [series]
+    return part
+
+
+async def test_a_blending_state_shows_the_nearest_image_over_another(
+    client: httpx.AsyncClient,
+) -> None:
+    under = make_dataset(**GREY | PLACED, ImagePositionPatient=[0, 0, 10], PixelSpacing=[1, 1])
+    coarse = {"Rows": 20, "Columns": 30, "PixelSpacing": [2, 2]}
+    over = make_series(3, **GREY | PLACED | coarse, StudyInstanceUID="1.2.3.79")
+    for image, z in zip(over, (8.6, 10.4, 11.4), strict=True):
+        image.ImagePositionPatient = [0.5, 0.5, z]
+    state = make_blending(under, *over, RelativeOpacity=0.25)
+    png = {"accept": "image/png"}
+    await store(client, make_part10(under), make_part10(state))
+    url = f"{path_of(state)}/rendered"
+    alone = await client.get(url, headers=png)
+    assert (picture(alone) == stored_grey(under)).all()
+    await store(client, *map(make_part10, over))
+    answer = await client.get(url, headers=png)  # R-16
+    assert answer.headers["etag"] != alone.headers["etag"]
+    grey = stored_grey(over[1]).repeat(2, axis=0).repeat(2, axis=1)
+    colours = np.stack([np.full_like(grey, 255), grey, 255 - grey], axis=-1)
+    expected = stored_grey(under)[..., None] * 0.75 + colours * 0.25
+    assert np.abs(picture(answer) - expected).max() <= 1

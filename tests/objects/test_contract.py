@@ -1,6 +1,7 @@
 """The contract of an object store, run on every store."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 
 import pytest
@@ -51,6 +52,19 @@ async def test_a_long_object_streams_in_chunks(store: ObjectStore, staging: Stag
     pieces = [piece async for piece in await store.stream(KEY, 5)]
     assert b"".join(pieces) == data[5:]
     assert max(map(len, pieces)) <= BLOCK
+
+
+async def test_an_extent_is_of_an_open_file(store: ObjectStore, staging: Staging) -> None:
+    await put(store, staging, KEY, b"0123456789")
+    for _ in range(2):
+        extent = await store.extent(KEY, 3, 4)
+        if extent is None:  # this store has no files
+            return
+        assert os.pread(extent.file.fd, extent.length, extent.offset) == b"3456"
+        with pytest.raises(Unavailable):
+            await store.extent(KEY, 8, 3)
+    with pytest.raises(NotFound):
+        await store.extent(f"{KEY}.other", 0, 1)
 
 
 async def test_a_short_object_is_unavailable(store: ObjectStore, staging: Staging) -> None:
