@@ -18,7 +18,6 @@ from app.index.engine import Index, Session, open_index
 from app.objects.base import ObjectStore
 from app.objects.bucket import Bucket
 from app.objects.local import LocalStore
-from app.objects.secret import load_secret
 from app.objects.staging import Staging
 
 
@@ -54,7 +53,6 @@ class Archive:
     pictures: KnownPictures
     upcoming: Upcoming
     limits: Limits
-    deidentification_secret: bytes
     """What UIDs are replaced by depends on it (PS3.15 Annex E)."""
 
     def transaction(self) -> AbstractAsyncContextManager[Session]:
@@ -78,7 +76,6 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
         Unavailable: the index does not answer, or the directory of objects cannot be used.
     """
     limits = place.limits
-    secret = await asyncio.to_thread(load_secret, place.objects, "deidentification")
     index = await open_index(place.database_url, pool_size=place.pool_size)
     objects = _open_store(place)
     staging = await asyncio.to_thread(Staging, place.objects / "staging", limits)
@@ -98,7 +95,6 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
                 pictures=KnownPictures(),
                 upcoming=Upcoming(),
                 limits=limits,
-                deidentification_secret=secret,
             )
     finally:
         await workers.close()

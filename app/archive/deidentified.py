@@ -43,7 +43,7 @@ async def retrieve_deidentified(
     described = await describe(archive, principal, ref)
     check_can_be_deidentified(described)
     delivery = await choose_delivery(archive, principal, described.place, form)
-    secret = archive.deidentification_secret
+    secret = await archive.objects.secret("deidentification")
     version = _version(described.place, delivery, secret)
     if known(version):
         return Answer(APPLICATION_DICOM, multipart=False, bodies=(), version=version)

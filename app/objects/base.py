@@ -73,6 +73,10 @@ class ObjectStore(Protocol):
         """Return if the store answers and would take an object; store and change nothing."""
         ...
 
+    async def secret(self, name: str) -> bytes:
+        """Return a secret of 32 bytes that all who use this store have; made at the first call."""
+        ...
+
     def keys(self, prefix: str) -> AsyncIterator[str]:
         """Iterate over the keys that begin with `prefix`, in no particular order."""
         ...
@@ -81,6 +85,8 @@ class ObjectStore(Protocol):
 _COMPONENT = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z._-]*", re.ASCII)
 STAGING = "staging"
 """The directory beside the keys that `Staging` may use; it holds no objects."""
+SECRETS = "secrets"
+"""What the secrets' keys begin with, which are no objects' keys."""
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -91,7 +97,7 @@ def check_key(key: str) -> str:
         InvalidRequest: it would lead out of the store, or to what is no object.
     """
     parts = key.split("/")
-    if parts[0] == STAGING or not all(_COMPONENT.fullmatch(part) for part in parts):
+    if parts[0] in {STAGING, SECRETS} or not all(_COMPONENT.fullmatch(part) for part in parts):
         raise InvalidRequest(f"{key[:200]!r} is no key of an object")
     return key
 

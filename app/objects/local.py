@@ -21,10 +21,10 @@ from threading import Lock
 from typing import Generic, TypeVar
 
 from app.errors import Conflict, NotFound, Unavailable
-from app.objects.base import STAGING, check_key
+from app.objects.base import SECRETS, STAGING, check_key
 from app.objects.extents import Extent, PageCache
 from app.objects.faults import os_faults
-from app.objects.secret import SECRETS
+from app.objects.secret import load_secret
 from app.objects.staged import BLOCK, Staged
 from app.objects.threads import Threads
 
@@ -95,6 +95,7 @@ class LocalStore:
         self._writers = Threads(_WRITERS, "writing")
         self._durable: _Recent[str, bool] = _Recent(_DURABLE_DIRECTORIES)
         self._open: _Recent[str, _OpenFile] = _Recent(_open_files())
+        self._secrets: dict[str, bytes] = {}
         self._nowait = _NOWAIT
         self._page_cache = PageCache()
         self._buffer = memoryview(bytearray(BLOCK))
@@ -231,6 +232,12 @@ class LocalStore:
         """Return if the directory is there and would take an object."""
         if not await self._threads.run(os.access, self._root, os.W_OK | os.X_OK):
             raise Unavailable("the directory of objects cannot be written")
+
+    async def secret(self, name: str) -> bytes:
+        """Return a secret of 32 bytes that all who use this store have; made at the first call."""
+        if name not in self._secrets:
+            self._secrets[name] = await self._threads.run(load_secret, Path(self._root), name)
+        return self._secrets[name]
 
     async def keys(self, prefix: str) -> AsyncIterator[str]:
         """Iterate over the keys that begin with `prefix`, in no particular order."""

@@ -6,8 +6,9 @@ dies on the way leaves parts that the bucket's own rule for incomplete uploads r
 """
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -21,8 +22,9 @@ from obstore.exceptions import (
 from obstore.store import from_url
 
 from app.errors import Conflict, NotFound, Unavailable
-from app.objects.base import check_key
+from app.objects.base import SECRETS, check_key
 from app.objects.bucket import Bucket
+from app.objects.secret import SECRET_BYTES
 from app.objects.staged import BLOCK, Staged
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ class RemoteStore:
         Raises:
             Unavailable: the address cannot be used at all.
         """
+        self._secrets: dict[str, bytes] = {}
         given: dict[str, str | None] = {
             "aws_endpoint": bucket.endpoint,
             "aws_region": bucket.region or ("us-east-1" if bucket.endpoint else None),
@@ -185,12 +188,29 @@ class RemoteStore:
         async for _ in self._pages("", 1):
             return
 
+    async def secret(self, name: str) -> bytes:
+        """Return a secret of 32 bytes that all who use this bucket have; made at the first call."""
+        if name not in self._secrets:
+            self._secrets[name] = await self._load_secret(f"{SECRETS}/{name}")
+        return self._secrets[name]
+
+    async def _load_secret(self, key: str) -> bytes:
+        """Offer a new one, which is taken if there is none yet; return the one that is there."""
+        with suppress(AlreadyExistsError), _faults(key):
+            new = secrets.token_bytes(SECRET_BYTES)
+            await obstore.put_async(self.library, key, new, mode="create", use_multipart=False)
+        with _faults(key):
+            secret = (await (await obstore.get_async(self.library, key)).bytes_async()).to_bytes()
+        if len(secret) != SECRET_BYTES:
+            raise Unavailable("a secret of the archive is damaged; restore it from a backup")
+        return secret
+
     async def keys(self, prefix: str) -> AsyncIterator[str]:
         """Iterate over the keys that begin with `prefix`, in no particular order."""
         base = prefix.rpartition("/")[0]
         async for page in self._pages(base, _PAGE):
             for key in page:
-                if key.startswith(prefix):
+                if key.startswith(prefix) and not key.startswith(f"{SECRETS}/"):
                     yield key
 
     async def _pages(self, base: str, size: int) -> AsyncIterator[list[str]]:

@@ -7,9 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from app.errors import Unavailable
+from app.objects.base import SECRETS
 
-SECRETS = "secrets"
-_BYTES = 32
+SECRET_BYTES = 32
 
 
 def load_secret(objects: Path, name: str) -> bytes:
@@ -25,7 +25,7 @@ def load_secret(objects: Path, name: str) -> bytes:
         secret = path.read_bytes()
     except OSError as error:
         raise Unavailable("the secrets of the archive cannot be read or made") from error
-    if len(secret) != _BYTES:
+    if len(secret) != SECRET_BYTES:
         raise Unavailable("a secret of the archive is damaged; restore it from a backup")
     return secret
 
@@ -35,7 +35,7 @@ def _make(path: Path) -> None:
     descriptor, written = tempfile.mkstemp(dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(_BYTES))
+            file.write(secrets.token_bytes(SECRET_BYTES))
             file.flush()
             os.fsync(file.fileno())
         with suppress(FileExistsError):

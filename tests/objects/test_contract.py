@@ -132,3 +132,12 @@ async def test_a_key_never_leaves_the_store(
         await store.read(key, 0, 1)
     with pytest.raises(InvalidRequest):
         await store.delete(key)
+
+
+async def test_a_secret_is_made_once_and_is_no_object(store: ObjectStore) -> None:
+    first = await store.secret("one")
+    assert len(first) == 32
+    assert await store.secret("one") == first != await store.secret("two")
+    assert [key async for key in store.keys("")] == []
+    with pytest.raises(InvalidRequest):
+        await store.read("secrets/one", 0, 32)

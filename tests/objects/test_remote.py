@@ -1,8 +1,10 @@
 """What only a bucket does; its contract is that of every store."""
 
+import asyncio
 import hashlib
 import time
 
+import obstore
 import pytest
 
 from app.errors import Conflict, NotFound, Unavailable
@@ -81,3 +83,13 @@ def test_an_address_that_is_none_is_refused() -> None:
 
 def test_a_secret_is_never_printed() -> None:
     assert "hidden" not in repr(Bucket("s3://objects", secret_key="hidden"))
+
+
+async def test_all_who_use_a_bucket_have_the_same_secret(s3: S3Server) -> None:
+    place = s3.bucket(new_attempt())
+    stores = [RemoteStore(place) for _ in range(4)]
+    made = await asyncio.gather(*(store.secret("one") for store in stores))
+    assert len(set(made)) == 1
+    obstore.put(stores[0].library, "secrets/one", b"short")
+    with pytest.raises(Unavailable, match="damaged"):
+        await RemoteStore(place).secret("one")
