@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app import __version__
-from app.admin import health, pages
+from app.admin import changes, health, pages
 from app.admin.metrics import Measured
 from app.archive.context import open_archive
 from app.archive.thumbnails_ahead import thumbnails_made_ahead
@@ -83,7 +83,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.data_directory = str(settings.data_dir.absolute())
     for routes in (qido, stow, wado_rs, bulk_data, rendered, removal, non_patient, capabilities):
         app.include_router(routes.router, prefix=DICOMWEB)
-    for routes in (wado_uri, health, pages):
+    for routes in (wado_uri, changes, health, pages):
         app.include_router(routes.router)
     add_problem_handlers(app)
     busiest = (*stow.DIRECT, *qido.DIRECT, *rendered.DIRECT)
