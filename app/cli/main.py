@@ -223,6 +223,30 @@ def verify(
 
 
 @application.command()
+def purge(
+    older_than: Annotated[
+        float, typer.Option(min=0, max=36_500, help="Days since it was deleted.")
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; else say what would be.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Give back the room of what was deleted long ago. There is no way back from it.
+
+    What is rejected stays, as it may be brought back. The server may run meanwhile.
+
+    Examples:
+
+        fileroom purge --older-than 90
+
+        fileroom purge --older-than 90 --yes
+    """
+    from app.cli.purging import run_purge  # noqa: PLC0415
+    from app.settings import load_settings  # noqa: PLC0415
+
+    raise typer.Exit(run_purge(load_settings(_flags(data_dir)), older_than, really=yes))
+
+
+@application.command()
 def migrate(data_dir: DataDir = None) -> None:
     """Bring the index to this version.
 

@@ -11,7 +11,17 @@ from app import __version__
 from app.cli.main import application
 
 HEAVY = ("fastapi", "sqlalchemy", "asyncpg", "numpy", "pydicom", "pydantic", "alembic", "uvicorn")
-COMMANDS = ("serve", "import", "export", "verify", "migrate", "doctor", "openapi", "version")
+COMMANDS = (
+    "serve",
+    "import",
+    "export",
+    "verify",
+    "purge",
+    "migrate",
+    "doctor",
+    "openapi",
+    "version",
+)
 
 
 def fileroom(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
