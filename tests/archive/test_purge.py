@@ -91,12 +91,11 @@ async def test_instances_of_no_patient_are_purged_too(
     archive: Archive, principal: Principal, tmp_path: Path
 ) -> None:
     dataset = make_non_patient(HangingProtocolStorage)
-    ref = NonPatientRef("hanging-protocols", str(dataset.SOPInstanceUID))
-    await store_instances(
-        archive, principal, parts(make_part10(dataset)), NonPatientRef(ref.category)
-    )
-    await delete_non_patient(archive, principal, ref)
-    assert [one.instance for one in await purge(archive, principal)] == [ref.instance]
+    category, uid = "hanging-protocols", str(dataset.SOPInstanceUID)
+    stored = parts(make_part10(dataset))
+    await store_instances(archive, principal, stored, NonPatientRef(category))
+    await delete_non_patient(archive, principal, category, uid)
+    assert [one.instance for one in await purge(archive, principal)] == [uid]
     assert files(tmp_path) == []
 
 
