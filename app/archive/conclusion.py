@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from app.archive.context import Archive
 from app.archive.destinations import Destination
+from app.archive.mending import is_whole, mend
 from app.archive.placed import Placed
 from app.archive.same import is_same
 from app.archive.writer import Result, discard_object
@@ -50,32 +51,38 @@ async def _add(
     new = [one.instance() for one in placed]
     results = await destination.add(archive, principal, new)
     pairs = list(zip(new, results, strict=True))
+    unwanted = {one.object_key for one, result in pairs if isinstance(result, Present)}
+    concluded = []
     try:
-        concluded = [
-            await _conclude(archive, one, result, of.sop_class_uid)
-            for of, (one, result) in zip(placed, pairs, strict=True)
-        ]
+        for of, (one, result) in zip(placed, pairs, strict=True):
+            concluded.append(await _conclude(archive, principal, one, result, of.sop_class_uid))
+            if isinstance(concluded[-1], Stored) and not concluded[-1].known:
+                unwanted.discard(one.object_key)
         await _log_refusals(archive, principal, pairs, concluded)
     finally:
-        for one, result in pairs:
-            if isinstance(result, Present):
-                await discard_object(archive.objects, one.object_key)
+        for key in unwanted:
+            await discard_object(archive.objects, key)
     return concluded
 
 
 async def _conclude(
-    archive: Archive, one: NewInstance, result: Result, sop_class_uid: str
+    archive: Archive, principal: Principal, one: NewInstance, result: Result, sop_class_uid: str
 ) -> Stored | Failed:
-    """Say what became of one Instance after the writer's result."""
+    """Say what became of one Instance after the writer's result; one that lost bytes is mended."""
     uid, warnings = one.ref.instance, one.scanned.warnings
     if result is None:
         return Stored(one.ref, sop_class_uid, warnings=warnings)
     if isinstance(result, InvalidDataset):
         return Failed(result.reason, str(result), sop_class_uid, uid)
-    if await is_same(archive, one, result):
+    if not await is_same(archive, one, result):
+        comment = "another Instance has this SOP Instance UID; it stays"
+        return Failed(FailureReason.DUPLICATE_INSTANCE, comment, sop_class_uid, uid)
+    if await is_whole(archive, result):
         return Stored(result.ref, sop_class_uid, known=True, warnings=warnings)
-    comment = "another Instance has this SOP Instance UID; it stays"
-    return Failed(FailureReason.DUPLICATE_INSTANCE, comment, sop_class_uid, uid)
+    if await mend(archive, principal, result, one):
+        return Stored(result.ref, sop_class_uid, warnings=warnings)
+    comment = "its stored bytes are lost; the very same ones would mend it"
+    return Failed(FailureReason.PROCESSING_FAILURE, comment, sop_class_uid, uid)
 
 
 async def _log_refusals(

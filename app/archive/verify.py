@@ -107,6 +107,7 @@ async def _verify(archive: Archive, kept: KeptObject, pace: _Pace) -> Verified:
         return Verified(state, kept.object_key, kept.study, kept.instance, kept.size, detail)
 
     digest = hashlib.sha256()
+    archive.objects.forget(kept.object_key)
     try:
         stream = await archive.objects.stream(kept.object_key, kept.base_offset, kept.size)
         async for chunk in stream:

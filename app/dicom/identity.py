@@ -11,7 +11,7 @@ from app.dicom.uids import InstanceRef, check_uid
 from app.errors import InvalidDataset, InvalidUID
 
 _META_UID = re.compile(rb"\x02\x00([\x02\x03])\x00UI([\x01-\x40])\x00")
-_PLAIN = re.compile(rb':\{"vr":"UI","Value":\["([0-9][0-9.]{0,63})"\]\}')
+_PLAIN = re.compile(rb':\{"vr":"UI","Value":\["((?=[0-9.]{1,64}")[0-9]+(?:\.[0-9]+)*)"\]\}')
 _SOP_CLASS, _SOP_INSTANCE = 0x00080016, 0x00080018
 _NAMES = {
     _SOP_CLASS: "SOP Class UID",

@@ -4,10 +4,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from app.dicom.scanned import BulkPlace, FrameKind, Frames
 from app.dicom.uids import InstanceRef
-from app.errors import InvalidDataset
+from app.errors import InvalidDataset, Unavailable
 from app.index.absence import REJECTED
+from app.index.engine import Index
 from app.index.faults import TryAgain
 from app.index.frames import unpack_bulk_values
 from app.index.packing import unpack_metadata
@@ -24,6 +27,15 @@ FIND_REJECTED = f"""
 SELECT DISTINCT sop_instance_uid FROM removed_instance
 WHERE tenant_id = $1 AND sop_instance_uid = ANY($2) AND starts_with(reason, '{REJECTED}')
 """  # noqa: S608 - our own name
+
+
+REPLACE = """
+UPDATE {table} SET object_key = $4, base_offset = 0
+WHERE tenant_id = $1 AND sop_instance_uid = $2 AND object_key = $3 RETURNING id
+"""
+LOG_REPLACED = """
+INSERT INTO event (tenant_id, kind, actor, payload) VALUES ($1, 'mended', $2, $3::text::jsonb)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +98,27 @@ def _present(row: Any) -> Present:
         bulk_values=unpack_bulk_values(row["bulk_values"]),
         metadata=unpack_metadata(row["metadata_dictionary"], row["metadata"]),
     )
+
+
+async def replace_object(
+    index: Index, tenant_id: int, actor: str, present: Present, object_key: str
+) -> None:
+    """Let an Instance have another object, of the same bytes from its beginning; log it.
+
+    Raises:
+        Unavailable: the index does not answer, or the Instance has been changed or removed.
+    """
+    table = "instance" if present.ref.study else "non_patient_instance"
+    uid, study = present.ref.instance, present.ref.study
+    attempt = object_key.rpartition(f"/{uid}.")[2]
+    instances = {uid: [present.sha256.hex(), attempt]}
+    payload = {**({"study": study} if study else {}), "instances": instances}
+    keys = (present.object_key, object_key)
+
+    async def replace(connection: Connection) -> None:
+        statement = REPLACE.format(table=table)
+        if await connection.fetchval(statement, tenant_id, uid, *keys) is None:
+            raise Unavailable("the Instance was changed while it was stored again")
+        await connection.execute(LOG_REPLACED, tenant_id, actor, orjson.dumps(payload).decode())
+
+    await index.retrying(replace)

@@ -61,6 +61,10 @@ class ObjectStore(Protocol):
         """Look the object up, then return an iterator over its bytes in chunks of up to 1 MiB."""
         ...
 
+    def forget(self, key: str) -> None:
+        """Remember nothing of a key: the next read of it looks at the store itself."""
+        ...
+
     async def size(self, key: str) -> int:
         """Return the object's size in bytes."""
         ...

@@ -214,6 +214,10 @@ class LocalStore:
         for place in range(offset + BLOCK, end, BLOCK):
             yield await self._threads.run(_pread, file, place, min(BLOCK, end - place))
 
+    def forget(self, key: str) -> None:
+        """Remember nothing of a key: the next read of it looks at the store itself."""
+        self._open.remove(key)
+
     async def size(self, key: str) -> int:
         """Return the object's size in bytes."""
         path = self._path(key)

@@ -168,6 +168,9 @@ class RemoteStore:
             got = await obstore.get_async(self.library, key, options={"range": (offset, end)})
         return _chunks(key, got.stream(min_chunk_size=BLOCK), end - offset)
 
+    def forget(self, _key: str) -> None:
+        """Do nothing: nothing is remembered."""
+
     async def size(self, key: str) -> int:
         """Return the object's size in bytes."""
         check_key(key)

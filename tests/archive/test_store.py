@@ -361,3 +361,14 @@ async def test_a_race_for_one_uid_has_one_winner(archive: Archive, principal: Pr
     reports = await asyncio.gather(*(store(archive, principal, data) for data in variants))
     assert sorted(len(report.stored) for report in reports) == [0, 0, 0, 1]
     assert await rows(archive) == len(await objects(archive)) == 1
+
+
+@pytest.mark.parametrize("uid", ["1..2", "1.2.", "1.2..3"])
+@pytest.mark.parametrize("name", ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"])
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+async def test_a_uid_that_no_url_can_name_is_refused(
+    archive: Archive, principal: Principal, name: str, uid: str
+) -> None:  # S-33
+    (result,) = (await store(archive, principal, make_part10(make_dataset(**{name: uid})))).results
+    assert isinstance(result, Failed)
+    assert result.reason == FailureReason.UID_MISSING_OR_INVALID
