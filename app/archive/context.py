@@ -60,7 +60,8 @@ class Archive:
         return self.index.transaction()
 
 
-def _open_store(place: Place) -> ObjectStore:
+def open_store(place: Place) -> ObjectStore:
+    """Return the object store of an archive."""
     if place.bucket is None:
         return LocalStore(place.objects)
     from app.objects.remote import RemoteStore  # noqa: PLC0415 - its library is large
@@ -77,7 +78,7 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
     """
     limits = place.limits
     index = await open_index(place.database_url, pool_size=place.pool_size)
-    objects = _open_store(place)
+    objects = open_store(place)
     staging = await asyncio.to_thread(Staging, place.objects / "staging", limits)
     workers = Workers(place.codec_workers, place.codec_memory_bytes, place.codec_seconds)
     cache = await asyncio.to_thread(FileCache, place.cache, place.cache_bytes)

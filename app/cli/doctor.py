@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -22,12 +22,14 @@ from app.cli.joining import LOCK_NAME, joined_index, own_postgres
 from app.cli.listening import bound_socket
 from app.cli.refusal import Refusal
 from app.cli.tag_states import describe
-from app.errors import ArchiveError, Unavailable
+from app.errors import ArchiveError, NotFound, Unavailable
 from app.index.account import EmbeddedError, choose_account
 from app.index.attribute_values import State, indexed_attributes
 from app.index.binaries import installed_programs, major_version
+from app.index.kept import sample_keys
 from app.index.locks import FileLock
 from app.index.migrations import pending
+from app.objects.base import ObjectStore
 from app.objects.bucket import Bucket
 from app.settings import Settings, SettingsError, load_settings
 
@@ -208,6 +210,42 @@ def _objects(settings: Settings) -> Finding:
     return _directory(settings) if settings.bucket is None else _bucket(settings.bucket)
 
 
+def _stored(settings: Settings) -> Finding:
+    """Look whether what the index names lies where the settings say."""
+    from app.archive.context import open_store  # noqa: PLC0415 - only for this
+
+    if settings.database.url is None and not own_postgres(settings).cluster.is_dir():
+        return Finding("stored", Verdict.NOTE, "nothing yet")
+    where = settings.bucket.url if settings.bucket else str(settings.objects_directory)
+    try:
+        with joined_index(settings, "fileroom doctor") as joined:
+            keys = [] if pending(joined.url) else sample_keys(joined.url)
+            missing = asyncio.run(_missing(open_store(joined.settings.place()), keys))
+    except (EmbeddedError, Refusal, ArchiveError) as error:
+        return Finding("stored", Verdict.NOTE, f"was not looked for: {error}")
+    if missing:
+        return Finding(
+            "stored",
+            Verdict.BAD,
+            f"{len(missing)} of {len(keys)} objects that were tried are not in {where}",
+            "Set FILEROOM_OBJECTS__URL to where they lie; `fileroom verify` looks for all of them.",
+        )
+    return Finding("stored", Verdict.GOOD, f"{len(keys)} objects were tried: all are in {where}")
+
+
+async def _missing(store: ObjectStore, keys: Sequence[str]) -> list[str]:
+    missing = []
+    try:
+        for key in keys:
+            try:
+                await store.size(key)
+            except NotFound:
+                missing.append(key)
+    finally:
+        store.close()
+    return missing
+
+
 def _bucket(bucket: Bucket) -> Finding:
     from app.objects.remote import RemoteStore  # noqa: PLC0415 - its library is large
 
@@ -290,5 +328,6 @@ CHECKS: dict[str, Callable[[Settings], Finding]] = {
     "port": _port,
     "key": _key,
     "objects": _objects,
+    "stored": _stored,
     "clock": _clock,
 }

@@ -276,7 +276,8 @@ def doctor(
     """Say what is wrong with this archive, and how to mend it.
 
     Checks, in this order: Python, settings, data directory, who serves it, PostgreSQL, the index,
-    the port, the key, the objects, the clock. Exits with 1 if something has to be mended.
+    the port, the key, the objects and those that are stored, the clock. Exits with 1 if something
+    has to be mended.
 
     Examples:
 

@@ -15,6 +15,7 @@ from app.archive.verify import State, Verified, Wanted, verify_objects
 from app.cli.opening import check_there, with_archive
 from app.cli.refusal import Refusal
 from app.dicom.uids import check_uid
+from app.errors import NotFound
 from app.settings import Settings
 
 SOME_WRONG = 3
@@ -42,6 +43,8 @@ def run_verify(
         rate=rate * 1e6 if rate else float("inf"),
     )
     check_there(settings)
+    if report and not report.absolute().parent.is_dir():
+        raise Refusal(f"The report {report} cannot be written: there is no such folder.")
     told = _Told()
 
     async def work(archive: Archive) -> None:
@@ -49,6 +52,8 @@ def run_verify(
 
     with told:
         with_archive(settings, "fileroom verify", work)
+    if wanted.study and not told.counts:
+        raise NotFound("An object of Study", wanted.study)
     sys.stdout.write(told.summary())
     if report:
         try:

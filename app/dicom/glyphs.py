@@ -1,5 +1,6 @@
 """Signs of 5 × 7 dots for what is written over pictures, with their marks; others are a box."""
 
+import re
 import unicodedata
 from functools import lru_cache
 
@@ -65,10 +66,14 @@ def _dots(rows: str) -> NDArray[np.bool_]:
     return bits[:, 8 - WIDTH :].astype(np.bool_)
 
 
+_MICRO = re.compile("\N{MICRO SIGN}|\N{GREEK SMALL LETTER MU}(?=[A-Za-z])")
+"""Whose capital would be an M, which is another unit."""
+
+
 def _signs(text: str) -> list[tuple[str, str]]:
     """Return the signs of a text as they are drawn, each with its marks."""
     signs: list[tuple[str, str]] = []
-    for sign in unicodedata.normalize("NFKD", text):
+    for sign in unicodedata.normalize("NFKD", _MICRO.sub("u", text)):
         if unicodedata.combining(sign):
             if signs:
                 signs[-1] = signs[-1][0], signs[-1][1] + sign

@@ -1,10 +1,12 @@
 """What the index says is kept: a row for each object, live or removed, and which keys rows name."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.index.engine import Index
+from app.index.engine import Index, connect
+from app.index.faults import index_errors
 
 PAGE = 500
 
@@ -39,6 +41,13 @@ SELECT object_key FROM non_patient_instance WHERE tenant_id = $1 AND sop_instanc
 UNION ALL
 SELECT object_key FROM removed_non_patient_instance
 WHERE tenant_id = $1 AND sop_instance_uid = ANY($2)
+"""
+
+
+SAMPLE = """
+(SELECT object_key FROM instance ORDER BY id LIMIT 3)
+UNION ALL
+(SELECT object_key FROM instance ORDER BY id DESC LIMIT 3)
 """
 
 
@@ -84,3 +93,21 @@ async def find_named(
     """
     rows = await index.fetch(NAMED, tenant_id, list(uids), sorted(set(studies)))
     return {row["object_key"] for row in rows} & set(keys)
+
+
+def sample_keys(url: str) -> list[str]:
+    """Return keys of some objects, the oldest and the newest, for where no event loop runs.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+
+    async def run() -> list[str]:
+        with index_errors(connecting=True):
+            connection = await connect(url)
+            try:
+                return [row["object_key"] for row in await connection.fetch(SAMPLE)]
+            finally:
+                await connection.close()
+
+    return asyncio.run(run())

@@ -26,6 +26,7 @@ ORDER = [
     "port",
     "key",
     "objects",
+    "stored",
     "clock",
 ]
 

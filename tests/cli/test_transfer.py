@@ -121,6 +121,23 @@ def test_verify_refuses_what_it_cannot_understand(data_dir: Path, tmp_path: Path
     done = fileroom(data_dir, "verify", "--since", "yesterday")
     assert done.returncode == 1
     assert b"--since takes a date" in done.stderr
+    done = fileroom(data_dir, "verify", "--report", tmp_path / "no" / "report.json")
+    assert (done.returncode, b"no such folder" in done.stderr) == (1, True)
+    done = fileroom(data_dir, "verify", "--study", "1.2.3")
+    assert (done.returncode, b"not found" in done.stderr) == (1, True)
     done = fileroom(tmp_path / "nothing", "verify")
     assert done.returncode == 1
     assert b"no archive" in done.stderr
+
+
+def test_doctor_sees_that_the_objects_are_elsewhere(data_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "IM1").write_bytes(make_part10())
+    assert fileroom(data_dir, "import", tmp_path).returncode == 0
+    told = json.loads(fileroom(data_dir, "doctor", "--json").stdout)
+    (stored,) = (one for one in told["findings"] if one["check"] == "stored")
+    assert stored["verdict"] == "good"
+    (data_dir / "objects" / "t").rename(tmp_path / "elsewhere")
+    done = fileroom(data_dir, "doctor", "--json")
+    (stored,) = (one for one in json.loads(done.stdout)["findings"] if one["check"] == "stored")
+    assert (done.returncode, stored["verdict"]) == (1, "bad")
+    assert "FILEROOM_OBJECTS__URL" in stored["mend"]

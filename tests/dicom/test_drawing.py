@@ -127,3 +127,9 @@ def test_lines_of_text_are_those_that_are_asked_for() -> None:  # R-14
     assert annotation_lines(document, ("patient",)) == (patient, ())
     assert annotation_lines(document, ("technique",)) == ((), technique)
     assert annotation_lines(document, ("patient", "technique")) == (patient, technique)
+
+
+def test_a_micro_sign_is_no_capital_m() -> None:
+    for micro in ("5 \N{MICRO SIGN}g", "5 \N{GREEK SMALL LETTER MU}g"):
+        assert np.array_equal(written(micro), written("5 ug"))
+    assert np.array_equal(written("\N{GREEK SMALL LETTER MU}"), written("M"))  # in a Greek word
