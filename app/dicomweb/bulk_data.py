@@ -31,6 +31,7 @@ _VALUES: dict[int | str, dict[str, Any]] = {
         "description": "The values, one a part; encapsulated Pixel Data as its frames",
         "content": {'multipart/related; type="application/octet-stream"': {}},
     },
+    206: {"description": "Those that can be made in the accepted form; others were left out"},
     304: {"description": "The caller has it already"},
     **PROBLEMS,
 }
