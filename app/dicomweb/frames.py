@@ -104,6 +104,7 @@ class FramesRoute:
             return
         answer = await open_frames(archive, principal, found, conditions.settled_by)
         response = await answer_response(answer, conditions)
+        scope["fileroom.begun"] = True
         await response(scope, receive, send)
 
 

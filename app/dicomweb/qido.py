@@ -82,7 +82,8 @@ def _warnings(base_url: str, result: SearchResult) -> dict[str, str]:
     """Return the Warning header; its form is that of PS3.18 §8.3.4, not of RFC 9111."""
     texts = list(result.warnings)
     if result.remaining:
-        texts.append(f"There are {result.remaining} additional results that can be requested")
+        number = f"{'at least ' if result.at_least else ''}{result.remaining}"
+        texts.append(f"There are {number} additional results that can be requested")
     warning = ", ".join(f'299 {base_url}: "{text}"' for text in texts)
     return {"Warning": warning} if texts else {}
 
