@@ -80,7 +80,7 @@ def chosen_offer(request: Request, *xml: Offer) -> Offer:
         for offer in offers:
             if form.multipart == offer.multipart and covers(form.media_type, offer.media_type):
                 return offer
-    names = tuple(offer.name for offer in offers)
+    names = tuple(offer.name for offer in (*JSON_OFFERS, *xml))
     kinds = "DICOM JSON or XML" if xml else "DICOM JSON"
     raise NotAcceptable(f"Only {kinds} is offered here", names)
 
