@@ -27,11 +27,12 @@ from app.dicomweb import (
 from app.dicomweb.frames import FRAMES_CONTRACT, FramesRoute
 from app.settings import Settings
 from app.web.auth import Identity
+from app.web.contract import describe_malformed
 from app.web.cors import CrossOrigin, cross_origin_rules
 from app.web.direct import Direct
 from app.web.faults import ASGIApp, Faults, Receive, Scope, Send
 from app.web.head import Head
-from app.web.problems import add_problem_handlers, describe_malformed
+from app.web.problems import add_problem_handlers
 
 DICOMWEB = "/dicom-web"
 _DESCRIPTION = """\

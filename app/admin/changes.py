@@ -11,14 +11,14 @@ from app.archive.changes import LONGEST_WAIT, MOST, read_changes
 from app.errors import InvalidRequest
 from app.index.events import Event, Position
 from app.rights import Verb
+from app.web import contract
 from app.web.deps import ArchiveDep, PrincipalDep
-from app.web.problems import PROBLEMS
 
 router = APIRouter(tags=["Changes"])
 _POSITION = re.compile(r"([0-9]{1,19})\.([0-9]{1,18})", re.ASCII)
 
 
-@router.get("/api/v1/changes", responses={**PROBLEMS})
+@router.get("/api/v1/changes", responses=contract.FEED)
 async def get_changes(
     archive: ArchiveDep,
     principal: PrincipalDep,

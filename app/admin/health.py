@@ -8,6 +8,7 @@ from app.errors import ArchiveError, Forbidden, Unavailable
 from app.index.alive import check_alive
 from app.index.overview import count_everything
 from app.rights import Verb
+from app.web import contract
 from app.web.deps import ArchiveDep, PrincipalDep
 
 router = APIRouter(tags=["Operation"])
@@ -43,7 +44,7 @@ async def get_ready(archive: ArchiveDep) -> JSONResponse:
     return JSONResponse(body, 200 if ready else 503, headers=NO_STORE)
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", responses=contract.KNOWN, response_class=Response)
 async def get_metrics(principal: PrincipalDep, archive: ArchiveDep) -> Response:
     """Return what all workers have counted and what is stored, in Prometheus' text format."""
     if Verb.ADMINISTER not in principal.verbs:

@@ -81,7 +81,9 @@ async def ahead(
     waiting: deque[asyncio.Task[_Value]] = deque()
     try:
         async for thing in things:
-            waiting.append(asyncio.create_task(job(thing)))
+            task = asyncio.create_task(job(thing))
+            task.add_done_callback(_taken_note_of)  # nobody may be left to await it
+            waiting.append(task)
             if len(waiting) > most:
                 yield await waiting.popleft()
         while waiting:
@@ -90,6 +92,11 @@ async def ahead(
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
+
+
+def _taken_note_of(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()
 
 
 async def each(values: Iterable[_Value]) -> AsyncIterator[_Value]:

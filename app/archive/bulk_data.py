@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 
 import orjson
 
-from app.archive.answers import Answer, Body, Known, as_iterator, begun, nothing_known
+from app.archive.answers import Answer, Body, Known, after, as_iterator, begun, nothing_known
 from app.archive.context import Archive
 from app.archive.frames import find_frames, open_frames
 from app.archive.originals import BLOCK, Original, open_original
 from app.archive.pixels import load_pixels
 from app.archive.rendered_documents import SANDBOX
+from app.dicom.delivery import deliver_frames
 from app.dicom.encodings import VERSION
 from app.dicom.native_frames import WORDS, pixel_word, swap_words
 from app.dicom.scanned import BulkPlace
@@ -24,7 +25,8 @@ from app.dicom.uids import InstanceRef, Ref
 from app.errors import Forbidden, NotAcceptable, NotFound
 from app.index.frames import list_bulk_values, locate_bulk_value
 from app.index.packing import unpack_metadata
-from app.index.places import InstancePlace, load_metadata, locate_instances, locate_version
+from app.index.places import InstancePlace, load_metadata, locate_instances
+from app.index.stock import take_stock
 from app.mime.media_types import Form, covers
 from app.rights import Principal, Verb
 
@@ -60,7 +62,7 @@ async def retrieve_bulk_data(  # noqa: PLR0913, PLR0917 - what a caller has and 
     if Verb.VIEW not in principal.verbs:
         raise Forbidden("Viewing is not allowed to you")
     instance, place = await locate_bulk_value(archive.index, principal.scope, ref, path)
-    if path == _PIXEL_DATA and _is_encapsulated(instance):
+    if path == _PIXEL_DATA and _is_encapsulated(instance.transfer_syntax_uid):
         numbers = range(1, instance.frame_count + 1)
         found = await find_frames(archive, principal, ref, numbers, forms)
         return await open_frames(archive, principal, found, known)
@@ -91,27 +93,47 @@ async def retrieve_all_bulk_data(
 ) -> Answer:
     """Return all bulk values, each as a part; encapsulated Pixel Data comes as its frames.
 
+    Frames that cannot be decoded here come as they are stored, under their own media type, where
+    the caller takes any; else they are left out, and the answer is then not complete.
+
     Raises:
         NotFound: there is no such resource, or no Bulk Data in it, or `principal` may not see it.
-        NotAcceptable: the forms take no multipart of octets.
+        NotAcceptable: the forms take no multipart of octets, or nothing can be made in them.
         Unavailable: the first value cannot be read.
     """
     if Verb.VIEW not in principal.verbs:
         raise Forbidden("Viewing is not allowed to you")
     taken = [form for form in wanted.forms if form.multipart or form.media_type == "*/*"]
     syntaxes, ref = first_fitting(taken, "", alone=False)[0].transfer_syntaxes, wanted.ref
-    made = "\n".join((wanted.url(_ANY), str(VERSION), str(wanted.pixels_only), *syntaxes))
+    forms = [Form(OCTET_STREAM, multipart=True, transfer_syntaxes=syntaxes)]
+    forms += [form for form in taken if form.media_type == "*/*"]
+    made = "\n".join((wanted.url(_ANY), str(VERSION), str(wanted.pixels_only), *map(repr, forms)))
     digest = hashlib.sha256(made.encode()).hexdigest()[:12]
-    version = f"{await locate_version(archive.index, principal.scope, ref)}-{digest}"
+    stock = await take_stock(archive.index, principal.scope, ref)
+    version = f"{stock.version}-{digest}"
     if known(version):
         return Answer(OCTET_STREAM, multipart=True, bodies=(), version=version)
+    complete = all(_is_offered(forms, uid) for uid in stock.transfer_syntax_uids)
     places = await locate_instances(archive.index, principal.scope, ref)
-    bodies = _all_values(archive, principal, places, wanted, syntaxes)
+    bodies = _all_values(archive, principal, places, wanted, forms)
     try:
-        begun_bodies = await begun(bodies)
+        first = await anext(bodies)
     except StopAsyncIteration:
+        if not complete:
+            offered = [f'multipart/related; type="{OCTET_STREAM}"; transfer-syntax=*']
+            raise NotAcceptable("The pixels are offered as they are stored only", offered) from None
         raise NotFound("Bulk Data of", getattr(ref, "instance", ref.study)) from None
-    return Answer(OCTET_STREAM, multipart=True, bodies=begun_bodies, version=version)
+    root = first.headers["Content-Type"].partition(";")[0]
+    return Answer(
+        root, multipart=True, bodies=after(first, bodies), complete=complete, version=version
+    )
+
+
+def _is_offered(forms: Sequence[Form], transfer_syntax_uid: str) -> bool:
+    """Say whether Pixel Data can be delivered; `first_fitting` saw to it that it may be decoded."""
+    if not _is_encapsulated(transfer_syntax_uid):
+        return True
+    return any(deliver_frames(form, transfer_syntax_uid) for form in forms)
 
 
 async def _all_values(
@@ -119,17 +141,16 @@ async def _all_values(
     principal: Principal,
     places: AsyncIterator[InstancePlace],
     wanted: AllBulkData,
-    transfer_syntaxes: tuple[str, ...],
+    forms: Sequence[Form],
 ) -> AsyncIterator[Body]:
-    octets = (Form(OCTET_STREAM, multipart=True, transfer_syntaxes=transfer_syntaxes),)
     async for place in places:
         base = wanted.url(place.ref)
         values = await list_bulk_values(archive.index, principal.scope, place.ref)
         for path, value in values.items():
             if wanted.pixels_only and path not in _PIXELS:
                 continue
-            if path == _PIXEL_DATA and _is_encapsulated(place):
-                async for body in _frames(archive, principal, place, octets, base):
+            if path == _PIXEL_DATA and _is_encapsulated(place.transfer_syntax_uid):
+                async for body in _frames(archive, principal, place, forms, base):
                     yield body
             else:
                 named = f"{base}/bulkdata/{path}"
@@ -145,7 +166,7 @@ async def _frames(
     base: str,
 ) -> AsyncIterator[Body]:
     numbers = range(1, place.frame_count + 1)
-    if not numbers:
+    if not numbers or not _is_offered(forms, place.transfer_syntax_uid):
         return
     found = await find_frames(archive, principal, place.ref, numbers, forms)
     number = 0
@@ -186,8 +207,8 @@ async def open_value(
     return Body(headers, place.length, chunks, section)
 
 
-def _is_encapsulated(instance: InstancePlace) -> bool:
-    syntax = find(instance.transfer_syntax_uid)
+def _is_encapsulated(transfer_syntax_uid: str) -> bool:
+    syntax = find(transfer_syntax_uid)
     return syntax is not None and syntax.encapsulated
 
 

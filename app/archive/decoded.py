@@ -41,7 +41,9 @@ async def decoded_instance(
     numbers = range(1, place.frame_count + 1)
     found = await find_frames(archive, principal, place.ref, numbers, _NATIVE)
     original = await open_original(archive, place)
-    description = (await load_pixels(archive, principal, place)).description
+    stored = await load_pixels(archive, principal, place)
+    stored.check_number(place.frame_count)
+    description = stored.description
     frame = await decode(archive, original, description, found.frames[0])
     pixels = NativePixels(
         description, len(numbers), frame.photometric_interpretation, frame.planar_configuration

@@ -30,10 +30,12 @@ async def encoded_instance(
     numbers = range(1, place.frame_count + 1)
     form = Form(OCTET_STREAM, multipart=True, transfer_syntaxes=(transfer_syntax_uid,))
     found = await find_frames(archive, principal, place.ref, numbers, (form,))
+    stored = await load_pixels(archive, principal, place)
+    stored.check_number(place.frame_count)
     encode = await frame_encoder(archive, principal, found)
     first = await encode(found.frames[0])
     pixels = NativePixels(
-        (await load_pixels(archive, principal, place)).description,
+        stored.description,
         len(numbers),
         first.photometric_interpretation,
         planar_configuration=0,

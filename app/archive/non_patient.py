@@ -188,7 +188,8 @@ async def search_non_patient(
         if sum(map(len, rows)) > _MOST_BYTES:
             raise TooLarge("the answer would be too large: ask for fewer matches with limit")
     remaining = min(max(matched - first - limit, 0), archive.limits.counted_matches)
-    return SearchResult(rows, remaining, query.warnings)
+    at_least = remaining >= archive.limits.counted_matches
+    return SearchResult(rows, remaining, query.warnings, at_least)
 
 
 def _steps(keys: Mapping[int, int]) -> Iterator[list[int]]:

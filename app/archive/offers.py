@@ -19,13 +19,15 @@ from app.archive.rendered_documents import (
     video_type,
 )
 from app.archive.rendered_images import picture_body, picture_of
-from app.dicom.appearance import frame_seconds
+from app.dicom.appearance import appearance_of, check_size, frame_seconds
+from app.dicom.limits import Limits
 from app.dicom.pictures import FORMATS, GIF, Wanted, animated
-from app.errors import NotAcceptable
+from app.errors import InvalidDataset, NotAcceptable
 from app.mime.media_types import Form, covers
 from app.rights import Principal
 
 _AHEAD = 2
+_PIXELS = ("7FE00010", "7FE00008", "7FE00009")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +109,20 @@ def choose(
         return form, next(offer for offer in offers if offer.media_type == media_type)
     uid = described.place.ref.instance
     if not offers:
-        raise NotAcceptable(f"Instance {uid} is nothing that can be rendered", others)
+        raise NotAcceptable(f"Instance {uid} {_why_not(described)}", others)
     offered = [*types_of(offers), *others]
     raise NotAcceptable(f"Instance {uid} is not rendered in any form that is accepted", offered)
+
+
+def _why_not(described: Described) -> str:
+    if not any(tag in described.bulk_values for tag in _PIXELS):
+        return "has no pixels, so there is nothing to render"
+    try:
+        syntax = described.place.transfer_syntax_uid
+        check_size(appearance_of(described.document, syntax, 1), Limits().decoded_bytes)
+    except InvalidDataset as error:
+        return f"cannot be rendered: {error}"
+    return "cannot be rendered: its Pixel Data is shorter than one frame"
 
 
 def types_of(offers: Sequence[Offer]) -> list[str]:

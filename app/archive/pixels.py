@@ -25,6 +25,18 @@ class Pixels:
     vr: str
     integral: bool = True
     """The pixels are in Pixel Data, not in Float or Double Float Pixel Data."""
+    number_of_frames: int = 1
+    """As the Data Set says it."""
+
+    def check_number(self, frame_count: int) -> None:
+        """Refuse to write a Data Set anew whose Number of Frames is not that of its pixels.
+
+        Raises:
+            InvalidDataset: it is another.
+        """
+        if self.number_of_frames != frame_count:
+            said = f"Number of Frames is {self.number_of_frames}"
+            raise InvalidDataset(f"{said}, but Pixel Data holds {frame_count}")
 
     def can_be_encoded(self, transfer_syntax_uid: str) -> bool:
         """Say whether the frames can be had in another, encapsulated Transfer Syntax."""
@@ -43,7 +55,8 @@ async def load_pixels(archive: Archive, principal: Principal, instance: Instance
     metadata = orjson.loads(unpack_metadata(page.dictionary, page.instances[0][1]))
     vr = next((metadata[tag]["vr"] for tag in _VALUE_TAGS if tag in metadata), "OW")
     description = _description(metadata, instance.transfer_syntax_uid)
-    return Pixels(description, vr, _VALUE_TAGS[0] in metadata)
+    frames = next(iter(metadata.get("00280008", {}).get("Value", ())), None) or 1
+    return Pixels(description, vr, _VALUE_TAGS[0] in metadata, int(frames))
 
 
 def _description(metadata: Mapping[str, Any], transfer_syntax_uid: str) -> PixelDescription:

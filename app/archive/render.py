@@ -22,6 +22,7 @@ from app.dicom.delivery import APPLICATION_DICOM
 from app.dicom.pictures import FORMATS, GIF, RENDERING_VERSION, Wanted
 from app.dicom.uids import InstanceRef, SeriesRef, StudyRef
 from app.errors import Forbidden, InvalidDataset, NotAcceptable, NotFound
+from app.index.frames import no_frame
 from app.index.places import InstancePlace, locate_instances, locate_version
 from app.mime.media_types import Form
 from app.rights import Principal, Verb
@@ -150,7 +151,7 @@ async def plan_frames(
         described = await describe(archive, principal, ref, place)
         for number in numbers:
             if not 1 <= number <= described.place.frame_count:
-                raise NotFound("Frame", f"{number} of Instance {ref.instance}")
+                raise no_frame(number, described.place)
         subject = Subject(described, numbers[0])
         subject = await with_segmentation(archive, principal, subject, request.segmentation)
         wanted = request.wanted_of(subject)
@@ -224,7 +225,7 @@ async def plan_object(
     form, offer = choose(request.forms, offers, subject.described, APPLICATION_DICOM)
     shown, frames = subject.number, subject.described.place.frame_count
     if offer.media_type in FORMATS and not 1 <= shown <= frames:
-        raise NotFound("Frame", f"{shown} of Instance {ref.instance}")
+        raise no_frame(shown, subject.described.place)
     return alone(subject, request, form, offer)
 
 

@@ -27,6 +27,8 @@ class SearchResult:
     rows: list[str]
     remaining: int
     warnings: tuple[str, ...]
+    at_least: bool = False
+    """Whether there may be more than `remaining`."""
 
 
 async def search(
@@ -59,7 +61,8 @@ async def search(
             archive.limits.counted_matches,
             among,
         )
-    return SearchResult(rows[:limit], remaining, query.warnings)
+    at_least = remaining >= archive.limits.counted_matches
+    return SearchResult(rows[:limit], remaining, query.warnings, at_least)
 
 
 async def _rows(

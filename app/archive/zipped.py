@@ -101,6 +101,13 @@ async def _on_a_medium(archive: Archive, principal: Principal, ref: Ref) -> _Fil
     return _Files(names, file_set, f"2.25.{UUID(bytes=digest[:16], version=5).int}")
 
 
+class _Zip(zipfile.ZipFile):
+    """A zip that is left unended where its answer is broken off: there is no file to close."""
+
+    def __del__(self) -> None:
+        """Write no end that nobody takes."""
+
+
 class _Pieces:
     """A file that only grows at its end, and is taken away from its beginning."""
 
@@ -122,7 +129,7 @@ class _Pieces:
 async def _pieces(bodies: AsyncIterator[Body], files: _Files) -> AsyncIterator[bytes]:
     file = _Pieces()
     now = datetime.now(UTC).timetuple()[:6]
-    with zipfile.ZipFile(file, "w") as target:  # type: ignore[call-overload]
+    with _Zip(file, "w") as target:  # type: ignore[call-overload]
         async for body in bodies:
             assert body.ref is not None  # noqa: S101 - these are Instances
             name = files.names.get(body.ref.instance)

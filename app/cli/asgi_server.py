@@ -14,15 +14,18 @@ import resource
 import socket
 import sys
 from collections.abc import Callable
+from typing import Any, cast
 
 import uvicorn
 from uvicorn._types import ASGIApplication
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app.admin.metrics import OPEN
 from app.cli.guard import GuardedProtocol
 from app.cli.order import Order
 from app.logs import configure_logs
 from app.settings import METRICS_VARIABLE, Settings
+from app.web.forwarded import Forwarded
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +77,7 @@ def configuration(settings: Settings, application: ASGIApplication) -> uvicorn.C
     """Return how uvicorn serves: guarded, quiet, and bounded as the settings say."""
     http = settings.http
     return uvicorn.Config(
-        application,
+        _behind_proxies(settings, application) if http.trusted_proxies else application,
         http=GuardedProtocol,
         loop="uvloop",
         ws="none",
@@ -83,13 +86,24 @@ def configuration(settings: Settings, application: ASGIApplication) -> uvicorn.C
         access_log=False,
         server_header=False,
         root_path=http.root_path,
-        proxy_headers=bool(http.trusted_proxies),
-        forwarded_allow_ips=list(http.trusted_proxies),
+        proxy_headers=False,
         timeout_keep_alive=int(http.keep_alive_seconds),
         timeout_graceful_shutdown=int(http.drain_seconds),
         limit_concurrency=http.connections,
         backlog=2048,
     )
+
+
+def _behind_proxies(settings: Settings, application: ASGIApplication) -> ASGIApplication:
+    """Return the application that believes trusted proxies: who asks, and at which address."""
+    taken_over = ProxyHeadersMiddleware(
+        cast("Any", application), list(settings.http.trusted_proxies)
+    )
+    if settings.http.public_url is not None:
+        return taken_over
+    trusted = taken_over.trusted_hosts
+    forwarded = Forwarded(cast("Any", taken_over), lambda host: host in trusted)
+    return cast("ASGIApplication", forwarded)
 
 
 def _tell_parent() -> None:

@@ -5,6 +5,7 @@ A sweep once a second looks at every open connection, so a request pays next to 
     nothing sent, or a head not whole    408 and closed after `header_seconds`
     a body that stands still             408 (aborted if the answer has begun) after `body_seconds`
     an answer that nobody takes          aborted after `body_seconds`
+    a body that goes on after the answer thrown away for a while, then aborted
     a head over `HEAD_BYTES`             414 or 431, and closed
     what is no HTTP                      400 and closed
 """
@@ -22,6 +23,8 @@ from app.objects.extents import FILES
 
 HEAD_BYTES = 64 * 2**10
 LINGER_SECONDS = 1.0
+LEFT_BYTES = 4 * 2**20
+"""Bytes that are read and thrown away after the answer."""
 AHEAD_BYTES = 512 * 2**10
 """Bytes of a body that may wait to be taken. uvicorn's own 64 kB are less than what is read at
 once, so that a body would stop the connection after each piece of it."""
@@ -43,13 +46,14 @@ class GuardedProtocol(HttpToolsProtocol):
         self.heard = time.monotonic()
         self.head_bytes = 0
         self.refused = False
+        self.left = 0
         self._parsed = b""
         self._waiting_for: tuple[str, int] = ("", 0)
         self._since = self.heard
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; what is written goes through an outlet, which takes ranges of files too."""
-        super().connection_made(cast("asyncio.Transport", Outlet(transport, self)))
+        super().connection_made(cast("asyncio.Transport", Outlet(transport, self, self.lingers)))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
@@ -64,6 +68,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take what came; a head that is too long is refused, however it is cut in pieces."""
         if self.refused:
+            self._throw_away(data)
             return
         self.heard = time.monotonic()
         self._parsed = data
@@ -80,6 +85,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Hand on a piece of a body: uvicorn copies each of them twice, and lets fewer wait."""
         cycle: Any = self.cycle  # whose `body` is a bytearray; bytes do as well
         if cycle.response_complete:
+            self._throw_away(body)
             return
         cycle.body = cycle.body + body if cycle.body else body
         if len(cycle.body) > AHEAD_BYTES:
@@ -131,6 +137,23 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.write(_answer(status, detail))
         self.transport.write_eof()
         self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+    def lingers(self) -> bool:
+        """Say whether the body of an answered request still comes: it is closed a little later."""
+        cycle = self._current()
+        answered = cycle is not None and cycle.response_complete and cycle.more_body
+        if self.refused or not answered:
+            return False
+        self.refused = True
+        self.flow.resume_reading()
+        self.transport.write_eof()
+        self.loop.call_later(LINGER_SECONDS, self.transport.close)
+        return True
+
+    def _throw_away(self, data: bytes) -> None:
+        self.left += len(data)
+        if self.left > LEFT_BYTES:
+            self.transport.abort()
 
     def _too_long(self) -> HTTPStatus:
         if len(self.url) >= HEAD_BYTES:

@@ -24,9 +24,15 @@ TOGETHER = 64 * 2**10
 class Outlet:
     """A transport whose `write` takes extents too; what it does not have is the transport's."""
 
-    def __init__(self, transport: asyncio.Transport, protocol: asyncio.Protocol) -> None:
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        protocol: asyncio.Protocol,
+        lingers: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._transport = transport
         self._protocol = protocol
+        self._lingers = lingers
         self._loop = asyncio.get_running_loop()
         self._queue: deque[bytes | memoryview | Extent] = deque()
         self._queued = 0
@@ -62,8 +68,9 @@ class Outlet:
         return bool(self._then) or self._transport.is_closing()
 
     def close(self) -> None:
-        """Close the connection once all is sent."""
-        self._after(self._transport.close)
+        """Close the connection once all is sent, and no longer is much to be read."""
+        if not self._lingers():
+            self._after(self._transport.close)
 
     def write_eof(self) -> None:
         """Close the writing side once all is sent."""

@@ -161,6 +161,14 @@ def _failed(one: Failed) -> Mapping[str, Any]:
 
 def _reason(one: Failed) -> Mapping[str, Any]:
     return {
-        "00000902": _text("LO", one.comment[:_ERROR_COMMENT_LENGTH]),
+        "00000902": _text("LO", _cut(one.comment)),
         "00081197": _element("US", [one.reason]),
     }
+
+
+def _cut(comment: str) -> str:
+    """Return a comment as long as the VR allows, cut after a word."""
+    if len(comment) <= _ERROR_COMMENT_LENGTH:
+        return comment
+    words = comment[: _ERROR_COMMENT_LENGTH + 1].rpartition(" ")[0]
+    return words.rstrip(" ,;:") or comment[:_ERROR_COMMENT_LENGTH]

@@ -1,7 +1,7 @@
 """All Bulk Data of a Study, Series or Instance at once (PS3.18 §10.4.1.1.5, Table H-1)."""
 
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -10,6 +10,7 @@ from app.archive.context import Archive
 from app.dicom.uids import Ref
 from app.dicomweb.wado_rs import INSTANCE, SERIES, STUDY, instance_url
 from app.rights import Principal
+from app.web import contract
 from app.web.accept import wanted_forms
 from app.web.conditions import Conditions
 from app.web.deps import (
@@ -21,18 +22,17 @@ from app.web.deps import (
     SeriesPath,
     StudyPath,
 )
-from app.web.problems import PROBLEMS
 from app.web.streams import answer_response
 
 router = APIRouter(tags=["Retrieve (WADO-RS)"], default_response_class=Response)
 
-_VALUES: dict[int | str, dict[str, Any]] = {
+_VALUES: contract.Responses = {
+    **contract.READ,
     200: {
         "description": "The values, one a part; encapsulated Pixel Data as its frames",
         "content": {'multipart/related; type="application/octet-stream"': {}},
     },
-    304: {"description": "The caller has it already"},
-    **PROBLEMS,
+    206: {"description": "Those that can be made in the accepted form; others were left out"},
 }
 
 

@@ -14,9 +14,9 @@ from fastapi import APIRouter, Request, Response
 
 from app.errors import NotAcceptable
 from app.mime.media_types import covers
+from app.web import contract
 from app.web.accept import wanted_forms
 from app.web.deps import BaseUrlDep
-from app.web.problems import PROBLEMS
 from app.web.responses import PRIVATE
 
 router = APIRouter(tags=["Capabilities"])
@@ -34,7 +34,7 @@ Tree = dict[str, Any]
     "",
     responses={
         200: {"description": "All resources and methods", "content": {WADL: {}, JSON: {}}},
-        406: PROBLEMS[406],
+        **contract.OFFER,
     },
     response_class=Response,
 )

@@ -21,11 +21,12 @@ from app.dicom.uids import InstanceRef, check_uid
 from app.errors import ArchiveError, InvalidRequest
 from app.mime.multipart import closing, part_header
 from app.objects.extents import FILES, Extent
+from app.web import contract
 from app.web.accept import forms_of
 from app.web.conditions import NONE, read_conditions
 from app.web.direct import ROUTE
 from app.web.faults import ASGIApp, Receive, Scope, Send
-from app.web.problems import PROBLEMS, problem, problem_of
+from app.web.problems import problem, problem_of
 from app.web.responses import PRIVATE
 from app.web.streams import answer_response, multipart_type, new_boundary
 
@@ -103,6 +104,7 @@ class FramesRoute:
             return
         answer = await open_frames(archive, principal, found, conditions.settled_by)
         response = await answer_response(answer, conditions)
+        scope["fileroom.begun"] = True
         await response(scope, receive, send)
 
 
@@ -177,7 +179,7 @@ _CONTRACT: dict[str, Any] = {
             "description": "The frames in the order of the list, one a part",
             "content": _FORMS,
         },
-        **{str(status): response for status, response in PROBLEMS.items()},
+        **{str(status): response for status, response in contract.READ_RANGES.items()},
     },
 }
 FRAMES_CONTRACT: dict[str, Any] = {FRAMES: {"get": {**_CONTRACT, "operationId": "get_frames"}}}

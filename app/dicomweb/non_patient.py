@@ -22,6 +22,7 @@ from app.dicomweb.query import read_query
 from app.dicomweb.stow import STORE_ANSWERS, STORE_CONTRACT, answer_store
 from app.errors import NotAcceptable
 from app.mime.media_types import Form, covers
+from app.web import contract
 from app.web.accept import (
     JSON_OFFERS,
     XML_OFFER,
@@ -30,7 +31,6 @@ from app.web.accept import (
     chosen_offer,
 )
 from app.web.deps import ArchiveDep, BaseUrlDep, ConditionsDep, PrincipalDep, Uid, WantedDep
-from app.web.problems import PROBLEMS
 from app.web.responses import dicom_json, not_modified
 from app.web.streams import answer_response
 from app.web.xml_answers import documents_of, xml_response
@@ -41,16 +41,15 @@ _PART10 = Offer(APPLICATION_DICOM)
 _PART10_PARTS = Offer(APPLICATION_DICOM, multipart=True)
 _OFFERS = (*JSON_OFFERS, _PART10, _PART10_PARTS, XML_OFFER, XML_PARTS)
 """In the order of a wildcard; JSON is the default, as of searches (PS3.18 Table 12.1.3-1)."""
-_INSTANCE: dict[int | str, dict[str, Any]] = {
+_INSTANCE: contract.Responses = {
+    **contract.READ_RANGES,
     200: {
         "description": "The Instance: what it says as JSON or XML, or as it is",
         "content": {offer.name: {} for offer in _OFFERS if offer.media_type != "application/json"},
     },
-    304: {"description": "The caller has it already"},
-    410: {"description": "It was deleted", **PROBLEMS[404]},
-    **PROBLEMS,
 }
-_VALUE: dict[int | str, dict[str, Any]] = {
+_VALUE: contract.Responses = {
+    **contract.READ_RANGES,
     200: {
         "description": "The value's bytes, little endian",
         "content": {
@@ -58,14 +57,8 @@ _VALUE: dict[int | str, dict[str, Any]] = {
             'multipart/related; type="application/octet-stream"': {},
         },
     },
-    410: {"description": "The Instance was deleted", **PROBLEMS[404]},
-    **PROBLEMS,
 }
-_DELETED: dict[int | str, dict[str, Any]] = {
-    204: {"description": "It is gone"},
-    410: {"description": "It was gone before", **PROBLEMS[404]},
-    **PROBLEMS,
-}
+_DELETED: contract.Responses = {**contract.CHANGE, 204: {"description": "It is gone"}}
 
 
 class _Resource:
@@ -176,12 +169,13 @@ def _add_routes(category: Category) -> None:
     value = f"{one}/bulkdata/{{path:path}}"
     searching: dict[str, Any] = {"responses": SEARCH_ANSWERS, "openapi_extra": SEARCH_CONTRACT}
     storing: dict[str, Any] = {"responses": STORE_ANSWERS, "openapi_extra": STORE_CONTRACT}
+    deleting: dict[str, Any] = {"responses": _DELETED, "status_code": 204}
     add = router.add_api_route
     add(every, resource.search, methods=["GET"], name=f"search_{kind}", **searching)
     add(every, resource.store, methods=["POST"], name=f"store_{kind}", **storing)
     add(one, resource.store_one, methods=["POST"], name=f"store_one_of_{kind}", **storing)
     add(one, resource.retrieve, methods=["GET"], name=f"retrieve_{kind}", responses=_INSTANCE)
-    add(one, resource.delete, methods=["DELETE"], name=f"delete_{kind}", responses=_DELETED)
+    add(one, resource.delete, methods=["DELETE"], name=f"delete_{kind}", **deleting)
     add(value, resource.retrieve_value, methods=["GET"], name=f"value_of_{kind}", responses=_VALUE)
 
 

@@ -1,7 +1,7 @@
 """QIDO-RS: the Search transaction at three levels (PS3.18 §10.6)."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -11,6 +11,7 @@ from app.dicom.attributes import Level
 from app.dicom.uids import check_uid
 from app.dicomweb.query import read_query
 from app.rights import Principal
+from app.web import contract
 from app.web.accept import DICOM_JSON, XML_PARTS, Offer, chosen_offer
 from app.web.deps import ArchiveDep, BaseUrlDep, PrincipalDep, SeriesPath, StudyPath
 from app.web.direct import DirectRoute
@@ -19,7 +20,8 @@ from app.web.xml_answers import documents_of, xml_response
 
 router = APIRouter(tags=["Search (QIDO-RS)"])
 
-SEARCH_ANSWERS: dict[int | str, dict[str, Any]] = {
+SEARCH_ANSWERS: contract.Responses = {
+    **contract.SEARCH,
     200: {
         "description": "The matches, newest Studies first. A Warning header tells how many more"
         " there are and what of the request was not heeded",
@@ -80,7 +82,8 @@ def _warnings(base_url: str, result: SearchResult) -> dict[str, str]:
     """Return the Warning header; its form is that of PS3.18 §8.3.4, not of RFC 9111."""
     texts = list(result.warnings)
     if result.remaining:
-        texts.append(f"There are {result.remaining} additional results that can be requested")
+        number = f"{'at least ' if result.at_least else ''}{result.remaining}"
+        texts.append(f"There are {number} additional results that can be requested")
     warning = ", ".join(f'299 {base_url}: "{text}"' for text in texts)
     return {"Warning": warning} if texts else {}
 

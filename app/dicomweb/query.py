@@ -118,7 +118,7 @@ def _read_key(request: _Request, name: str, value: str) -> None:
     path = parse_path(name)
     if path is None:
         if not name.startswith("_"):  # a browser's way to get past caches
-            request.warnings.append(_ignored(f"{_shown(name)} parameter", name))
+            request.warnings.append(_ignored(_named("parameter", name), name))
         return
     request.include.add(path[0])
     if path == _ZONE:
@@ -139,7 +139,7 @@ def _read_include(request: _Request, _: str, value: str) -> None:
             request.include.add(path[0])
             request.named.append((key, path[0]))
         elif key:
-            request.warnings.append(_ignored(f"includefield {_shown(key)}", key))
+            request.warnings.append(_ignored(_named("includefield", key), key))
 
 
 def _shown(key: str) -> str:
@@ -147,9 +147,16 @@ def _shown(key: str) -> str:
     return key if _SPEAKABLE.fullmatch(key) else "unknown"
 
 
+def _named(kind: str, key: str) -> str:
+    """Return a parameter or includefield in words; one that may not stand there has no name."""
+    if not _SPEAKABLE.fullmatch(key):
+        return f"{'An' if kind == 'includefield' else 'A'} {kind}"
+    return f"The {key} {kind}" if kind == "parameter" else f"The {kind} {key}"
+
+
 def _ignored(what: str, key: str) -> str:
     hint = " Write a tag as eight hexadecimal digits." if _TAG_OF_PAPER.fullmatch(key) else ""
-    return f"The {what} is not known and has been ignored.{hint}"
+    return f"{what} is not known and has been ignored.{hint}"
 
 
 def _not_returned(request: _Request, level: Level) -> Iterable[str]:

@@ -4,12 +4,11 @@ The standard has no such transactions; these are the ones that OHIF, Slicer and 
 send, and that other archives answer.
 """
 
-from typing import Any
-
 from fastapi import APIRouter, Response
 
 from app.archive.removal import delete, reject, restore
 from app.dicomweb.wado_rs import INSTANCE, SERIES, STUDY
+from app.web import contract
 from app.web.deps import (
     ArchiveDep,
     ConditionsDep,
@@ -18,16 +17,15 @@ from app.web.deps import (
     SeriesPath,
     StudyPath,
 )
-from app.web.problems import PROBLEMS
 
 router = APIRouter(tags=["Delete and reject"], default_response_class=Response)
 
-_DELETED: dict[int | str, dict[str, Any]] = {204: {"description": "It is gone"}, **PROBLEMS}
-_REJECTED: dict[int | str, dict[str, Any]] = {
+_DELETED: contract.Responses = {**contract.CHANGE, 204: {"description": "It is gone"}}
+_REJECTED: contract.Responses = {
+    **contract.CHANGE,
     204: {"description": "It is hidden, and will be refused if it comes again"},
-    **PROBLEMS,
 }
-_RESTORED: dict[int | str, dict[str, Any]] = {204: {"description": "It is back"}, **PROBLEMS}
+_RESTORED: contract.Responses = {**contract.CHANGE, 204: {"description": "It is back"}}
 _REJECT = "/reject/{code}"
 
 

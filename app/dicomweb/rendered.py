@@ -16,10 +16,10 @@ from app.dicomweb.rendering_parameters import render_request, thumbnail_request
 from app.dicomweb.wado_rs import INSTANCE, SERIES, STUDY
 from app.errors import InvalidRequest
 from app.rights import Principal
+from app.web import contract
 from app.web.conditions import read_conditions
 from app.web.deps import ArchiveDep, InstancePath, PrincipalDep, SeriesPath, StudyPath
 from app.web.direct import DirectRoute
-from app.web.problems import PROBLEMS
 from app.web.responses import not_modified
 from app.web.streams import answer_response
 
@@ -27,7 +27,6 @@ router = APIRouter(tags=["Retrieve rendered (WADO-RS)"], default_response_class=
 
 _PICTURES: dict[str, Any] = {media_type: {} for media_type in FORMATS}
 _MULTIPART: dict[str, Any] = {'multipart/related; type="image/jpeg"': {}}
-_NOT_MODIFIED = {"description": "The caller has it already"}
 
 
 def _parameter(name: str, description: str) -> dict[str, Any]:
@@ -53,10 +52,10 @@ def _rendered(*, several: bool) -> dict[str, Any]:
     if not several:
         others = ("application/pdf", "text/html", "text/plain", "text/xml", "video/mp4")
         content = content | {other: {} for other in others}
-    responses: dict[int | str, dict[str, Any]] = {
+    row = contract.READ if several else contract.READ_RANGES
+    responses: contract.Responses = {
+        **row,
         200: {"description": "Pictures, or what else there is to see", "content": content},
-        304: _NOT_MODIFIED,
-        **PROBLEMS,
     }
     parameters = _PARAMETERS if several else [*_PARAMETERS, _SEGMENTATION]
     return {"responses": responses, "openapi_extra": {"parameters": parameters}}
@@ -64,9 +63,8 @@ def _rendered(*, several: bool) -> dict[str, Any]:
 
 _THUMBNAIL: dict[str, Any] = {
     "responses": {
+        **contract.READ,
         200: {"description": "A small picture", "content": _PICTURES},
-        304: _NOT_MODIFIED,
-        **PROBLEMS,
     },
     "openapi_extra": {"parameters": [_VIEWPORT]},
 }

@@ -13,6 +13,7 @@ from app.dicom.uids import NonPatientRef, StudyRef, check_uid
 from app.dicomweb.stow_bodies import DICOM, Instances, read_body
 from app.errors import ArchiveError
 from app.rights import Principal
+from app.web import contract
 from app.web.accept import DICOM_JSON, DICOM_XML, XML_OFFER, chosen_offer
 from app.web.bodies import Body
 from app.web.content_coding import decoded
@@ -47,20 +48,17 @@ STORE_CONTRACT: dict[str, Any] = {
         },
     }
 }
-STORE_ANSWERS: dict[int | str, dict[str, Any]] = {
+STORE_ANSWERS: contract.Responses = {
+    **contract.STORE,
     200: {"description": "All Instances are stored", "content": {DICOM_JSON: {}, DICOM_XML: {}}},
     202: {
         "description": "Some are stored; the others and why not are listed. Or all, with a warning",
         "content": {DICOM_JSON: {}, DICOM_XML: {}},
     },
-    400: {"description": "The request is malformed; nothing was stored"},
     409: {
         "description": "None is stored; each is listed with its reason",
         "content": {DICOM_JSON: {}, DICOM_XML: {}},
     },
-    413: {"description": "The request, or a part, is over a limit; nothing was stored"},
-    415: {"description": "The body is of a media type that is not taken; nothing was stored"},
-    507: {"description": "There is no room left; nothing was stored"},
 }
 
 

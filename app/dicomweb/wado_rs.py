@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
@@ -17,6 +17,7 @@ from app.dicom.uids import InstanceRef, Ref
 from app.errors import InvalidRequest, NotAcceptable
 from app.mime.media_types import Form
 from app.rights import Principal
+from app.web import contract
 from app.web.accept import (
     DICOM_JSON,
     DICOM_XML,
@@ -37,7 +38,6 @@ from app.web.deps import (
     StudyPath,
     WantedDep,
 )
-from app.web.problems import PROBLEMS
 from app.web.responses import not_modified
 from app.web.streams import answer_response, metadata_response
 from app.web.xml_answers import xml_response
@@ -47,30 +47,38 @@ router = APIRouter(tags=["Retrieve (WADO-RS)"], default_response_class=Response)
 STUDY = "/studies/{study}"
 SERIES = STUDY + "/series/{series}"
 INSTANCE = SERIES + "/instances/{instance}"
-_INSTANCES: dict[int | str, dict[str, Any]] = {
+_LEFT_OUT = "Those that can be made in the accepted form; others were left out"
+_INSTANCES: contract.Responses = {
+    **contract.READ,
     200: {
         "description": "The Instances, one a part",
         "content": {'multipart/related; type="application/dicom"': {}, ZIP: {}},
     },
-    206: {"description": "Those that can be made in the accepted form; others were left out"},
-    **PROBLEMS,
+    206: {"description": _LEFT_OUT},
 }
-_INSTANCE: dict[int | str, dict[str, Any]] = {
-    **_INSTANCES,
+_INSTANCE: contract.Responses = {
+    **contract.READ_RANGES,
     200: {
         "description": "The Instance, as the only part or alone",
         "content": {**_INSTANCES[200]["content"], "application/dicom": {}},
     },
 }
-_METADATA: dict[int | str, dict[str, Any]] = {
+_METADATA: contract.Responses = {
+    **contract.READ,
     200: {
         "description": "A JSON array, one object an Instance; or one XML document an Instance",
+        "content": {DICOM_JSON: {}, XML_PARTS.name: {}},
+    },
+}
+_METADATA_OF_ONE: contract.Responses = {
+    **_METADATA,
+    200: {
+        "description": "A JSON array of one object; or one XML document, as the only part or alone",
         "content": {DICOM_JSON: {}, DICOM_XML: {}, XML_PARTS.name: {}},
     },
-    304: {"description": "The caller has it already"},
-    **PROBLEMS,
 }
-_BULK_DATA: dict[int | str, dict[str, Any]] = {
+_BULK_DATA: contract.Responses = {
+    **contract.READ_RANGES,
     200: {
         "description": "The value's bytes, little endian",
         "content": {
@@ -78,7 +86,6 @@ _BULK_DATA: dict[int | str, dict[str, Any]] = {
             'multipart/related; type="application/octet-stream"': {},
         },
     },
-    **PROBLEMS,
 }
 
 
@@ -192,7 +199,7 @@ async def get_series_metadata(
     return await _metadata(request, archive, principal, ref, base_url)
 
 
-@router.get(INSTANCE + "/metadata", responses=_METADATA)
+@router.get(INSTANCE + "/metadata", responses=_METADATA_OF_ONE)
 async def get_instance_metadata(
     request: Request,
     ref: InstancePath,

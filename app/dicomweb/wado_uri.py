@@ -25,9 +25,9 @@ from app.dicomweb.rendering_parameters import (
 from app.errors import InvalidRequest, NotAcceptable, NotFound
 from app.mime.media_types import Form, MediaType, accepted_forms, parse_accept
 from app.rights import Principal
+from app.web import contract
 from app.web.conditions import Conditions
 from app.web.deps import ArchiveDep, ConditionsDep, PrincipalDep
-from app.web.problems import PROBLEMS
 from app.web.streams import answer_response
 
 router = APIRouter(tags=["Retrieve (WADO-URI)"])
@@ -45,10 +45,9 @@ _CONTENT: dict[str, Any] = {
         APPLICATION_DICOM,
     )
 }
-_RESPONSES: dict[int | str, dict[str, Any]] = {
+_RESPONSES: contract.Responses = {
+    **contract.READ_RANGES,
     200: {"description": "The Instance, rendered or as DICOM", "content": _CONTENT},
-    304: {"description": "The caller has it already"},
-    **PROBLEMS,
 }
 _ANYTHING = Form("*/*", multipart=False)
 _OTHERS = {

@@ -139,8 +139,14 @@ async def list_native_frames(
 def _check_numbers(instance: InstancePlace, numbers: Sequence[int]) -> None:
     for number in numbers:
         if not 1 <= number <= instance.frame_count:
-            shown = number if number <= MOST_ENTRIES else "of that number"
-            raise NotFound("Frame", f"{shown} of Instance {instance.ref.instance}")
+            raise no_frame(number, instance)
+
+
+def no_frame(number: int, instance: InstancePlace) -> NotFound:
+    """Return the error for a frame that an Instance does not have."""
+    shown = number if number <= MOST_ENTRIES else "of that number"
+    why = "" if instance.frame_count else ", which has no pixels, or describes them as no frame,"
+    return NotFound("Frame", f"{shown} of Instance {instance.ref.instance}{why}")
 
 
 async def load_frames(index: Index, scope: Scope, ref: InstanceRef) -> Frames:

@@ -88,6 +88,19 @@ def parse_accept(text: str) -> tuple[MediaType, ...]:
 
     Source: RFC 9110 §12.5.1, PS3.18 §8.7.5
     """
+    return tuple(sorted((one for one in _ranges(text) if one.q > 0), key=lambda one: -one.q))
+
+
+@lru_cache(maxsize=512)
+def refused_forms(accept: str) -> tuple["Form", ...]:
+    """Return the forms that an Accept header refuses by q=0, whatever ranges it has besides.
+
+    Source: RFC 9110 §12.5.1
+    """
+    return tuple(_form(one) for one in _ranges(accept) if one.q == 0)
+
+
+def _ranges(text: str) -> list[MediaType]:
     ranges = []
     position = 0
     text = text[:_LONGEST]
@@ -95,10 +108,10 @@ def parse_accept(text: str) -> tuple[MediaType, ...]:
         match = _MEMBER_END.match(text, position)
         end = match.end() if match else len(text)
         parsed = _parse(text[position:end])
-        if parsed is not None and parsed.q > 0:
+        if parsed is not None:
             ranges.append(parsed)
         position = end + 1
-    return tuple(sorted(ranges, key=lambda media: -media.q))
+    return ranges
 
 
 @dataclass(frozen=True, slots=True)

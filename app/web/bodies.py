@@ -14,8 +14,8 @@ from starlette.types import Receive
 from app.dicom.limits import Limits
 from app.errors import InvalidRequest, TooLarge
 
-_DRAINED_BYTES = 64 * 2**20
-_DRAINED_SECONDS = 10.0
+_DRAINED_BYTES = 8 * 2**20
+_DRAINED_SECONDS = 3.0
 
 
 class Body:

@@ -10,6 +10,7 @@ from app.mime.media_types import Form
 from app.rights import Principal
 from app.web.accept import wanted_forms
 from app.web.conditions import Conditions, read_conditions
+from app.web.forwarded import base_url_of
 
 
 async def _archive(request: Request) -> Archive:
@@ -23,8 +24,7 @@ async def _principal(request: Request) -> Principal:
 
 
 async def _base_url(request: Request) -> str:
-    base: str = request.app.state.base_url
-    return base
+    return base_url_of(request.scope, request.app.state)
 
 
 async def _wanted(request: Request) -> tuple[Form, ...]:

@@ -16,6 +16,7 @@ from app.archive.context import Archive
 from app.errors import ArchiveError
 from app.rights import Principal
 from app.web.faults import ASGIApp, Receive, Scope, Send
+from app.web.forwarded import base_url_of
 from app.web.problems import problem_of
 
 Handler = Callable[[Request, Archive, Principal, str, tuple[str, ...]], Awaitable[Response]]
@@ -64,6 +65,7 @@ class Direct:
         state = self.state
         try:
             principal = state.identity.principal(request.scope)
-            return await route.handler(request, state.archive, principal, state.base_url, names)
+            base_url = base_url_of(request.scope, state)
+            return await route.handler(request, state.archive, principal, base_url, names)
         except ArchiveError as error:
             return problem_of(error)

@@ -1,5 +1,6 @@
 """The outermost plumbing: a request id, and a clean end for what we did not foresee."""
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -18,6 +19,9 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 log = structlog.get_logger()
+_BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
+_DRAINED_BYTES = 4 * 2**20
+_DRAINED_SECONDS = 2.0
 
 
 class NothingMore(OSError):
@@ -46,6 +50,8 @@ class Faults:
         begun = False
         if _waits_for_go(scope):
             receive, send = _closing_unless_read(receive, send)
+        elif scope["method"] not in _BODILESS:
+            receive, send = _read_or_closed(receive, send)
 
         async def sending(message: Message) -> None:
             nonlocal begun
@@ -107,6 +113,39 @@ def _closing_unless_read(receive: Receive, send: Send) -> tuple[Receive, Send]:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start" and not asked:
             message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
+        await send(message)
+
+    return receiving, sending
+
+
+def _read_or_closed(receive: Receive, send: Send) -> tuple[Receive, Send]:
+    """Read what an early answer left of a body, up to a bound; if more comes, close after it.
+
+    A client that is still sending then sees the answer, and nobody is read for ever (G-30).
+    """
+    ended = False
+
+    async def receiving() -> Message:
+        nonlocal ended
+        message = await receive()
+        ended = message["type"] != "http.request" or not message.get("more_body", False)
+        return message
+
+    async def drained() -> bool:
+        size = 0
+        try:
+            async with asyncio.timeout(_DRAINED_SECONDS):
+                while not ended and size < _DRAINED_BYTES:
+                    size += len((await receiving()).get("body", b""))
+        except TimeoutError:
+            return False
+        return ended
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start" and not ended:
+            closes = any(name.lower() == b"connection" for name, _ in message["headers"])
+            if not closes and not await drained():
+                message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
         await send(message)
 
     return receiving, sending

@@ -36,18 +36,6 @@ STATUS: dict[type[ArchiveError], HTTPStatus] = {
     errors.InvalidDataset: HTTPStatus.CONFLICT,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
-_DOCUMENT: dict[str, Any] = {"content": {"application/problem+json": {}}}
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    400: {"description": "The request is malformed", **_DOCUMENT},
-    401: {"description": "A key is asked for", **_DOCUMENT},
-    403: {"description": "Not allowed to this caller", **_DOCUMENT},
-    404: {"description": "No such resource", **_DOCUMENT},
-    406: {"description": "Nothing that is accepted is offered", **_DOCUMENT},
-    409: {"description": "What is stored cannot be decoded", **_DOCUMENT},
-    412: {"description": "It is not what If-Match or another condition names", **_DOCUMENT},
-    503: {"description": "Busy or not ready; ask again", **_DOCUMENT},
-}
-"""For the contract: how a route that reads may fail."""
 _RETRY_AFTER = {HTTPStatus.SERVICE_UNAVAILABLE: "5", HTTPStatus.TOO_MANY_REQUESTS: "5"}
 
 log = structlog.get_logger()
@@ -138,12 +126,3 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ArchiveError, _archive_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
-
-
-def describe_malformed(paths: dict[str, Any]) -> None:
-    """Make the contract say 400 wherever there are parameters: FastAPI says 422."""
-    for item in paths.values():
-        for operation in item.values():
-            responses = operation["responses"]
-            if responses.pop("422", None) or operation.get("parameters"):
-                responses.setdefault("400", PROBLEMS[400])

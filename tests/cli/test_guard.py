@@ -5,7 +5,7 @@ import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from prometheus_client import REGISTRY
@@ -14,7 +14,9 @@ from app.cli.asgi_server import Server, configuration
 from app.cli.guard import HEAD_BYTES
 from app.cli.listening import bound_socket
 from app.dicom.limits import Limits
+from app.errors import UnsupportedMediaType
 from app.settings import Http, Settings
+from app.web.faults import Faults
 
 QUICK = Settings(
     http=Http(header_seconds=1, keep_alive_seconds=2, drain_seconds=1, connections=20),
@@ -30,6 +32,12 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         for kind in ("startup", "shutdown"):
             await receive()
             await send({"type": f"lifespan.{kind}.complete"})
+        return
+    if scope["path"] == "/refused":
+        raise UnsupportedMediaType("octets")
+    if scope["path"] == "/unread":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
         return
     if scope["path"].startswith("/early/"):
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -56,7 +64,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 async def port() -> AsyncIterator[int]:
     with bound_socket("127.0.0.1", 0) as listening:
         ready = asyncio.Event()
-        config = configuration(QUICK, application)
+        config = configuration(QUICK, cast("Any", Faults(application)))
         server = Server(config, QUICK, ready.set)
         running = asyncio.create_task(server.serve(sockets=[listening]))
         await asyncio.wait_for(ready.wait(), 20)
@@ -228,3 +236,45 @@ async def test_a_body_that_is_no_chunk_is_refused_once(port: int) -> None:
         )
         answer = await strange.rest()
     assert answer.count(b"HTTP/1.1 ") == 1
+
+
+ENDLESS = b"POST /refused HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+REFUSED = b"HTTP/1.1 415 Unsupported Media Type"
+
+
+async def sent_until_closed(one: Client, most: int) -> int:
+    """Send a body of chunks until the server closes; return how many bytes went."""
+    piece = bytes(2**20)
+    for sent in range(0, most, len(piece)):
+        if one.writer.is_closing() or one.reader.exception():
+            return sent
+        try:
+            one.writer.write(b"100000\r\n" + piece + b"\r\n")
+            await one.writer.drain()
+        except ConnectionError:
+            return sent
+    return most
+
+
+@pytest.mark.parametrize("method", [b"POST", b"GET"])
+async def test_a_refused_body_without_end_is_not_read_for_ever(port: int, method: bytes) -> None:
+    path = b"/refused" if method == b"POST" else b"/unread"  # G-30
+    async with client(port) as endless:
+        await endless.send(ENDLESS.replace(b"POST /refused", method + b" " + path))
+        assert await asyncio.wait_for(sent_until_closed(endless, 2**30), 20) < 2**28
+
+
+async def test_who_sends_much_after_a_refusal_sees_it_and_is_closed(port: int) -> None:
+    async with client(port) as waiting:  # G-30
+        await waiting.send(ENDLESS + b"3\r\nabc\r\n")
+        answer = await waiting.rest()
+        assert answer.startswith(REFUSED)
+        assert b"connection: close" in answer.lower()
+        assert b"octets" in answer
+
+
+async def test_after_a_refused_short_body_the_connection_stays(port: int) -> None:
+    async with client(port) as one:
+        head = b"POST /refused HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
+        await one.send(head + head.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        assert (await one.rest()).count(REFUSED) == 2

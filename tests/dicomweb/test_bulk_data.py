@@ -13,6 +13,7 @@ from tests.dicomweb.test_wado_rs import OCTETS, path_of, sample, store
 from tests.factories import make_dataset, make_part10, make_series
 from tests.multipart import split_multipart
 
+H264, JPEG_PROGRESSIVE = "1.2.840.10008.1.2.4.103", "1.2.840.10008.1.2.4.55"
 PDF = b"%PDF-1.4 " + b"x" * 9001
 
 
@@ -106,6 +107,40 @@ async def test_where_there_is_none_it_is_not_found(client: httpx.AsyncClient) ->
     alone = await client.get(f"{path_of(stored)}/bulkdata", headers={"accept": OCTETS})
     assert alone.status_code == 406  # M-12
     assert alone.json()["offered"] == [f'multipart/related; type="{OCTETS}"']
+
+
+@pytest.mark.parametrize("syntax", [H264, JPEG_PROGRESSIVE])
+async def test_pixels_that_nothing_decodes_break_off_no_answer(
+    client: httpx.AsyncClient, syntax: str
+) -> None:  # W-11
+    native, other = make_series(2)
+    frame = b"\xff\xd8" + b"video" * 99 + b"\0"
+    other.PixelData = frame
+    await store(client, make_part10(native), make_part10(other, transfer_syntax=syntax))
+    octets = {"accept": f'multipart/related; type="{OCTETS}"'}
+    instance = path_of(other)
+    for url in (instance.rpartition("/instances")[0], instance.partition("/series")[0]):
+        for door in ("pixeldata", "bulkdata"):
+            answer = await client.get(f"{url}/{door}")
+            assert answer.status_code == 200
+            assert sorted(part for _, part in split_multipart(answer)) == sorted(
+                [native.PixelData, frame]
+            )
+            answer = await client.get(f"{url}/{door}", headers=octets)
+            assert answer.status_code == 206
+            assert [part for _, part in split_multipart(answer)] == [native.PixelData]
+    for door in ("pixeldata", "bulkdata"):
+        ((head, content),) = split_multipart(answer := await client.get(f"{instance}/{door}"))
+        alone = await client.get(f"{instance}/bulkdata/7FE00010")
+        ((kept, _),) = split_multipart(alone)
+        assert content == frame
+        assert head["Content-Type"] == kept["Content-Type"]
+        assert head["Content-Type"].partition(";")[0] in answer.headers["content-type"]
+        refused = await client.get(f"{instance}/{door}", headers=octets)
+        assert refused.status_code == 406
+        (offered,) = refused.json()["offered"]
+        answer = await client.get(f"{instance}/{door}", headers={"accept": offered})
+        assert [part for _, part in split_multipart(answer)] == [frame]
 
 
 @pytest.mark.parametrize(

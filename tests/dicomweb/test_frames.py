@@ -19,6 +19,7 @@ from pydicom.uid import (
 
 from app.dicomweb.frames import FRAMES_CONTRACT, MOST_FRAMES, frame_numbers
 from app.errors import InvalidRequest
+from app.web.faults import BrokenOff
 from tests.dicomweb.test_wado_rs import path_of, sample, store
 from tests.factories import make_dataset, make_part10
 from tests.multipart import split_multipart
@@ -235,3 +236,16 @@ async def test_a_lost_object_is_a_problem(client: httpx.AsyncClient, tmp_path: P
     path.rename(tmp_path / "elsewhere")
     answer = await client.get(f"{path_of(dataset)}/frames/1")
     assert answer.status_code == 503
+
+
+async def test_a_broken_frame_among_others_breaks_off_in_a_line(
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    data, dataset = sample("SC_rgb_rle_2frame.dcm")
+    first, second = generate_frames(dataset.PixelData, number_of_frames=2)
+    at = data.rindex(second)
+    await store(client, data[:at] + b"\xff" * 64 + data[at + 64 :])
+    with pytest.raises(BrokenOff):
+        await client.get(f"{path_of(dataset)}/frames/1,2")
+    assert first != second
+    assert not any(record.exc_info for record in caplog.records)

@@ -7,6 +7,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from app.archive.search import SearchResult
+from app.dicomweb.qido import _warnings
 from app.index.instances import add_instances
 from tests.factories import make_dataset
 from tests.index_factories import make_new_instance
@@ -369,3 +371,8 @@ async def test_what_would_take_too_long_to_look_into_is_413(
     assert answer.status_code == 413
     assert "SliceThickness is not in the index" in answer.json()["detail"]
     assert (await filled.get("/studies?SliceThickness=5&PatientID=B")).status_code in {200, 204}
+
+
+def test_more_matches_than_are_counted_are_at_least_so_many() -> None:
+    result = SearchResult([], 1000, (), at_least=True)
+    assert "There are at least 1000 additional results" in _warnings(BASE, result)["Warning"]

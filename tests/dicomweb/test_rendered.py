@@ -339,3 +339,27 @@ async def test_a_segmentation_is_drawn_over_its_image_when_it_is_asked_for(
     for uid, status in ((image.SOPInstanceUID, 400), ("1.2.3", 404), ("x", 400), ("", 400)):
         answer = await client.get(f"{path_of(image)}/rendered", params={"segmentation": uid})
         assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"Rows": 65535, "Columns": 65535}, "over the limit"),
+        ({"SamplesPerPixel": 60000}, "Samples per Pixel must be 1, 3 or 4"),
+        ({"Rows": 0}, "does not describe its pixels"),
+        ({"BitsAllocated": 3}, "Bits Allocated must be"),
+        ({"PixelData": None}, "has no pixels"),
+    ],
+)
+async def test_what_is_not_rendered_says_why(
+    client: httpx.AsyncClient, changed: dict[str, Any], why: str
+) -> None:
+    dataset = make_dataset()
+    for keyword, value in changed.items():
+        setattr(dataset, keyword, value)
+        if value is None:
+            delattr(dataset, keyword)
+    await store(client, make_part10(dataset))
+    answer = await client.get(f"{path_of(dataset)}/rendered")
+    assert answer.status_code == 406
+    assert why in answer.json()["detail"]

@@ -105,6 +105,8 @@ async def test_no_match_is_204_in_xml_too(client: httpx.AsyncClient) -> None:
         (f"{JSON};q=0.5, {XML}", XML),
         (f"{XML};q=0.1, {JSON};q=0.9", JSON),
         (f"{XML};q=0, */*", JSON),
+        (f"{JSON};q=0, */*", "application/json"),
+        (f"{JSON};q=0, application/json;q=0, */*", XML),
         (f"text/html, {XML}", XML),
     ],
 )

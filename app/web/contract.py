@@ -1,0 +1,64 @@
+"""The contract's table of how routes answer otherwise than with what was asked for.
+
+A route names the row that it is of; `tests/dicomweb/test_contract.py` asks each for such answers.
+"""
+
+from typing import Any, TypeAlias
+
+Responses: TypeAlias = dict[int | str, dict[str, Any]]
+
+_OTHERWISE = {
+    206: "The bytes that Range names",
+    304: "The caller has it already",
+    416: "There are no such bytes as Range names",
+}
+_PROBLEMS = {
+    400: "The request is malformed",
+    401: "A key is asked for",
+    403: "Not allowed to this caller",
+    404: "No such resource",
+    406: "Nothing that is accepted is offered",
+    409: "What is stored cannot be decoded",
+    410: "It was deleted or rejected",
+    412: "It is not what If-Match or another condition names",
+    413: "The request or its answer is over a limit",
+    415: "The body is of a media type that is not taken",
+    416: "There are no such bytes as Range names",
+    503: "Busy or not ready; ask again",
+    507: "There is no room left; nothing was stored",
+}
+
+
+def _row(*statuses: int) -> Responses:
+    row: Responses = {}
+    for status in statuses:
+        if status in _PROBLEMS:
+            content: dict[str, Any] = {"content": {"application/problem+json": {}}}
+            row[status] = {"description": _PROBLEMS[status], **content}
+        else:
+            row[status] = {"description": _OTHERWISE[status]}
+    return row
+
+
+KNOWN = _row(401, 403)
+"""Where nothing is asked but who asks."""
+FEED = _row(400, 401, 403, 503)
+READ = _row(304, 400, 401, 403, 404, 406, 409, 410, 412, 413, 503)
+"""Of what reads a resource."""
+READ_RANGES = {**_row(206, 416), **READ}
+"""Of what reads one body, of which a Range may be asked for."""
+CHANGE = _row(400, 401, 403, 404, 409, 410, 412, 503)
+"""Of what deletes, rejects and restores."""
+SEARCH = _row(400, 401, 403, 406, 413, 503)
+STORE = _row(400, 401, 403, 406, 413, 415, 503, 507)
+"""Of what stores; its 409 is a report."""
+OFFER = _row(406)
+
+
+def describe_malformed(paths: dict[str, Any]) -> None:
+    """Make the contract say 400 wherever there are parameters: FastAPI says 422."""
+    for item in paths.values():
+        for operation in item.values():
+            responses = operation["responses"]
+            if responses.pop("422", None) or operation.get("parameters"):
+                responses.setdefault("400", READ[400])
