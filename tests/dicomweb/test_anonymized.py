@@ -6,13 +6,21 @@ import httpx
 import numpy as np
 import pytest
 from pydicom import Dataset, Sequence, dcmread
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
+    JPEG2000,
+    MPEG2MPML,
+    CTImageStorage,
     DeflatedExplicitVRLittleEndian,
     EncapsulatedPDFStorage,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     GrayscaleSoftcopyPresentationStateStorage,
     ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLosslessSV1,
     JPEGLSLossless,
     RLELossless,
 )
@@ -71,7 +79,7 @@ async def test_a_compressed_instance_does_too(client: httpx.AsyncClient, wanted:
     await store(client, data)
     answer = await ask(client, dataset, contentType=DICOM, transferSyntax=wanted)
     after = dcmread(BytesIO(answer.content))
-    assert after.file_meta.TransferSyntaxUID == (wanted or ExplicitVRLittleEndian) or wanted == "*"
+    assert after.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian  # U-09: decoded in any case
     assert np.array_equal(after.pixel_array, dataset.pixel_array)
     uids = (dataset.StudyInstanceUID, dataset.SOPInstanceUID, dataset.PatientID)
     assert not [uid for uid in uids if uid.encode() in answer.content]
@@ -86,8 +94,7 @@ async def test_a_compressed_instance_without_pixels_does_too(
     answer = await ask(client, dataset, contentType=DICOM, transferSyntax=wanted)
     after = dcmread(BytesIO(answer.content))
     assert after.PatientIdentityRemoved == "YES"
-    expected = RLELossless if wanted == "*" else wanted
-    assert after.file_meta.TransferSyntaxUID == expected
+    assert after.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
 
 
 async def test_the_same_study_gets_the_same_uids_each_time(client: httpx.AsyncClient) -> None:
@@ -189,11 +196,21 @@ async def test_a_document_is_refused(client: httpx.AsyncClient, content_type: st
     assert "document" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("value", ["YES", "true", "1", "yes,no"])
+@pytest.mark.parametrize("value", ["true", "1", "yes,no"])
 async def test_another_value_is_not_ignored(client: httpx.AsyncClient, value: str) -> None:
     dataset = make_dataset()
     await store(client, make_part10(dataset))
-    assert (await ask(client, dataset, anonymize=value)).status_code == 400
+    answer = await ask(client, dataset, anonymize=value)
+    assert answer.status_code == 400
+    assert "anonymize=yes or anonymize=no" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("value", ["YES", "Yes"])
+async def test_yes_is_understood_in_any_case(client: httpx.AsyncClient, value: str) -> None:
+    dataset = make_dataset()
+    await store(client, make_part10(dataset))
+    answer = await ask(client, dataset, contentType=DICOM, anonymize=value)
+    assert dcmread(BytesIO(answer.content)).PatientIdentityRemoved == "YES"
 
 
 async def test_a_syntax_that_it_is_not_had_in_is_refused(client: httpx.AsyncClient) -> None:
@@ -241,3 +258,133 @@ async def test_a_secret_stands_beside_no_object(client: httpx.AsyncClient, app: 
     objects = app.state.archive.objects  # type: ignore[attr-defined]
     assert not [key async for key in objects.keys("") if "secret" in key]
     assert (await client.get(f"{path_of(dataset)}/metadata")).status_code == 200
+
+
+PLANTED = b"Doe^Jane was here!"
+COMPRESSED = {
+    "MR_small_RLE.dcm": RLELossless,
+    "SC_rgb_rle_2frame.dcm": RLELossless,
+    "SC_rgb_jpeg_gdcm.dcm": JPEGLosslessSV1,
+    "SC_rgb_small_odd_jpeg.dcm": JPEGBaseline8Bit,
+    "JPGExtended.dcm": JPEGExtended12Bit,
+    "MR_small_jpeg_ls_lossless.dcm": JPEGLSLossless,
+    "MR2_J2KR.dcm": JPEG2000Lossless,
+    "MR2_J2KI.dcm": JPEG2000,
+}
+"""A sample of each compressed Transfer Syntax."""
+
+
+def planted(name: str, place: str) -> Dataset:
+    """Return a sample with a text in or behind its frames, and nothing else to refuse it for."""
+    _, dataset = sample(name)
+    dataset.SOPClassUID = CTImageStorage
+    dataset.file_meta.MediaStorageSOPClassUID = CTImageStorage
+    dataset.BurnedInAnnotation = "NO"
+    frames = list(
+        generate_frames(dataset.PixelData, number_of_frames=dataset.get("NumberOfFrames", 1))
+    )
+    comment = {b"\xff\xd8": b"\xff\xfe\0\x14" + PLANTED, b"\xff\x4f": b""}.get(frames[0][:2], b"")
+    if place == "behind each frame":
+        frames = [frame + PLANTED for frame in frames]
+    elif place == "within each frame":
+        frames = [frame[:2] + comment + frame[2:] for frame in frames]
+    fragments = [frame + bytes(len(frame) % 2) for frame in frames]
+    extra = [PLANTED] if place == "in one more fragment" else []
+    dataset.PixelData = encapsulate(fragments + extra, has_bot=False)
+    if place == "in the offset table":
+        table = b"\xfe\xff\x00\xe0" + len(PLANTED).to_bytes(4, "little") + PLANTED
+        dataset.PixelData = table + dataset.PixelData[8:]
+    return dataset
+
+
+@pytest.mark.filterwarnings("ignore")  # samples of other classes
+@pytest.mark.parametrize(
+    "place",
+    ["behind each frame", "within each frame", "in one more fragment", "in the offset table"],
+)
+@pytest.mark.parametrize(("name", "stored"), COMPRESSED.items())
+async def test_of_compressed_pixels_nothing_else_travels(
+    client: httpx.AsyncClient, name: str, stored: str, place: str
+) -> None:
+    dataset = planted(name, place)
+    buffer = BytesIO()
+    dataset.save_as(buffer)
+    assert dataset.file_meta.TransferSyntaxUID == stored
+    await store(client, buffer.getvalue())
+    for wanted in ("", "*", ExplicitVRLittleEndian, stored, RLELossless, JPEGLSLossless):
+        answer = await ask(client, dataset, contentType=DICOM, transferSyntax=wanted)
+        assert PLANTED not in answer.content
+        if answer.status_code == 200:
+            after = dcmread(BytesIO(answer.content))
+            assert after.file_meta.TransferSyntaxUID == (
+                wanted.strip("*") or ExplicitVRLittleEndian
+            )
+        else:
+            assert answer.status_code == 406
+            assert wanted in {stored, JPEGLSLossless, RLELossless}
+            assert f"{DICOM}; transfer-syntax={ExplicitVRLittleEndian}" in answer.json()["offered"]
+    _, before = sample(name)
+    shown = await ask(client, dataset, contentType=DICOM)
+    after = dcmread(BytesIO(shown.content))
+    assert len(after.PixelData) == before.pixel_array.nbytes + before.pixel_array.nbytes % 2
+
+
+@pytest.mark.parametrize("stored", [ImplicitVRLittleEndian, ExplicitVRBigEndian])
+@pytest.mark.parametrize("wanted", ["", JPEGLSLossless])
+async def test_of_native_pixels_nothing_else_travels(
+    client: httpx.AsyncClient, stored: str, wanted: str
+) -> None:
+    dataset = make_dataset()
+    pixels = dataset.PixelData
+    dataset.PixelData = pixels + PLANTED
+    await store(client, make_part10(dataset, transfer_syntax=stored))
+    answer = await ask(client, dataset, contentType=DICOM, transferSyntax=wanted)
+    assert PLANTED not in answer.content
+    assert dcmread(BytesIO(answer.content)).pixel_array.tobytes() == pixels
+
+
+@pytest.mark.parametrize("content_type", ["", DICOM, "video/mpeg", "video/mp4", "video/mpeg,*/*"])
+async def test_a_video_is_refused(client: httpx.AsyncClient, content_type: str) -> None:
+    dataset = make_dataset(NumberOfFrames=3)
+    await store(client, make_part10(dataset, transfer_syntax=MPEG2MPML, frames=[PLANTED]))
+    answer = await ask(client, dataset, contentType=content_type)
+    assert answer.status_code == 406
+    assert PLANTED not in answer.content
+    assert "video" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("syntax", "keywords", "frames", "status", "words"),
+    [
+        ("1.2.840.10008.1.2.4.94", {}, [b"x" * 32], 406, "cannot be decoded"),
+        (JPEGLSLossless, {}, [], 406, "cannot be decoded"),
+        (JPEGLSLossless, {}, [PLANTED], 409, "decoded"),
+        (ExplicitVRLittleEndian, {"BitsAllocated": None}, None, 406, "how long"),
+    ],
+)
+async def test_pixels_that_cannot_be_told_from_texts_are_refused(
+    client: httpx.AsyncClient,
+    syntax: str,
+    keywords: dict[str, object],
+    frames: list[bytes] | None,
+    status: int,
+    words: str,
+) -> None:
+    dataset = make_dataset()
+    for keyword in keywords:
+        delattr(dataset, keyword)
+    await store(client, make_part10(dataset, transfer_syntax=syntax, frames=frames))
+    answer = await ask(client, dataset, contentType=DICOM)
+    assert answer.status_code == status
+    assert words in answer.json()["detail"]
+
+
+async def test_uids_of_vr_un_are_replaced(client: httpx.AsyncClient) -> None:
+    data, dataset = sample("explicit_VR-UN.dcm")
+    await store(client, data)
+    answer = await ask(client, dataset, contentType=DICOM)
+    after = dcmread(BytesIO(answer.content))
+    assert after.SOPClassUID == dataset.SOPClassUID
+    for keyword in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
+        assert after[keyword].value.startswith("2.25.")
+        assert dataset[keyword].value.encode() not in answer.content
