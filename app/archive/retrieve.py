@@ -30,7 +30,7 @@ from app.index.stock import Stock, take_stock
 from app.mime.media_types import Form
 from app.rights import Principal, Verb
 
-RENDITION = "1"
+RENDITION = "2"
 """Grows when our way of writing Data Sets anew changes, so that no cache mixes the two."""
 AHEAD = 4
 """Instances that are read while the ones before them are sent."""
@@ -152,21 +152,6 @@ async def _deliverable(
         delivery = await _pick(archive, principal, place, candidates)
         if delivery is not None:
             yield place, delivery
-
-
-async def choose_delivery(
-    archive: Archive, principal: Principal, place: InstancePlace, form: Form
-) -> Delivery:
-    """Return how one Instance is delivered in a form.
-
-    Raises:
-        NotAcceptable: it cannot be made in it.
-    """
-    uid = place.transfer_syntax_uid
-    delivery = await _pick(archive, principal, place, {uid: deliver_instance(form, uid)})
-    if delivery is None:
-        raise await _not_acceptable(archive, principal, place)
-    return delivery
 
 
 async def _not_acceptable(

@@ -44,6 +44,7 @@ _ACTIONS = {
     0x00700006: Action.DUMMY,  # Unformatted Text Value, over waveforms
     0x0040E001: Action.REMOVE,  # HL7 Instance Identifier
     0x04000500: Action.REMOVE,  # Encrypted Attributes Sequence: the identity, for who has the key
+    **dict.fromkeys((0x7FE00001, 0x7FE00002, 0x7FE00003), Action.REMOVE),  # of other fragments
 }
 """Those of the table, and some that may say as much where no table looks."""
 _CLASSES = frozenset({

@@ -2,9 +2,11 @@
 
 How it works: the filter takes an Instance in explicit VR Little Endian as `Rewriter` writes it, all
 Sequences of undefined length. It is fed pieces and gives pieces back, holding no more than a
-header, a UID or the head of a compressed frame, in which comments are overwritten; so Pixel Data
-of any size goes through. Preamble and File Meta Information are made anew; what happens to the
-rest, `confidentiality` says.
+header or a UID; so Pixel Data of any size goes through. Preamble and File Meta Information are
+made anew; what happens to the rest, `confidentiality` says.
+
+Of pixels only frames go through: those that were decoded or encoded here, and native ones, cut
+where they end. Whatever else stands there is left out, for nobody knows what it says.
 
 A Sequence that is to be a dummy keeps its items, in which all texts are dummies.
 
@@ -12,13 +14,14 @@ Replaced UIDs and Patient IDs are made from the old ones with a secret: the same
 same again in every Instance, and nobody without the secret can try which one it was.
 """
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from enum import Enum, auto
 from struct import unpack_from
 
-from app.dicom.codestream_texts import HEAD, without_texts
 from app.dicom.confidentiality import Action, action_of, pseudonym, replace_uid
+from app.dicom.document import Document
 from app.dicom.file_meta import add_file_meta
+from app.dicom.frames import FLOAT_BITS, FrameShape
 from app.dicom.headers import (
     EXPLICIT_LITTLE,
     ITEM,
@@ -29,11 +32,11 @@ from app.dicom.headers import (
     is_cut,
     read_header,
 )
-from app.dicom.limits import Limits
-from app.dicom.recode import gather, rewritten, written_syntax
-from app.dicom.rewrite import PIXEL_DATA, element
-from app.dicom.source import Source
+from app.dicom.rewrite import element, element_header
+from app.dicom.walk import PIXEL_TAGS
 
+MADE_HERE = -1
+"""The length of frames that were decoded or encoded here: nothing is beside them."""
 _META_END = 144
 """Where the value of the File Meta Information's group length ends."""
 _PATIENT_ID = 0x00100020
@@ -60,27 +63,24 @@ class _Open(Enum):
     LEFT_OUT = auto()
 
 
-def deidentify(
-    source: Source, transfer_syntax_uid: str, uids: tuple[str, str], secret: bytes, limits: Limits
-) -> Iterator[bytes]:
-    """Yield a stored Instance de-identified, as a Part 10 stream in pieces of up to 1 MiB.
+def native_lengths(document: Document) -> dict[int, int]:
+    """Return how many bytes native frames have, by the tag of the pixels; 0 if nothing says it.
 
-    Encapsulated Pixel Data stays as it is; all else becomes Explicit VR Little Endian. `uids` are
-    its SOP Class and SOP Instance UID. Whether it can be done at all, `why_not` says.
-
-    Raises:
-        InvalidDataset: the source cannot be understood.
-
-    Source: PS3.15 §E.1.1
+    Source: PS3.5 §8.1.1; PS3.3 §C.7.6.3
     """
-    redactor = Redactor(uids, written_syntax(transfer_syntax_uid), secret)
-    return gather(_redacted(redactor, rewritten(source, transfer_syntax_uid, limits)))
+    return {tag: _length(document, tag) for tag in PIXEL_TAGS if f"{tag:08X}" in document.members}
 
 
-def _redacted(redactor: "Redactor", pieces: Iterator[bytes]) -> Iterator[bytes]:
-    for piece in pieces:
-        yield redactor.feed(piece)
-    yield redactor.finish()
+def _length(document: Document, tag: int) -> int:
+    shape = FrameShape(
+        rows=document.integer("00280010", 0),
+        columns=document.integer("00280011", 0),
+        samples_per_pixel=document.integer("00280002", 1),
+        bits_allocated=FLOAT_BITS.get(tag) or document.integer("00280100", 0),
+        photometric_interpretation=document.text("00280004"),
+    )
+    bits = shape.frame_bits * max(document.integer("00280008", 1), 1)
+    return max((bits + 7) // 8, 0)
 
 
 def _marks() -> dict[int, bytes]:
@@ -105,13 +105,21 @@ def _marks() -> dict[int, bytes]:
 class Redactor:
     """One Instance that is de-identified while it streams by: `feed` all of it, then `finish`.
 
-    `uids` are its SOP Class and SOP Instance UID, as they are stored.
+    `uids` are its SOP Class and SOP Instance UID, as they are stored. `pixels` has the bytes of all
+    frames, or `MADE_HERE`, by the tag of pixels; those of other tags are left out.
 
     Source: PS3.15 §E.1.1, §E.2; PS3.3 §C.12.1.1.7 (what is said of it)
     """
 
-    def __init__(self, uids: tuple[str, str], transfer_syntax_uid: str, secret: bytes) -> None:
+    def __init__(
+        self,
+        uids: tuple[str, str],
+        transfer_syntax_uid: str,
+        secret: bytes,
+        pixels: Mapping[int, int],
+    ) -> None:
         self._secret = secret
+        self._pixels = pixels
         self._ready = add_file_meta(uids[0], replace_uid(uids[1], secret), transfer_syntax_uid)
         self._marks = _marks()
         self._marked = frozenset(self._marks)
@@ -119,7 +127,7 @@ class Redactor:
         self._waiting = b""
         self._run = 0
         self._run_is_kept = False
-        self._in_pixels = self._at_fragment = False
+        self._tail: tuple[bytes, int] | None = None
         self._at_start = True
 
     def feed(self, data: bytes) -> bytes:
@@ -152,8 +160,6 @@ class Redactor:
         """
         if self._at_start:
             return self._start(data)
-        if self._at_fragment:
-            return self._fragment(data, position)
         return self._value(data, position) if self._run else self._header(data, position)
 
     def _start(self, data: bytes) -> tuple[int, bytes]:
@@ -166,17 +172,15 @@ class Redactor:
         self._at_start = False
         return end, self._ready
 
-    def _fragment(self, data: bytes, position: int) -> tuple[int, bytes]:
-        size = min(self._run, HEAD)
-        if len(data) - position < size:
-            return 0, b""
-        self._run, self._at_fragment = self._run - size, False
-        return size, without_texts(data[position : position + size])
-
     def _value(self, data: bytes, position: int) -> tuple[int, bytes]:
         size = min(self._run, len(data) - position)
+        kept = data[position : position + size] if self._run_is_kept else b""
         self._run -= size
-        return size, data[position : position + size] if self._run_is_kept else b""
+        if not self._run and self._tail is not None:
+            padding, self._run = self._tail
+            self._run_is_kept, self._tail = False, None
+            kept += padding
+        return size, kept
 
     def _header(self, data: bytes, position: int) -> tuple[int, bytes]:
         head = data[position : position + 12]
@@ -196,7 +200,6 @@ class Redactor:
             self._open.pop()
         elif tag == ITEM and length != UNDEFINED:
             self._run, self._run_is_kept = length, kept
-            self._at_fragment = self._in_pixels and length > 0
         return head if kept else b""
 
     def _element(self, header: Header, data: bytes, position: int) -> tuple[int, bytes]:
@@ -204,6 +207,8 @@ class Redactor:
         vr = vr or "UN"
         end = position + size
         action = self._action(tag, vr)
+        if tag in PIXEL_TAGS and action is not Action.REMOVE:
+            return size, self._begin_pixels(header, data[position:end])
         if action is Action.KEEP or (length == 0 and action is not Action.REMOVE):
             return size, self._begin(tag, length, data[position:end], _Open.KEPT)
         if action is Action.DUMMY and vr == "SQ":
@@ -225,16 +230,31 @@ class Redactor:
         if length == UNDEFINED:
             if state is _Open.KEPT and _Open.DUMMY in self._open:
                 state = _Open.DUMMY
-            self._in_pixels = tag == PIXEL_DATA and not self._open
             self._open.append(state)
         else:
             self._run, self._run_is_kept = length, state is not _Open.LEFT_OUT
         return self._marks_before(tag) + head if head else b""
 
+    def _begin_pixels(self, header: Header, head: bytes) -> bytes:
+        """Go on with pixels that are frames and nothing else, or are cut to be."""
+        tag, vr, length, _ = header
+        frames = self._pixels[tag]
+        if frames == MADE_HERE or (length <= frames and length != UNDEFINED):
+            return self._begin(tag, length, head, _Open.KEPT)
+        if length == UNDEFINED or not frames:
+            return self._begin(tag, length, b"", _Open.LEFT_OUT)
+        padding = bytes(frames % 2)
+        self._run, self._run_is_kept = frames, True
+        self._tail = padding, length - frames
+        marks = self._marks_before(tag)
+        return marks + element_header(tag, vr or "OW", frames + len(padding))
+
     def _action(self, tag: int, vr: str) -> Action:
         state = self._open[-1] if self._open else _Open.KEPT
         if state is _Open.LEFT_OUT or tag in self._marked:
             return Action.REMOVE
+        if tag in PIXEL_TAGS:
+            return Action.KEEP if tag in self._pixels and not self._open else Action.REMOVE
         action = action_of(tag, vr)
         if state is _Open.DUMMY and action is Action.KEEP:
             if vr in _TEXTS:

@@ -214,9 +214,8 @@ class Rewriter:
         return self._value(tag, vr, length, dataset)
 
     def _vr(self, header: Header, dataset: OpenDataset) -> str:
-        """Return the VR to write: that of the source, unless it has none or needs a byte order."""
-        little_endian = dataset.encoding.little_endian
-        if header.vr is not None and (header.vr != "UN" or little_endian):
+        """Return the VR to write: that of the source, or of the dictionary if it has none or UN."""
+        if header.vr not in {None, "UN"}:
             return header.vr
         if header.vr == "UN" and header.length >= 0xFFFF:
             return "UN"

@@ -94,9 +94,9 @@ async def _dicomdir(
         str, Query(description="yes: a zip has names as on a medium, and a DICOMDIR")
     ] = "",
 ) -> bool:
-    if dicomdir not in {"", "yes", "no"}:
-        raise InvalidRequest("dicomdir=yes was expected, or no dicomdir")
-    return dicomdir == "yes"
+    if dicomdir.lower() not in {"", "yes", "no"}:
+        raise InvalidRequest("dicomdir=yes or dicomdir=no was expected")
+    return dicomdir.lower() == "yes"
 
 
 _DicomdirDep = Annotated[bool, Depends(_dicomdir)]
@@ -165,9 +165,11 @@ async def _retrieve(
 ) -> Answer:
     """Return the Instances as parts or as a zip, whichever is wanted first and can be made."""
     places = [at for at, form in enumerate(wanted) if form.media_type == ZIP and not form.multipart]
+    if dicomdir and not places:
+        raise InvalidRequest(f"dicomdir=yes goes with a zip alone: accept {ZIP}")
     if not places:
         return await retrieve_instances(archive, principal, ref, wanted, asked.settled_by)
-    if places[0]:
+    if places[0] and not dicomdir:
         with suppress(NotAcceptable):
             before = wanted[: places[0]]
             return await retrieve_instances(archive, principal, ref, before, asked.settled_by)

@@ -112,9 +112,9 @@ async def get_object(  # noqa: PLR0913, PLR0917 - the parameters of the standard
 
 
 def _anonymize(text: str) -> bool:
-    if text not in {"", "yes", "no"}:
-        raise InvalidRequest("anonymize=yes was expected, or no anonymize; nothing was sent")
-    return text == "yes"
+    if text.lower() not in {"", "yes", "no"}:
+        raise InvalidRequest("anonymize=yes or anonymize=no was expected; nothing was sent")
+    return text.lower() == "yes"
 
 
 def _forms(request: Request, content_type: str) -> Sequence[Form]:
@@ -222,7 +222,8 @@ async def _as_dicom(
         answer = await retrieve_instances(archive, principal, ref, [form], asked.settled_by)
         return await answer_response(answer, asked)
     except NotAcceptable as error:
-        raise NotAcceptable(str(error), [f"{APPLICATION_DICOM} without transferSyntax"]) from error
+        alone = [form for form in error.offered if not form.startswith("multipart/")]
+        raise NotAcceptable(str(error), alone) from error
 
 
 async def _deidentified(
@@ -232,6 +233,5 @@ async def _deidentified(
     transfer_syntax: str,
     asked: Conditions,
 ) -> Response:
-    form = _dicom_form(transfer_syntax)
-    answer = await retrieve_deidentified(archive, principal, ref, form, asked.knows)
+    answer = await retrieve_deidentified(archive, principal, ref, transfer_syntax, asked.knows)
     return await answer_response(answer, asked)

@@ -329,7 +329,7 @@ def test_zeros_between_elements_are_passed_over(zeros: int) -> None:
 def test_an_element_without_a_vr_is_read_by_the_length_that_fits() -> None:
     blanks = explicit(0x00100020, "UN", b"ab")[:4] + b"  \2\0ab"
     assert rewrite(NAME_OUT + blanks + NAME_OUT, EXPLICIT_LITTLE_ENDIAN) == (
-        NAME_OUT + explicit(0x00100020, "UN", b"ab") + NAME_OUT
+        NAME_OUT + explicit(0x00100020, "LO", b"ab") + NAME_OUT
     )
     turned = b"\0\x10\0\x20  \0\2ab"
     name = big(0x00100010, "PN", b"A^B ")

@@ -218,3 +218,20 @@ async def test_what_cannot_be_rendered_is_dicom(client: httpx.AsyncClient) -> No
     assert answer.headers["content-type"].startswith(DICOM)
     refused = await ask(client, dataset, contentType="image/jpeg")
     assert refused.json()["offered"] == [DICOM]
+
+
+async def test_what_is_refused_says_in_which_syntaxes_it_could_be_had(  # U-07, M-07
+    client: httpx.AsyncClient,
+) -> None:
+    dataset = make_dataset()
+    await store(client, make_part10(dataset))
+    parameters = {"requestType": "WADO", "objectUID": dataset.SOPInstanceUID, "contentType": DICOM}
+    answer = await client.get(URL, params=parameters | {"transferSyntax": "9.9"})
+    assert answer.status_code == 406
+    offered = answer.json()["offered"]
+    assert offered[:2] == [DICOM, f"{DICOM}; transfer-syntax={ExplicitVRLittleEndian}"]
+    assert len(offered) > 3
+    for one in offered[1:]:
+        syntax = one.rpartition("=")[2]
+        had = await client.get(URL, params=parameters | {"transferSyntax": syntax})
+        assert had.headers["content-type"] == f"{DICOM}; transfer-syntax={syntax}"

@@ -170,6 +170,17 @@ async def test_a_zip_with_a_directory_has_an_etag_of_its_own(client: httpx.Async
     assert (await client.get(f"{url}?dicomdir=yes", headers=known)).status_code == 304
     assert (await client.get(url, headers=known)).status_code == 200
     assert (await client.get(f"{url}?dicomdir=maybe", headers=ZIP)).status_code == 400
+    in_capitals = await client.get(f"{url}?dicomdir=YES", headers=ZIP)
+    assert in_capitals.headers["etag"] == with_directory.headers["etag"]
+    number = await client.get(f"{url}?dicomdir=1", headers=ZIP)
+    assert number.status_code == 400
+    assert "dicomdir=yes or dicomdir=no" in number.json()["detail"]
+    without_zip = await client.get(f"{url}?dicomdir=yes")
+    assert without_zip.status_code == 400
+    assert "zip" in without_zip.json()["detail"]
+    either = {"accept": f'multipart/related; type="application/dicom", {ZIP["accept"]};q=0.5'}
+    preferred = await client.get(f"{url}?dicomdir=yes", headers=either)
+    assert preferred.headers["etag"] == with_directory.headers["etag"]
 
 
 def _dcmtk(directory: Path, *command: str) -> str:
