@@ -55,8 +55,9 @@ async def load_pixels(archive: Archive, principal: Principal, instance: Instance
     metadata = orjson.loads(unpack_metadata(page.dictionary, page.instances[0][1]))
     vr = next((metadata[tag]["vr"] for tag in _VALUE_TAGS if tag in metadata), "OW")
     description = _description(metadata, instance.transfer_syntax_uid)
-    frames = next(iter(metadata.get("00280008", {}).get("Value", ())), None) or 1
-    return Pixels(description, vr, _VALUE_TAGS[0] in metadata, int(frames))
+    said = next(iter(metadata.get("00280008", {}).get("Value", ())), None) or 1
+    frames = said if isinstance(said, int) else instance.frame_count  # a text is no number
+    return Pixels(description, vr, _VALUE_TAGS[0] in metadata, frames)
 
 
 def _description(metadata: Mapping[str, Any], transfer_syntax_uid: str) -> PixelDescription:
