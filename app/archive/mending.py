@@ -4,11 +4,10 @@
 damaged: who hears it may delete the last good copy. The same bytes take the place of lost ones.
 """
 
-import asyncio
-import hashlib
 import logging
 
 from app.archive.context import Archive
+from app.archive.digests import read_digest
 from app.errors import NotFound, Unavailable
 from app.index.instances import NewInstance
 from app.index.present import Present, replace_object
@@ -23,18 +22,14 @@ async def is_whole(archive: Archive, present: Present) -> bool:
     Raises:
         Unavailable: the object store does not answer.
     """
-    digest = hashlib.sha256()
-    archive.objects.forget(present.object_key)
+    where = (present.object_key, present.base_offset, present.size)
     try:
-        stream = await archive.objects.stream(present.object_key, present.base_offset, present.size)
-        async for chunk in stream:
-            await asyncio.to_thread(digest.update, chunk)
+        return await read_digest(archive.objects, *where) == present.sha256
     except NotFound:
         return False
     except Unavailable:
-        await archive.objects.check()
+        await archive.objects.check()  # one that does not answer at all has lost nothing
         return False
-    return digest.digest() == present.sha256
 
 
 async def mend(archive: Archive, principal: Principal, present: Present, new: NewInstance) -> bool:

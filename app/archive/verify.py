@@ -5,7 +5,6 @@ ones are told of: the key of each attempt says when it was made.
 """
 
 import asyncio
-import hashlib
 import re
 import time
 from collections.abc import AsyncIterator, Callable
@@ -15,6 +14,7 @@ from enum import StrEnum
 
 from app.archive.answers import ahead
 from app.archive.context import Archive
+from app.archive.digests import read_digest
 from app.dicom.scanned import DERIVED_VERSION
 from app.errors import NotFound, Unavailable
 from app.index.kept import KeptObject, find_named, list_kept
@@ -106,22 +106,18 @@ async def _verify(archive: Archive, kept: KeptObject, pace: _Pace) -> Verified:
     def found(state: State, detail: str = "") -> Verified:
         return Verified(state, kept.object_key, kept.study, kept.instance, kept.size, detail)
 
-    digest = hashlib.sha256()
-    archive.objects.forget(kept.object_key)
+    where = (kept.object_key, kept.base_offset, kept.size)
     try:
-        stream = await archive.objects.stream(kept.object_key, kept.base_offset, kept.size)
-        async for chunk in stream:
-            await pace.take(len(chunk))
-            await asyncio.to_thread(digest.update, chunk)
+        digest = await read_digest(archive.objects, *where, pace.take)
         size = await archive.objects.size(kept.object_key)
     except NotFound:
         return found(State.MISSING, "the store has no such object")
     except Unavailable as error:
         await archive.objects.check()  # a store that does not answer at all has damaged nothing
         return found(State.DAMAGED, f"it cannot be read as a whole: {error}")
-    if digest.digest() != kept.sha256:
-        expected = kept.sha256.hex()
-        return found(State.DAMAGED, f"its SHA-256 is {digest.hexdigest()}, and was {expected}")
+    if digest != kept.sha256:
+        detail = f"its SHA-256 is {digest.hex()}, and was {kept.sha256.hex()}"
+        return found(State.DAMAGED, detail)
     if kept.base_offset == 0 and size != kept.size:
         return found(State.DAMAGED, f"it has {size} bytes, and had {kept.size}")
     if kept.derived_version != DERIVED_VERSION:

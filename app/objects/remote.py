@@ -39,6 +39,7 @@ _PART_BYTES = 16 * 2**20
 _PARTS_AT_ONCE = 4
 _PAGE = 1000
 _REFUSED = (PermissionDeniedError, UnauthenticatedError)
+_BEYOND = "status code: 416"
 _FORBIDDEN = "status code: 403"
 """In the text of an error for a listing, whose type does not say it."""
 _RETRIES: "RetryConfig" = {
@@ -158,15 +159,28 @@ class RemoteStore:
         self, key: str, offset: int = 0, length: int | None = None
     ) -> AsyncIterator[bytes]:
         """Look the object up, then return an iterator over its bytes in chunks of up to 1 MiB."""
-        size = await self.size(key)
-        end = size if length is None else offset + length
-        if end > size or offset > end:
+        check_key(key)
+        if length == 0:
+            return await self._nothing_from(key, offset)
+        wanted: Any = {"offset": offset} if length is None else (offset, offset + length)
+        try:
+            with _faults(key):
+                got = await obstore.get_async(self.library, key, options={"range": wanted})
+        except Unavailable as error:
+            if _BEYOND not in str(error.__cause__):
+                raise
+            if length is not None:
+                raise _short(key) from None
+            return await self._nothing_from(key, offset)
+        first, end = got.range
+        if length is not None and end - first != length:
             raise _short(key)
-        if offset == end:
-            return _nothing()
-        with _faults(key):
-            got = await obstore.get_async(self.library, key, options={"range": (offset, end)})
-        return _chunks(key, got.stream(min_chunk_size=BLOCK), end - offset)
+        return _chunks(key, got.stream(min_chunk_size=BLOCK), end - first)
+
+    async def _nothing_from(self, key: str, offset: int) -> AsyncIterator[bytes]:
+        if offset > await self.size(key):
+            raise _short(key)
+        return _nothing()
 
     def forget(self, _key: str) -> None:
         """Do nothing: nothing is remembered."""

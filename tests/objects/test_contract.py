@@ -74,6 +74,8 @@ async def test_a_short_object_is_unavailable(store: ObjectStore, staging: Stagin
     with pytest.raises(Unavailable):
         await store.stream(KEY, 8, 3)
     with pytest.raises(Unavailable):
+        await store.stream(KEY, 10, 1)
+    with pytest.raises(Unavailable):
         await store.stream(KEY, 11)
 
 
