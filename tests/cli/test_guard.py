@@ -22,6 +22,9 @@ QUICK = Settings(
     http=Http(header_seconds=1, keep_alive_seconds=2, drain_seconds=1, connections=20),
     limits=Limits(body_seconds=1),
 )
+PATIENT = QUICK.model_copy(update={"http": Http(drain_seconds=1), "limits": Limits()})
+"""For what is not about time: a busy machine lets a second pass by between two lines of a test."""
+patient = pytest.mark.parametrize("port", [PATIENT], indirect=True)
 OK = b"HTTP/1.1 200 OK"
 TOO_SLOW = b"HTTP/1.1 408 Request Timeout"
 
@@ -61,11 +64,12 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 
 
 @pytest.fixture
-async def port() -> AsyncIterator[int]:
+async def port(request: pytest.FixtureRequest) -> AsyncIterator[int]:
+    settings = getattr(request, "param", QUICK)
     with bound_socket("127.0.0.1", 0) as listening:
         ready = asyncio.Event()
-        config = configuration(QUICK, cast("Any", Faults(application)))
-        server = Server(config, QUICK, ready.set)
+        config = configuration(settings, cast("Any", Faults(application)))
+        server = Server(config, settings, ready.set)
         running = asyncio.create_task(server.serve(sockets=[listening]))
         await asyncio.wait_for(ready.wait(), 20)
         yield listening.getsockname()[1]
@@ -95,10 +99,12 @@ class Client:
 @contextlib.asynccontextmanager
 async def client(port: int) -> AsyncIterator[Client]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    yield Client(reader, writer)
-    writer.close()
-    with contextlib.suppress(ConnectionError):
-        await writer.wait_closed()
+    try:
+        yield Client(reader, writer)
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 async def test_a_client_that_says_nothing_is_sent_away(port: int) -> None:
@@ -179,6 +185,7 @@ async def test_an_answer_that_is_taken_slowly_comes_whole(port: int) -> None:
         assert taken > 12 * 2**20
 
 
+@patient
 @pytest.mark.parametrize("line", [b"X: " + b"y" * 1000 + b"\r\n", b"y" * 1000])
 async def test_a_head_without_end_is_refused(port: int, line: bytes) -> None:
     async with client(port) as endless:
@@ -206,6 +213,7 @@ async def test_connections_beyond_the_bound_get_503(port: int) -> None:
         assert (await late.rest()).startswith(b"HTTP/1.1 503")
 
 
+@patient
 @pytest.mark.parametrize(
     ("sent", "status", "detail"),
     [
@@ -229,6 +237,7 @@ async def test_what_is_no_request_is_refused_in_words(
     assert detail in document["detail"]
 
 
+@patient
 async def test_a_body_that_is_no_chunk_is_refused_once(port: int) -> None:
     async with client(port) as strange:
         await strange.send(
@@ -256,6 +265,7 @@ async def sent_until_closed(one: Client, most: int) -> int:
     return most
 
 
+@patient
 @pytest.mark.parametrize("method", [b"POST", b"GET"])
 async def test_a_refused_body_without_end_is_not_read_for_ever(port: int, method: bytes) -> None:
     path = b"/refused" if method == b"POST" else b"/unread"  # G-30
@@ -264,6 +274,7 @@ async def test_a_refused_body_without_end_is_not_read_for_ever(port: int, method
         assert await asyncio.wait_for(sent_until_closed(endless, 2**30), 20) < 2**28
 
 
+@patient
 async def test_who_sends_much_after_a_refusal_sees_it_and_is_closed(port: int) -> None:
     async with client(port) as waiting:  # G-30
         await waiting.send(ENDLESS + b"3\r\nabc\r\n")
@@ -273,6 +284,7 @@ async def test_who_sends_much_after_a_refusal_sees_it_and_is_closed(port: int) -
         assert b"octets" in answer
 
 
+@patient
 async def test_after_a_refused_short_body_the_connection_stays(port: int) -> None:
     async with client(port) as one:
         head = b"POST /refused HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"

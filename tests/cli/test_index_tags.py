@@ -28,6 +28,7 @@ def fileroom(data_dir: Path, *arguments: str | Path) -> subprocess.CompletedProc
     )
 
 
+@pytest.mark.slow
 def test_tags_are_indexed_listed_seen_by_the_doctor_and_removed(tmp_path: Path) -> None:
     data_dir, study = tmp_path / "data", new_uid()
     (tmp_path / "one.dcm").write_bytes(make_part10(StudyInstanceUID=study, SliceThickness=5))

@@ -69,6 +69,7 @@ def compose(dataset: Any, bulk: Mapping[str, Sequence[BulkPart]]) -> bytes:
     return b"".join(compose_instance(dataset, lambda uri: bulk.get(uri, ()), LIMITS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["json", "xml"])
 @pytest.mark.parametrize(
     "path",

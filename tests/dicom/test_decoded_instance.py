@@ -91,6 +91,7 @@ def test_there_are_samples_of_several_codecs() -> None:
     assert len(COMPRESSED) > 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", COMPRESSED, ids=sample_id)
 def test_a_sample_is_decoded_as_pydicom_decodes_it(path: Path) -> None:  # W-19
     data = path.read_bytes()

@@ -155,6 +155,7 @@ def test_of_a_report_only_what_its_title_says_is_a_key() -> None:
     assert "0040A730" not in record_keys("SR DOCUMENT", Document({"0040A730": content}))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # some samples are broken on purpose
 @pytest.mark.parametrize("path", SAMPLES, ids=sample_id)
 def test_a_sample_has_a_record(path: Path, tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ def test_there_are_samples_of_every_encoding() -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", UNCOMPRESSED, ids=sample_id)
 def test_every_element_of_a_sample_stays_what_it_is(path: Path) -> None:  # W-18
     data = path.read_bytes()
@@ -94,6 +95,7 @@ def test_pixels_of_a_sample_stay_what_they_are(path: Path) -> None:  # W-19
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "transfer_syntax",
     [
@@ -124,6 +126,7 @@ def damage(data: bytes, start: int, chance: random.Random) -> bytes:
     return bytes(damaged)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_what_the_scan_lets_in_can_be_sent_and_scans_the_same(seed: int) -> None:
     """The scan and the rewriting forgive the same damage in the same way."""

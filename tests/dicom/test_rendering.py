@@ -117,6 +117,7 @@ def _dcmtk_takes(path: Path) -> bool:
     return syntax is not None and (not syntax.encapsulated or syntax.media_type == "image/jpeg")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("dcmj2pnm") is None, reason="DCMTK is not installed")
 @pytest.mark.parametrize("path", [path for path in IMAGES if _dcmtk_takes(path)], ids=sample_id)
 def test_every_shade_is_the_one_that_dcmtk_shows(path: Path, tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ def signs(pdf: bytes) -> set[str]:
     return {sign for _, sign in pairs for sign in bytes.fromhex(sign.decode()).decode("utf-16-be")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_in_any_script_is_on_paper(name: str) -> None:
     pdf = report_pdf(report(name, "Finding: none."))
@@ -68,6 +69,7 @@ def test_marks_join_their_letters() -> None:
     assert "ž" in signs(report_pdf(report("z\u030c")))
 
 
+@pytest.mark.slow
 def test_a_long_report_goes_on_over_pages() -> None:
     text = "\n".join(["a line of words " * 30, "שלום עולם " * 40, "山" * 500] * 8)
     pdf = report_pdf(report(text))

@@ -58,6 +58,7 @@ def test_a_sample_cut_anywhere_is_survived(path: Path) -> None:
         survive(data[: generator.randrange(len(data))])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SMALL, ids=sample_id)
 def test_a_sample_with_wrong_bytes_is_survived(path: Path) -> None:
     original = path.read_bytes()
@@ -73,6 +74,7 @@ def test_a_sample_with_wrong_bytes_is_survived(path: Path) -> None:
         assert found == survive(bytes(data))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SMALL, ids=sample_id)
 def test_a_sample_with_moved_bytes_is_survived(path: Path) -> None:
     data = path.read_bytes()

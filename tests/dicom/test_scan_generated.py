@@ -149,6 +149,7 @@ def write(dataset: Dataset, transfer_syntax: str) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transfer_syntax", ENCODINGS, ids=lambda uid: uid.name)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
@@ -165,6 +166,7 @@ def test_a_generated_data_set_is_read_as_pydicom_reads_it(
         assert scanned.warnings == ()
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_bulk_values_of_a_generated_data_set_are_pydicoms(data: st.DataObject) -> None:

@@ -52,6 +52,7 @@ def kill_all(server: LiveServer) -> None:
     server.process.wait()
 
 
+@pytest.mark.slow
 def test_after_a_kill_in_mid_upload_nothing_is_half_visible(tmp_path: Path) -> None:
     acknowledged, unfinished = make_dataset(), [make_dataset(Rows=512, Columns=512) for _ in "abc"]
     with suppress(AssertionError), serve(tmp_path) as server:  # it does not end cleanly

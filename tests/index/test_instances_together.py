@@ -85,6 +85,7 @@ async def check_sums(index: Index, instances: int) -> None:
     assert sorted(logged) == sorted(row[0] for row in rows)
 
 
+@pytest.mark.slow
 async def test_one_new_series_from_several_writers_has_one_dictionary(
     writers: list[Index],
 ) -> None:
