@@ -107,7 +107,11 @@ async def each(values: Iterable[_Value]) -> AsyncIterator[_Value]:
 
 def body_of(headers: Mapping[str, str], data: bytes) -> Body:
     """Return bytes that are there already as a body."""
-    return Body(headers, len(data), once(data), whole=data)
+
+    async def section(offset: int, count: int) -> AsyncIterator[bytes]:
+        return once(data[offset : offset + count])
+
+    return Body(headers, len(data), once(data), section, whole=data)
 
 
 async def once(value: _Value) -> AsyncIterator[_Value]:

@@ -27,7 +27,7 @@ from app.index.frames import list_bulk_values, locate_bulk_value
 from app.index.packing import unpack_metadata
 from app.index.places import InstancePlace, load_metadata, locate_instances
 from app.index.stock import take_stock
-from app.mime.media_types import Form, covers
+from app.mime.media_types import Form
 from app.rights import Principal, Verb
 
 _PIXEL_DATA = "7FE00010"
@@ -221,9 +221,9 @@ def first_fitting(forms: Sequence[Form], document: str, *, alone: bool = True) -
     for form in forms:
         syntaxes = form.transfer_syntaxes
         named = not syntaxes or "*" in syntaxes or EXPLICIT_LITTLE_ENDIAN in syntaxes
-        if document and covers(form.media_type, document):
+        if document and form.covers(document):
             return form, document
-        if covers(form.media_type, OCTET_STREAM) and named:
+        if form.covers(OCTET_STREAM) and named:
             return form, OCTET_STREAM
     offered = [f'multipart/related; type="{OCTET_STREAM}"']
     offered += [OCTET_STREAM] if alone else []

@@ -23,7 +23,7 @@ from app.dicom.appearance import appearance_of, check_size, frame_seconds
 from app.dicom.limits import Limits
 from app.dicom.pictures import FORMATS, GIF, Wanted, animated
 from app.errors import InvalidDataset, NotAcceptable
-from app.mime.media_types import Form, covers
+from app.mime.media_types import Form
 from app.rights import Principal
 
 _AHEAD = 2
@@ -134,6 +134,6 @@ def first_fitting(forms: Sequence[Form], media_types: Sequence[str]) -> tuple[Fo
     """Return the first form that a media type fits, and the first such media type."""
     for form in forms:
         for media_type in media_types:
-            if covers(form.media_type, media_type):
+            if form.covers(media_type):
                 return form, media_type
     return None

@@ -7,7 +7,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 
-from app.archive.answers import Body, begun, once
+from app.archive.answers import Body, begun, body_of
 from app.archive.context import Archive
 from app.archive.described import Described
 from app.archive.originals import BLOCK, Original, open_original
@@ -75,7 +75,7 @@ async def document_body(archive: Archive, described: Described) -> Body:
     if place is None:
         data = described.document.octets(_DOCUMENT)
         data = data[: _true_length(described.document, len(data))]
-        return Body(headers, len(data), once(data))
+        return body_of(headers, data)
     length = _true_length(described.document, place.length)
     original = await open_original(archive, described.place)
     return await _plain(headers, original, place.offset, length)
@@ -140,7 +140,7 @@ async def report_body(described: Described, media_type: str) -> Body:
     """Return a structured report as one of `REPORTS`."""
     data = (await asyncio.to_thread(REPORTS[media_type], described.document)).encode()
     headers = {"Content-Type": f"{media_type}; charset=utf-8", **SANDBOX}
-    return Body(headers, len(data), once(data))
+    return body_of(headers, data)
 
 
 async def report_pdf_body(archive: Archive, described: Described) -> Body:
@@ -159,4 +159,4 @@ async def report_pdf_body(archive: Archive, described: Described) -> Body:
 
     name = f"report-{RENDERING_VERSION}-{described.place.sha256.hex()}"
     data = await archive.cache.get_or_make(name, make)
-    return Body({"Content-Type": PDF}, len(data), once(data))
+    return body_of({"Content-Type": PDF}, data)

@@ -108,6 +108,7 @@ async def find_instance(
 
     Raises:
         NotFound: there is no such Instance, or `principal` may not see its Study.
+        Gone: there was one.
     """
     return await name_instance(archive.index, principal.scope, sop_instance_uid)
 

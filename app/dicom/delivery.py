@@ -9,7 +9,7 @@ pixels too: the first whose frames `can_encode` allows, or that is not encoded, 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 
@@ -20,7 +20,7 @@ from app.dicom.transfer_syntaxes import (
     TransferSyntax,
     find,
 )
-from app.mime.media_types import Form, covers
+from app.mime.media_types import Form
 
 APPLICATION_DICOM = "application/dicom"
 
@@ -65,7 +65,7 @@ def deliver_instance(form: Form, stored_uid: str) -> tuple[Delivery, ...]:
 
     Source: PS3.18 §8.7.3, §8.7.8.2
     """
-    if not covers(form.media_type, APPLICATION_DICOM):
+    if not form.covers(APPLICATION_DICOM):
         return ()
     stored = find(stored_uid)
     if stored is None:
@@ -120,35 +120,35 @@ def deliver_frames(form: Form, stored_uid: str) -> tuple[Delivery, ...]:
     stored = find(stored_uid)
     if stored is None:
         return ()
-    media_type = _OTHER_NAMES.get(form.media_type, form.media_type)
+    form = replace(form, media_type=_OTHER_NAMES.get(form.media_type, form.media_type))
     if form.transfer_syntaxes:
-        found = [_named(media_type, wanted, stored) for wanted in form.transfer_syntaxes]
+        found = [_named(form, wanted, stored) for wanted in form.transfer_syntaxes]
     else:
-        found = [_octets(media_type, EXPLICIT_LITTLE_ENDIAN, stored)]
-        if stored.default_of_media_type or stored.lossy or "*" in media_type:
-            found.append(_codestream(media_type, stored))
-        found.extend(_encoded(media_type, stored))
+        found = [_octets(form, EXPLICIT_LITTLE_ENDIAN, stored)]
+        if stored.default_of_media_type or stored.lossy or "*" in form.media_type:
+            found.append(_codestream(form, stored))
+        found.extend(_encoded(form, stored))
     return tuple(dict.fromkeys(delivery for delivery in found if delivery is not None))
 
 
-def _named(media_type: str, wanted: str, stored: TransferSyntax) -> Delivery | None:
-    delivery = _octets(media_type, wanted, stored)
+def _named(form: Form, wanted: str, stored: TransferSyntax) -> Delivery | None:
+    delivery = _octets(form, wanted, stored)
     if delivery is None and wanted in {"*", stored.uid}:
-        delivery = _codestream(media_type, stored)
+        delivery = _codestream(form, stored)
     if delivery is not None:
         return delivery
     if wanted == "*":
-        return next(iter(_encoded(media_type, stored)), None)
+        return next(iter(_encoded(form, stored)), None)
     for target in _targets(stored):
-        if target.uid == wanted and covers(media_type, target.media_type):
+        if target.uid == wanted and form.covers(target.media_type):
             return Delivery(How.ENCODED, wanted, target.media_type)
-        if target.uid == wanted and media_type == OCTET_STREAM:
+        if target.uid == wanted and form.media_type == OCTET_STREAM:
             return Delivery(How.ENCODED, wanted, OCTET_STREAM)
     return None
 
 
-def _octets(media_type: str, wanted: str, stored: TransferSyntax) -> Delivery | None:
-    if not covers(media_type, OCTET_STREAM):
+def _octets(form: Form, wanted: str, stored: TransferSyntax) -> Delivery | None:
+    if not form.covers(OCTET_STREAM):
         return None
     if stored.encapsulated and wanted in {"*", stored.uid}:
         return Delivery(How.STORED, stored.uid, OCTET_STREAM)
@@ -161,14 +161,14 @@ def _octets(media_type: str, wanted: str, stored: TransferSyntax) -> Delivery | 
     return None
 
 
-def _codestream(media_type: str, stored: TransferSyntax) -> Delivery | None:
-    if stored.encapsulated and covers(media_type, stored.media_type):
+def _codestream(form: Form, stored: TransferSyntax) -> Delivery | None:
+    if stored.encapsulated and form.covers(stored.media_type):
         return Delivery(How.STORED, stored.uid, stored.media_type)
     return None
 
 
-def _encoded(media_type: str, stored: TransferSyntax) -> Iterator[Delivery]:
+def _encoded(form: Form, stored: TransferSyntax) -> Iterator[Delivery]:
     """Yield the default syntaxes of a media type or range that frames may be encoded in."""
     for target in _targets(stored):
-        if target.default_of_media_type and covers(media_type, target.media_type):
+        if target.default_of_media_type and form.covers(target.media_type):
             yield Delivery(How.ENCODED, target.uid, target.media_type)

@@ -13,7 +13,6 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from app.errors import NotAcceptable
-from app.mime.media_types import covers
 from app.web import contract
 from app.web.accept import wanted_forms
 from app.web.deps import BaseUrlDep
@@ -53,7 +52,7 @@ async def retrieve_capabilities(request: Request, base_url: BaseUrlDep) -> Respo
 def _wanted(request: Request) -> str:
     for form in wanted_forms(request):
         for offered in (WADL, JSON):
-            if not form.multipart and covers(form.media_type, offered):
+            if not form.multipart and form.covers(offered):
                 return offered
     raise NotAcceptable("Capabilities are offered as WADL and as JSON", (WADL, JSON))
 

@@ -21,7 +21,7 @@ from app.dicomweb.qido import SEARCH_ANSWERS, SEARCH_CONTRACT, search_response
 from app.dicomweb.query import read_query
 from app.dicomweb.stow import STORE_ANSWERS, STORE_CONTRACT, answer_store
 from app.errors import NotAcceptable
-from app.mime.media_types import Form, covers
+from app.mime.media_types import Form
 from app.web import contract
 from app.web.accept import (
     JSON_OFFERS,
@@ -152,7 +152,7 @@ def _chosen(
     """Return the most wanted form, and for a Part 10 stream how it is delivered."""
     for form in wanted:
         for offer in _OFFERS:
-            if form.multipart != offer.multipart or not covers(form.media_type, offer.media_type):
+            if form.multipart != offer.multipart or not form.covers(offer.media_type):
                 continue
             if offer.media_type != APPLICATION_DICOM:
                 return offer, None

@@ -63,7 +63,7 @@ def _rendered(*, several: bool) -> dict[str, Any]:
 
 _THUMBNAIL: dict[str, Any] = {
     "responses": {
-        **contract.READ,
+        **contract.READ_RANGES,
         200: {"description": "A small picture", "content": _PICTURES},
     },
     "openapi_extra": {"parameters": [_VIEWPORT]},

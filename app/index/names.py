@@ -2,6 +2,7 @@
 
 from app.dicom.uids import InstanceRef
 from app.errors import NotFound
+from app.index.absence import absence
 from app.index.access import VISIBLE, visible_arguments
 from app.index.engine import Index
 from app.rights import Scope
@@ -11,6 +12,11 @@ SELECT study_instance_uid, series_instance_uid, sop_instance_uid
 FROM instance JOIN series ON series.id = series_key JOIN study ON study.id = series.study_key
 WHERE {VISIBLE} AND instance.tenant_id = $1 AND sop_instance_uid = $3
 """  # noqa: S608 - only constants of ours
+REMOVED = """
+SELECT study_instance_uid, series_instance_uid, sop_instance_uid FROM removed_instance
+WHERE tenant_id = $1 AND ($2::text[] IS NULL OR study_instance_uid = ANY($2))
+    AND sop_instance_uid = $3 ORDER BY removed_at DESC LIMIT 1
+"""
 
 
 async def name_instance(index: Index, scope: Scope, sop_instance_uid: str) -> InstanceRef:
@@ -18,9 +24,12 @@ async def name_instance(index: Index, scope: Scope, sop_instance_uid: str) -> In
 
     Raises:
         NotFound: there is no such Instance, or none that the scope covers.
+        Gone: there was one.
         Unavailable: the index does not answer.
     """
-    row = await index.fetchrow(NAME, *visible_arguments(scope), sop_instance_uid)
-    if row is None:
-        raise NotFound("Instance", sop_instance_uid)
-    return InstanceRef(*row)
+    arguments = (*visible_arguments(scope), sop_instance_uid)
+    if row := await index.fetchrow(NAME, *arguments):
+        return InstanceRef(*row)
+    if row := await index.fetchrow(REMOVED, *arguments):
+        raise await absence(index, scope, InstanceRef(*row))
+    raise NotFound("Instance", sop_instance_uid)

@@ -5,7 +5,7 @@ twice (a browser joins two Accept headers into one). A member that cannot be par
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -91,15 +91,6 @@ def parse_accept(text: str) -> tuple[MediaType, ...]:
     return tuple(sorted((one for one in _ranges(text) if one.q > 0), key=lambda one: -one.q))
 
 
-@lru_cache(maxsize=512)
-def refused_forms(accept: str) -> tuple["Form", ...]:
-    """Return the forms that an Accept header refuses by q=0, whatever ranges it has besides.
-
-    Source: RFC 9110 §12.5.1
-    """
-    return tuple(_form(one) for one in _ranges(accept) if one.q == 0)
-
-
 def _ranges(text: str) -> list[MediaType]:
     ranges = []
     position = 0
@@ -119,24 +110,42 @@ class Form:
     """One form of an answer that the caller would take.
 
     `media_type` is that of each part of a multipart, or of the body itself; it may be a range.
-    `transfer_syntaxes` are in order, "*" for any; empty means that none was named.
+    `transfer_syntaxes` are in order, "*" for any; empty means that none was named. Of what a range
+    includes, `refused` are the types and ranges that are not wanted.
     """
 
     media_type: str
     multipart: bool
     transfer_syntaxes: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+
+    def covers(self, media_type: str) -> bool:
+        """Say whether this form takes `media_type` (type/subtype, no parameters)."""
+        return covers(self.media_type, media_type) and not any(
+            covers(refused, media_type) for refused in self.refused
+        )
 
 
 @lru_cache(maxsize=512)
 def accepted_forms(accept: str) -> tuple[Form, ...]:
     """Return the forms that an Accept header asks for, most wanted first.
 
-    An empty header accepts anything. A multipart that does not say of what is one of anything.
+    An empty header accepts anything. A multipart that does not say of what is one of anything. A
+    range does not include what stands beside it with q=0, in one part or in several.
 
-    Source: PS3.18 §8.7.5, §8.7.8.1
+    Source: PS3.18 §8.7.5, §8.7.8.1; RFC 9110 §12.5.1
     """
     ranges = parse_accept(accept) if accept.strip() else (MediaType("*/*"),)
-    return tuple(_form(media) for media in ranges)
+    unwanted = tuple(_form(media).media_type for media in _ranges(accept) if media.q == 0)
+    return tuple(_without(_form(media), unwanted) for media in ranges)
+
+
+def _without(form: Form, unwanted: tuple[str, ...]) -> Form:
+    """Return a range that refuses what is narrower than itself; the narrower one goes first."""
+    if "*" not in form.media_type or not unwanted:
+        return form
+    narrower = (one for one in unwanted if one != form.media_type and form.covers(one))
+    return replace(form, refused=tuple(narrower))
 
 
 def _form(media: MediaType) -> Form:

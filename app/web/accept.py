@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from app.errors import NotAcceptable
-from app.mime.media_types import Form, accepted_forms, covers, refused_forms
+from app.mime.media_types import Form, accepted_forms
 
 DICOM_JSON = "application/dicom+json"
 DICOM_XML = "application/dicom+xml"
@@ -69,18 +69,12 @@ def chosen_offer(request: Request, *xml: Offer) -> Offer:
     Raises:
         NotAcceptable: none is accepted.
     """
-    header = ", ".join(request.headers.getlist("accept"))
-    refused = {(form.media_type, form.multipart) for form in refused_forms(header)}
-    offers = [
-        offer
-        for offer in (*JSON_OFFERS, *xml)
-        if (offer.media_type, offer.multipart) not in refused
-    ]
+    offers = (*JSON_OFFERS, *xml)
     for form in wanted_forms(request):
         for offer in offers:
-            if form.multipart == offer.multipart and covers(form.media_type, offer.media_type):
+            if form.multipart == offer.multipart and form.covers(offer.media_type):
                 return offer
-    names = tuple(offer.name for offer in (*JSON_OFFERS, *xml))
+    names = tuple(offer.name for offer in offers)
     kinds = "DICOM JSON or XML" if xml else "DICOM JSON"
     raise NotAcceptable(f"Only {kinds} is offered here", names)
 

@@ -49,9 +49,10 @@ async def answer_response(answer: Answer, conditions: Conditions = NONE) -> Resp
         return StreamingResponse(body.chunks, headers=headers)
     if body.section is not None:
         headers["Accept-Ranges"] = "bytes"
-        return await _ranged(answer.version, body, body.length, headers, conditions)
-    if body.whole is not None:
+    if body.whole is not None and not conditions.ranged:
         return Response(body.whole, headers=headers)
+    if body.section is not None:
+        return await _ranged(answer.version, body, body.length, headers, conditions)
     headers["Content-Length"] = str(body.length)
     return StreamingResponse(body.chunks, headers=headers)
 

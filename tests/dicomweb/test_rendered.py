@@ -77,6 +77,29 @@ async def test_an_instance_is_a_jpeg_by_default(
     assert np.abs(picture(answer).astype(int) - stored_grey(grey)).mean() < 5
 
 
+async def test_what_is_refused_by_q_0_is_not_sent(
+    client: httpx.AsyncClient, grey: Dataset
+) -> None:  # G-05
+    for accept in ("image/jpeg;q=0, */*", "image/jpeg;q=0, image/*;q=0.1"):
+        answer = await client.get(f"{path_of(grey)}/rendered", headers={"accept": accept})
+        assert answer.headers["content-type"] == "image/png"
+
+
+@pytest.mark.parametrize("door", ["rendered", "thumbnail", "frames/1/rendered"])
+async def test_a_picture_comes_in_ranges(
+    client: httpx.AsyncClient, grey: Dataset, door: str
+) -> None:  # G-17
+    url = f"{path_of(grey)}/{door}"
+    for _ in range(2):  # made, and known
+        whole = await client.get(url)
+        part = await client.get(url, headers={"range": "bytes=5-9"})
+        assert (part.status_code, part.content) == (206, whole.content[5:10])
+        assert part.headers["content-range"] == f"bytes 5-9/{len(whole.content)}"
+        assert whole.headers["accept-ranges"] == "bytes"
+    beyond = await client.get(url, headers={"range": f"bytes={len(whole.content)}-"})
+    assert beyond.status_code == 416
+
+
 @pytest.mark.parametrize("media_type", FORMATS)
 async def test_a_frame_comes_in_each_format(
     client: httpx.AsyncClient, grey: Dataset, media_type: str

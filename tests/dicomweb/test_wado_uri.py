@@ -58,6 +58,18 @@ async def test_an_instance_comes_as_dicom(client: httpx.AsyncClient) -> None:
         assert got.PixelData == dataset.PixelData
 
 
+async def test_what_was_deleted_is_gone_for_those_who_could_see_it(
+    client: httpx.AsyncClient,
+) -> None:  # U-04, G-11
+    dataset = make_dataset()
+    await store(client, make_part10(dataset))
+    deleted = await client.delete(f"/studies/{dataset.StudyInstanceUID}")
+    assert deleted.status_code == 204
+    answer = await ask(client, dataset)
+    assert answer.status_code == 410
+    assert dataset.SOPInstanceUID in answer.json()["detail"]
+
+
 async def test_the_accept_header_can_ask_for_dicom(client: httpx.AsyncClient) -> None:
     dataset = make_dataset()
     await store(client, make_part10(dataset))

@@ -1,6 +1,7 @@
 """Media ranges as real clients write them."""
 
 import time
+from collections.abc import Sequence
 
 import pytest
 
@@ -55,6 +56,27 @@ OCTETS = "application/octet-stream"
 )
 def test_an_accept_header_gives_forms_in_the_order_wanted(header: str, forms: list[Form]) -> None:
     assert list(accepted_forms(header)) == forms
+
+
+@pytest.mark.parametrize(
+    ("header", "taken", "refused"),
+    [
+        # M-10, G-05: q=0 takes out of a range what is narrower, and nothing else
+        ("image/jpeg;q=0, */*", ("image/png", "text/html"), ("image/jpeg",)),
+        ("image/*;q=0, */*", ("text/html",), ("image/jpeg", "image/png")),
+        ("image/jpeg;q=0, image/*", ("image/png",), ("image/jpeg", "text/html")),
+        ("*/*;q=0, image/*", ("image/png",), ("text/html",)),
+        ("image/*;q=0, image/png", ("image/png",), ("image/jpeg",)),
+        ("image/png;q=0, image/png", ("image/png",), ()),
+        ('multipart/related; type="image/jls";q=0, multipart/related', ("image/jp2",), ("image/jls",)),
+    ],
+)
+def test_what_is_refused_is_taken_out_of_a_range(
+    header: str, taken: Sequence[str], refused: Sequence[str]
+) -> None:
+    (form,) = accepted_forms(header)
+    assert all(map(form.covers, taken))
+    assert not any(map(form.covers, refused))
 
 
 def test_a_quoted_comma_does_not_end_a_member() -> None:
