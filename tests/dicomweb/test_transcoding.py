@@ -178,7 +178,7 @@ async def test_loss_has_to_be_asked_for_by_name(client: httpx.AsyncClient) -> No
         ('multipart/related; type="image/x-dicom-rle"', 0),
         ('multipart/related; type="image/*"', 0),  # M-21
         ('multipart/related; type="*/*"', 1),
-        ('application/octet-stream; q=0, multipart/related', 0),  # G-05
+        ("application/octet-stream; q=0, multipart/related", 0),  # G-05
         ('image/jls, multipart/related; type="application/octet-stream"; q=0.1', 1),
     ],
 )

@@ -68,7 +68,11 @@ def test_an_accept_header_gives_forms_in_the_order_wanted(header: str, forms: li
         ("*/*;q=0, image/*", ("image/png",), ("text/html",)),
         ("image/*;q=0, image/png", ("image/png",), ("image/jpeg",)),
         ("image/png;q=0, image/png", ("image/png",), ()),
-        ('multipart/related; type="image/jls";q=0, multipart/related', ("image/jp2",), ("image/jls",)),
+        (
+            'multipart/related; type="image/jls";q=0, multipart/related',
+            ("image/jp2",),
+            ("image/jls",),
+        ),
     ],
 )
 def test_what_is_refused_is_taken_out_of_a_range(
