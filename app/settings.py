@@ -12,178 +12,57 @@ import os
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from dotenv import dotenv_values
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ByteSize,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
 from app.dicom.limits import Limits
-from app.objects.bucket import SCHEMES, Bucket
+from app.objects.bucket import Bucket
+from app.setting_groups import (
+    BETWEEN,
+    PREFIX,
+    Auth,
+    Backup,
+    Database,
+    Http,
+    Jobs,
+    Log,
+    Objects,
+    SettingsError,
+    positive,
+    read_secret,
+)
 
 if TYPE_CHECKING:
     from app.archive.context import Place
 
-PREFIX = "FILEROOM_"
+__all__ = [
+    "METRICS_VARIABLE",
+    "PREFIX",
+    "Auth",
+    "Database",
+    "Http",
+    "Objects",
+    "Settings",
+    "SettingsError",
+    "is_loopback",
+    "known_names",
+    "load_settings",
+]
+
 WILDCARDS = frozenset({"0.0.0.0", "::", "*", ""})  # noqa: S104 - recognised, not bound
-BETWEEN = "__"
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Not ours: `prometheus_client` reads it, and `serve` sets it for the workers."""
 DOTENV = Path(".env")
-SHORTEST_KEY = 16
 FILES = frozenset({f"{PREFIX}AUTH{BETWEEN}KEY_FILE"})
 """Settings that are files themselves; another `…_FILE` holds the value of the setting before it."""
-
-
-class SettingsError(ValueError):
-    """The settings cannot be used; the message names the variable and what it should be."""
-
-
-def _words(value: Any) -> Any:
-    """Split a list as it stands in a variable: at commas or spaces."""
-    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
-
-
-def _path_prefix(value: str) -> str:
-    """Begin with a slash and end without one; `/` is none at all."""
-    return "/" + value.strip("/") if value.strip("/") else ""
-
-
-def _web_address(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("should be a web address such as https://pacs.example.org")
-    return value.rstrip("/")
-
-
-def _database_address(value: SecretStr) -> SecretStr:
-    if urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
-        raise ValueError("should begin with postgresql://")
-    return value
-
-
-def _objects_address(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme == "file":
-        good = bool(not parts.netloc and parts.path.strip("/"))
-    else:
-        good = parts.scheme in SCHEMES and bool(parts.netloc) and not parts.query
-    if not good:
-        raise ValueError(
-            "objects lie in a directory or a bucket: file:///srv/fileroom/objects, "
-            "s3://bucket/prefix, gs://bucket, az://container"
-        )
-    return value
-
-
-def _positive(limits: Limits) -> Limits:
-    for field in dataclasses.fields(limits):
-        if getattr(limits, field.name) <= 0:
-            raise ValueError(f"{field.name} should be above 0")
-    return limits
-
-
-Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
-WebAddress = Annotated[str, AfterValidator(_web_address)]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
-
-
-class Group(BaseModel):
-    """Settings that belong together."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class Http(Group):
-    """Where and how the archive listens."""
-
-    host: str = "127.0.0.1"
-    port: int = Field(default=8080, ge=0, le=65_535)
-    workers: int = Field(default=1, ge=1, le=256)
-    public_url: WebAddress | None = None
-    root_path: Annotated[str, AfterValidator(_path_prefix)] = ""
-    trusted_proxies: Words = ()
-    cors_origins: Words = ()
-    header_seconds: Seconds = 30
-    keep_alive_seconds: Seconds = 75
-    drain_seconds: Seconds = 20
-    connections: int = Field(default=1_000, ge=1)
-
-
-class Database(Group):
-    """The index. Without a URL the archive runs a PostgreSQL of its own."""
-
-    url: Annotated[SecretStr, AfterValidator(_database_address)] | None = None
-    pool_size: int = Field(default=8, ge=1, le=500)
-    shared_buffers: ByteSize = Field(default=ByteSize(64 * 2**20), ge=2**20)
-    max_connections: int = Field(default=60, ge=10, le=10_000)
-
-
-class Objects(Group):
-    """Where bytes are kept."""
-
-    url: Annotated[str, AfterValidator(_objects_address)] | None = None
-    endpoint: WebAddress | None = None
-    region: str | None = None
-    access_key: str | None = None
-    secret_key: SecretStr | None = None
-    cache_bytes: ByteSize = Field(default=ByteSize(2 * 2**30), ge=0)
-
-
-class Auth(Group):
-    """How callers are known. Without a key the operator on this machine alone is served."""
-
-    key_file: Path | None = None
-
-    def key(self) -> SecretStr | None:
-        """Return the bearer key, None where none is set.
-
-        Raises:
-            SettingsError: the file cannot be read, or holds no good key.
-        """
-        if self.key_file is None:
-            return None
-        key = _read_secret(f"{PREFIX}AUTH{BETWEEN}KEY_FILE", self.key_file)
-        if len(key) < SHORTEST_KEY or not key.isascii() or any(letter.isspace() for letter in key):
-            raise SettingsError(
-                f"{PREFIX}AUTH{BETWEEN}KEY_FILE: {self.key_file} should hold one key of at least "
-                f"{SHORTEST_KEY} plain characters, such as `openssl rand -hex 32` prints."
-            )
-        return SecretStr(key)
-
-
-class Jobs(Group):
-    """Work that runs beside requests."""
-
-    codec_workers: int = Field(default=2, ge=1, le=256)
-    codec_memory: ByteSize = Field(default=ByteSize(2 * 2**30), ge=64 * 2**20)
-    codec_seconds: Seconds = 60
-    thumbnails: bool = True
-
-
-class Log(Group):
-    """What is written about requests; never what patients are called."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["auto", "console", "json"] = "auto"
-    access: bool = False
 
 
 class Settings(BaseSettings):
@@ -201,8 +80,9 @@ class Settings(BaseSettings):
     http: Http = Http()
     database: Database = Database()
     objects: Objects = Objects()
+    backup: Backup = Backup()
     auth: Auth = Auth()
-    limits: Annotated[Limits, AfterValidator(_positive)] = Limits()
+    limits: Annotated[Limits, AfterValidator(positive)] = Limits()
     jobs: Jobs = Jobs()
     log: Log = Log()
 
@@ -232,18 +112,31 @@ class Settings(BaseSettings):
     def objects_directory(self) -> Path:
         """Where the objects lie: beside the index unless another place is set. Objects for a
         bucket wait here."""
-        if self.objects.url is None or self.bucket is not None:
-            return (self.data_dir / "objects").absolute()
-        return Path(unquote(urlsplit(self.objects.url).path))
+        place = self.objects.place
+        return place if isinstance(place, Path) else (self.data_dir / "objects").absolute()
 
     @property
     def bucket(self) -> Bucket | None:
         """The bucket that holds the objects and how it is reached, None for a directory."""
-        objects = self.objects
-        if objects.url is None or urlsplit(objects.url).scheme == "file":
-            return None
-        secret = objects.secret_key.get_secret_value() if objects.secret_key else None
-        return Bucket(objects.url, objects.endpoint, objects.region, objects.access_key, secret)
+        place = self.objects.place
+        return place if isinstance(place, Bucket) else None
+
+    def backup_place(self, named: str | None) -> Path | Bucket:
+        """Return where backups are, by name (a path or a URL) or as it is set.
+
+        Raises:
+            SettingsError: nothing is named, or the name is of no such place.
+        """
+        backup = self.backup
+        if named and "://" not in named:
+            named = Path(named).absolute().as_uri()
+        try:
+            place = Backup(**{**dict(backup), "url": named or backup.url}).place
+        except ValidationError as error:
+            raise SettingsError("\n".join(_sentences(error))) from None
+        if place is None:
+            raise SettingsError(f"Name the place, or set {PREFIX}BACKUP{BETWEEN}URL.")
+        return place
 
     @property
     def postgres_directory(self) -> Path:
@@ -359,16 +252,8 @@ class _Variables(EnvSettingsSource):
                 path = Path(given.pop(name))
                 if given.get(name.removesuffix("_FILE")):
                     raise SettingsError(f"Set {name} or {name.removesuffix('_FILE')}, not both.")
-                given[name.removesuffix("_FILE")] = _read_secret(name, path)
+                given[name.removesuffix("_FILE")] = read_secret(name, path)
         return {name.lower(): value for name, value in given.items() if value}
-
-
-def _read_secret(name: str, path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is not text"
-        raise SettingsError(f"{name}: {path} cannot be read: {why}.") from None
 
 
 def _sentences(error: ValidationError) -> Iterator[str]:

@@ -51,7 +51,8 @@ async def get_metrics(principal: PrincipalDep, archive: ArchiveDep) -> Response:
         raise Forbidden("Metrics are for operators")
     try:
         overview = await count_everything(archive.index, principal.scope)
+        runs = await last_runs(archive.index)
     except Unavailable:
-        overview = None
-    counts = metrics.exposition(overview, await archive.staging.free_bytes())
+        overview, runs = None, LastRuns()
+    counts = metrics.exposition(overview, await archive.staging.free_bytes(), runs)
     return Response(counts, media_type=metrics.CONTENT_TYPE, headers=NO_STORE)

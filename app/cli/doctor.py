@@ -25,6 +25,7 @@ from app.cli.tag_states import describe
 from app.errors import ArchiveError, NotFound, Unavailable
 from app.index.account import EmbeddedError, choose_account
 from app.index.attribute_values import State, indexed_attributes
+from app.index.backup_runs import LastRuns, last_runs_at
 from app.index.binaries import installed_programs, major_version
 from app.index.kept import sample_keys
 from app.index.locks import FileLock
@@ -36,6 +37,7 @@ from app.settings import Settings, SettingsError, load_settings
 LITTLE_SPACE = 2 * 2**30
 SLOW_SYNC = 0.1
 CLOCK_SLACK = 60.0
+OLD_DAYS = {"backup": 2, "drill": 40}
 
 
 class Verdict(StrEnum):
@@ -233,6 +235,25 @@ def _stored(settings: Settings) -> Finding:
     return Finding("stored", Verdict.GOOD, f"{len(keys)} objects were tried: all are in {where}")
 
 
+def _backups(settings: Settings) -> Finding:
+    """Say when the last backup and the last drill were made."""
+    if settings.database.url is None and not own_postgres(settings).cluster.is_dir():
+        return Finding("backup", Verdict.NOTE, "nothing to back up yet")
+    try:
+        with joined_index(settings, "fileroom doctor") as joined:
+            runs = LastRuns() if pending(joined.url) else last_runs_at(joined.url)
+    except (EmbeddedError, Refusal, ArchiveError) as error:
+        return Finding("backup", Verdict.NOTE, f"was not looked for: {error}")
+    found, old = [], False
+    for name, at in asdict(runs).items():
+        days = None if at is None else (time.time() - at.timestamp()) / 86_400
+        old = old or days is None or days > OLD_DAYS[name]
+        found.append(f"no {name} yet" if days is None else f"{name} of {days:,.1f} days ago")
+    verdict = Verdict.NOTE if old else Verdict.GOOD
+    mend = "`fileroom backup PLACE` every day, `fileroom drill PLACE` every month." if old else ""
+    return Finding("backup", verdict, ", ".join(found), mend)
+
+
 async def _missing(store: ObjectStore, keys: Sequence[str]) -> list[str]:
     missing = []
     try:
@@ -329,5 +350,6 @@ CHECKS: dict[str, Callable[[Settings], Finding]] = {
     "key": _key,
     "objects": _objects,
     "stored": _stored,
+    "backup": _backups,
     "clock": _clock,
 }

@@ -22,6 +22,8 @@ FOR_COMMANDS = 24
 """Connections beside those of the workers: for an import, a doctor, a person with psql."""
 LOCK_NAME = "serve.lock"
 DATABASE = "fileroom"
+RESTORING = "restoring"
+"""In a data directory into which a backup is being restored: the stamp when its index is there."""
 
 
 @contextlib.contextmanager
@@ -29,8 +31,9 @@ def served_directory(directory: Path) -> Iterator[None]:
     """Make the data directory if it is missing, and be the one `serve` in it.
 
     Raises:
-        Refusal: another `serve` works in it, or this user may not.
+        Refusal: another `serve` works in it, or this user may not; it is half restored.
     """
+    check_restored(directory)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = FileLock(directory / LOCK_NAME)
@@ -48,6 +51,19 @@ def served_directory(directory: Path) -> Iterator[None]:
         )
     with lock:
         yield
+
+
+def check_restored(directory: Path) -> None:
+    """Refuse to work on half an archive.
+
+    Raises:
+        Refusal: a backup is being restored into the directory, or that was broken off.
+    """
+    if (directory / RESTORING).exists():
+        raise Refusal(
+            f"A backup is not restored to its end in {directory.absolute()}: run the same "
+            "`fileroom restore` again, which goes on where it was."
+        )
 
 
 def own_postgres(settings: Settings) -> EmbeddedPostgres:

@@ -5,11 +5,13 @@ it went. Errors that an operator can mend end it with a sentence and exit code 1
 """
 
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from app import __version__
+from app.cli import keeping
+from app.cli.options import DataDir, flags
 
 application = typer.Typer(
     name="fileroom",
@@ -25,11 +27,6 @@ application = typer.Typer(
         "docs/settings.md lists them. Flags go before variables."
     ),
 )
-
-DataDir = Annotated[
-    Path | None,
-    typer.Option(help="Where index and objects are kept [FILEROOM_DATA_DIR; ./data]."),
-]
 
 Host = Annotated[
     str | None, typer.Option(help="Address to listen on [FILEROOM_HTTP__HOST; 127.0.0.1].")
@@ -66,7 +63,7 @@ def serve(
     from app.cli.serving import serve_archive  # noqa: PLC0415
 
     http = {"host": host, "port": port, "workers": workers, "root_path": root_path}
-    serve_archive(_flags(data_dir, http=http))
+    serve_archive(flags(data_dir, http=http))
 
 
 @application.command(name="import")
@@ -101,7 +98,7 @@ def import_(
     from app.cli.importing import run_import  # noqa: PLC0415
     from app.settings import load_settings  # noqa: PLC0415
 
-    raise typer.Exit(run_import(load_settings(_flags(data_dir)), paths, report, parallel))
+    raise typer.Exit(run_import(load_settings(flags(data_dir)), paths, report, parallel))
 
 
 @application.command()
@@ -129,7 +126,7 @@ def export(
     from app.cli.exporting import run_export  # noqa: PLC0415
     from app.settings import load_settings  # noqa: PLC0415
 
-    raise typer.Exit(run_export(load_settings(_flags(data_dir)), studies, to))
+    raise typer.Exit(run_export(load_settings(flags(data_dir)), studies, to))
 
 
 index_tags = typer.Typer(
@@ -161,7 +158,7 @@ def add_tags(tags: Tags, data_dir: DataDir = None) -> None:
     from app.cli.index_tags import run_add  # noqa: PLC0415
     from app.settings import load_settings  # noqa: PLC0415
 
-    run_add(load_settings(_flags(data_dir)), tags)
+    run_add(load_settings(flags(data_dir)), tags)
 
 
 @index_tags.command(name="remove")
@@ -175,7 +172,7 @@ def remove_tags(tags: Tags, data_dir: DataDir = None) -> None:
     from app.cli.index_tags import run_remove  # noqa: PLC0415
     from app.settings import load_settings  # noqa: PLC0415
 
-    run_remove(load_settings(_flags(data_dir)), tags)
+    run_remove(load_settings(flags(data_dir)), tags)
 
 
 @index_tags.command(name="list")
@@ -189,61 +186,10 @@ def list_tags(data_dir: DataDir = None) -> None:
     from app.cli.index_tags import run_list  # noqa: PLC0415
     from app.settings import load_settings  # noqa: PLC0415
 
-    run_list(load_settings(_flags(data_dir)))
+    run_list(load_settings(flags(data_dir)))
 
 
-@application.command()
-def verify(
-    since: Annotated[
-        str | None, typer.Option(help="Only what was stored since this date or time (UTC).")
-    ] = None,
-    study: Annotated[str | None, typer.Option(help="Only this Study Instance UID.")] = None,
-    rate: Annotated[
-        float | None, typer.Option(min=0.001, help="Read at most so many MB/s.")
-    ] = None,
-    report: Annotated[Path | None, typer.Option(help="Write the findings as JSON.")] = None,
-    data_dir: DataDir = None,
-) -> None:
-    """Read all objects again and compare them with what was stored; change nothing.
-
-    Tells of objects that are damaged or missing (the exit code is then 3), and of bytes that the
-    index does not know. The server may run meanwhile.
-
-    Examples:
-
-        fileroom verify
-
-        fileroom verify --since 2026-01-31 --rate 50 --report findings.json
-    """
-    from app.cli.verifying import run_verify  # noqa: PLC0415
-    from app.settings import load_settings  # noqa: PLC0415
-
-    settings = load_settings(_flags(data_dir))
-    raise typer.Exit(run_verify(settings, since, study, rate, report))
-
-
-@application.command()
-def purge(
-    older_than: Annotated[
-        float, typer.Option(min=0, max=36_500, help="Days since it was deleted.")
-    ],
-    yes: Annotated[bool, typer.Option("--yes", help="Do it; else say what would be.")] = False,
-    data_dir: DataDir = None,
-) -> None:
-    """Give back the room of what was deleted long ago. There is no way back from it.
-
-    What is rejected stays, as it may be brought back. The server may run meanwhile.
-
-    Examples:
-
-        fileroom purge --older-than 90
-
-        fileroom purge --older-than 90 --yes
-    """
-    from app.cli.purging import run_purge  # noqa: PLC0415
-    from app.settings import load_settings  # noqa: PLC0415
-
-    raise typer.Exit(run_purge(load_settings(_flags(data_dir)), older_than, really=yes))
+application.add_typer(keeping.commands)
 
 
 @application.command()
@@ -261,7 +207,7 @@ def migrate(data_dir: DataDir = None) -> None:
     from app.index import migrations  # noqa: PLC0415
     from app.settings import load_settings  # noqa: PLC0415
 
-    with joined_index(load_settings(_flags(data_dir)), "fileroom migrate") as joined:
+    with joined_index(load_settings(flags(data_dir)), "fileroom migrate") as joined:
         applied = migrations.migrate(joined.url)
     typer.echo("\n".join(f"applied {revision}" for revision in applied) or "nothing to do")
 
@@ -287,7 +233,7 @@ def doctor(
     """
     from app.cli.doctor import examine, report  # noqa: PLC0415
 
-    flags = _flags(data_dir, http={"host": host, "port": port})
+    flags = flags(data_dir, http={"host": host, "port": port})
     if not report(examine(flags), as_json=as_json, write=typer.echo):
         raise typer.Exit(1)
 
@@ -319,14 +265,6 @@ def openapi(
 def version() -> None:
     """Print the version."""
     typer.echo(f"fileroom {__version__}")
-
-
-def _flags(data_dir: Path | None, **groups: dict[str, Any]) -> dict[str, Any]:
-    """Return what was given on the command line, as `load_settings` takes it."""
-    given: dict[str, Any] = {} if data_dir is None else {"data_dir": data_dir}
-    for group, values in groups.items():
-        given[group] = {name: value for name, value in values.items() if value is not None}
-    return given
 
 
 def main() -> NoReturn:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from app.archive.context import Archive, open_archive
-from app.cli.joining import LOCK_NAME, joined_index
+from app.cli.joining import LOCK_NAME, check_restored, joined_index
 from app.cli.refusal import Refusal
 from app.index.account import user_name
 from app.index.locks import FileLock
@@ -31,6 +31,7 @@ def with_archive(
             could not be read by the user who serves.
     """
     _check_user(settings)
+    check_restored(settings.data_dir)
     new = "" if _is_there(settings) else ", which is a new one"
     sys.stderr.write(f"Archive: {settings.data_dir.absolute()}{new}\n")
 

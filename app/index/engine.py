@@ -51,7 +51,8 @@ FOR_ITS_VALUES = {"plan_cache_mode": "force_custom_plan"}
 class Index:
     """The archive's index. Made by `open_index`, closed by `close`."""
 
-    def __init__(self, engine: AsyncEngine, pool: Pool, searches: Pool) -> None:
+    def __init__(self, url: str, engine: AsyncEngine, pool: Pool, searches: Pool) -> None:
+        self.url = url
         self.engine = engine
         self.pool = pool
         self.searches = searches
@@ -182,7 +183,7 @@ async def open_index(url: str, *, pool_size: int = 4) -> Index:
     """
     engine = make_engine(url, pool_size=pool_size)
     pool = _make_pool(url, pool_size, BY_KEY)
-    return Index(engine, pool, _make_pool(url, pool_size, FOR_ITS_VALUES))
+    return Index(url, engine, pool, _make_pool(url, pool_size, FOR_ITS_VALUES))
 
 
 def _make_pool(url: str, size: int, settings: Mapping[str, str]) -> Pool:

@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
+
+import asyncpg
 
 from app.index.engine import Index, connect
 from app.index.faults import index_errors
@@ -67,8 +70,16 @@ class KeptObject:
     derived_version: int
 
 
+class Fetching(Protocol):
+    """What runs a SELECT: the index, or one connection of it."""
+
+    async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
+        """Return its rows."""
+        ...
+
+
 async def list_kept(
-    index: Index, since: datetime | None = None, study: str | None = None
+    index: Fetching, since: datetime | None = None, study: str | None = None
 ) -> AsyncIterator[KeptObject]:
     """Yield what is kept of all tenants, removed Instances after live ones, in order of storing.
 

@@ -81,6 +81,14 @@ class ObjectStore(Protocol):
         """Return a secret of 32 bytes that all who use this store have; made at the first call."""
         ...
 
+    async def all_secrets(self) -> dict[str, bytes]:
+        """Return all secrets that were made, by name."""
+        ...
+
+    async def keep_secret(self, name: str, secret: bytes) -> None:
+        """Put a secret, as of a backup, where there is none; another one there is `Conflict`."""
+        ...
+
     def keys(self, prefix: str) -> AsyncIterator[str]:
         """Iterate over the keys that begin with `prefix`, in no particular order."""
         ...

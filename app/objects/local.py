@@ -24,7 +24,7 @@ from app.errors import Conflict, NotFound, Unavailable
 from app.objects.base import SECRETS, STAGING, check_key
 from app.objects.extents import Extent, PageCache
 from app.objects.faults import os_faults
-from app.objects.secret import load_secret
+from app.objects.secret import keep_secret, list_secrets, load_secret
 from app.objects.staged import BLOCK, Staged
 from app.objects.threads import Threads
 
@@ -242,6 +242,14 @@ class LocalStore:
         if name not in self._secrets:
             self._secrets[name] = await self._threads.run(load_secret, Path(self._root), name)
         return self._secrets[name]
+
+    async def all_secrets(self) -> dict[str, bytes]:
+        """Return all secrets that were made, by name."""
+        return await self._threads.run(list_secrets, Path(self._root))
+
+    async def keep_secret(self, name: str, secret: bytes) -> None:
+        """Put a secret where there is none; another one there is `Conflict`."""
+        await self._threads.run(keep_secret, Path(self._root), name, secret)
 
     async def keys(self, prefix: str) -> AsyncIterator[str]:
         """Iterate over the keys that begin with `prefix`, in no particular order."""

@@ -208,14 +208,28 @@ class RemoteStore:
     async def secret(self, name: str) -> bytes:
         """Return a secret of 32 bytes that all who use this bucket have; made at the first call."""
         if name not in self._secrets:
-            self._secrets[name] = await self._load_secret(f"{SECRETS}/{name}")
+            self._secrets[name] = await self._offer(name, secrets.token_bytes(SECRET_BYTES))
         return self._secrets[name]
 
-    async def _load_secret(self, key: str) -> bytes:
-        """Offer a new one, which is taken if there is none yet; return the one that is there."""
+    async def all_secrets(self) -> dict[str, bytes]:
+        """Return all secrets that were made, by name."""
+        pages = [page async for page in self._pages(SECRETS, _PAGE)]
+        names = [key.rpartition("/")[2] for page in pages for key in page]
+        return {name: await self._load_secret(f"{SECRETS}/{name}") for name in names}
+
+    async def keep_secret(self, name: str, secret: bytes) -> None:
+        """Put a secret where there is none; another one there is `Conflict`."""
+        if await self._offer(name, secret) != secret:
+            raise Conflict(f"the archive has another secret named {name} already")
+
+    async def _offer(self, name: str, secret: bytes) -> bytes:
+        """Put a secret if there is none by that name yet; return the one that is there."""
+        key = f"{SECRETS}/{name}"
         with suppress(AlreadyExistsError), _faults(key):
-            new = secrets.token_bytes(SECRET_BYTES)
-            await obstore.put_async(self.library, key, new, mode="create", use_multipart=False)
+            await obstore.put_async(self.library, key, secret, mode="create", use_multipart=False)
+        return await self._load_secret(key)
+
+    async def _load_secret(self, key: str) -> bytes:
         with _faults(key):
             secret = (await (await obstore.get_async(self.library, key)).bytes_async()).to_bytes()
         if len(secret) != SECRET_BYTES:

@@ -6,7 +6,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from app.errors import Unavailable
+from app.errors import Conflict, Unavailable
 from app.objects.base import SECRETS
 
 SECRET_BYTES = 32
@@ -21,7 +21,7 @@ def load_secret(objects: Path, name: str) -> bytes:
     path = objects / SECRETS / name
     try:
         if not path.exists():
-            _make(path)
+            _make(path, secrets.token_bytes(SECRET_BYTES))
         secret = path.read_bytes()
     except OSError as error:
         raise Unavailable("the secrets of the archive cannot be read or made") from error
@@ -30,12 +30,40 @@ def load_secret(objects: Path, name: str) -> bytes:
     return secret
 
 
-def _make(path: Path) -> None:
+def list_secrets(objects: Path) -> dict[str, bytes]:
+    """Return all secrets that were made.
+
+    Raises:
+        Unavailable: they cannot be read.
+    """
+    try:
+        names = sorted(path.name for path in (objects / SECRETS).glob("[!.]*") if path.is_file())
+    except OSError as error:
+        raise Unavailable("the secrets of the archive cannot be read") from error
+    return {name: load_secret(objects, name) for name in names}
+
+
+def keep_secret(objects: Path, name: str, secret: bytes) -> None:
+    """Put a secret where there is none yet.
+
+    Raises:
+        Conflict: another one is there.
+        Unavailable: the directory cannot be used.
+    """
+    try:
+        _make(objects / SECRETS / name, secret)
+    except OSError as error:
+        raise Unavailable("the secrets of the archive cannot be made") from error
+    if load_secret(objects, name) != secret:
+        raise Conflict(f"the archive has another secret named {name} already")
+
+
+def _make(path: Path, secret: bytes) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, written = tempfile.mkstemp(dir=path.parent)
+    descriptor, written = tempfile.mkstemp(dir=path.parent, prefix=".")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(SECRET_BYTES))
+            file.write(secret)
             file.flush()
             os.fsync(file.fileno())
         with suppress(FileExistsError):

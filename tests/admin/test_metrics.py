@@ -28,7 +28,7 @@ async def send(message):
 scope = {"type": "http", "method": "GET", "path": "/", "fileroom.route": "/here"}
 for _ in range(int(sys.argv[1])):
     asyncio.run(Measured(app)(scope, None, send))
-print(exposition(None, 0).decode())
+print(exposition(None, 0, LastRuns()).decode())
 """
 
 

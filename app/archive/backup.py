@@ -1,0 +1,137 @@
+"""Backup: the index of one moment, and every object that it names, in another place.
+
+The index goes first, so that objects stored meanwhile belong to the next backup; nothing is purged
+until the last object is there. Objects never change, so only new ones are copied, each checked
+against its digest on the way: what is damaged is told of and does not go into a backup.
+"""
+
+import secrets
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from app import __version__
+from app.archive.answers import ahead, once
+from app.archive.backup_place import Backup, BackupPlace, object_name, pack_secrets
+from app.archive.context import Archive
+from app.errors import Forbidden, NotFound, Unavailable
+from app.index.dump import Snapshot, server_version, snapshot
+from app.index.kept import KeptObject
+from app.objects.staged import Staged
+from app.rights import Principal, Verb
+
+AT_ONCE = 3
+MOST_MISSING = 1000
+"""Names of damaged objects that a backup lists."""
+
+
+class Fate(StrEnum):
+    """What became of an object."""
+
+    COPIED = "copied"
+    THERE = "there already"
+    MISSING = "missing"
+    """It is not there, or not as it was stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """One object on its way to or from a backup; `size` in bytes."""
+
+    fate: Fate
+    object_key: str
+    size: int
+    detail: str = ""
+
+
+async def make_backup(
+    archive: Archive,
+    principal: Principal,
+    place: BackupPlace,
+    tell: Callable[[Copied], None],
+) -> Backup:
+    """Make a backup; `tell` of each object.
+
+    Raises:
+        Forbidden: `principal` may not administer.
+        Conflict: another backup is being made.
+        StorageFull, Unavailable: index, store or place fail; what is copied is used the next time.
+    """
+    if Verb.ADMINISTER not in principal.verbs:
+        raise Forbidden("Backups are for administrators")
+    async with snapshot(archive.index.url) as moment:
+        stamp = f"{moment.at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        dump = await _put(place, f"index/{stamp}.dump", moment.dump())
+        kept = pack_secrets(await archive.objects.all_secrets())
+        await _put(place, f"index/{stamp}.secrets", once(kept))
+        count, size, missing = 0, 0, []
+        objects = ahead(moment.kept(), lambda one: _copy(archive, place, one), AT_ONCE)
+        async for copied in objects:
+            count, size = count + 1, size + copied.size
+            if copied.fate is Fate.MISSING:
+                missing.append(copied.object_key)
+            tell(copied)
+        server = await server_version(archive.index.url)
+        backup = await _described(moment, stamp, place, dump, server)
+    done = replace(backup, objects=count, size=size, missing=tuple(missing[:MOST_MISSING]))
+    await place.finish(done)
+    return done
+
+
+async def _described(
+    moment: Snapshot, stamp: str, place: BackupPlace, dump: tuple[int, str], server: int
+) -> Backup:
+    position = await moment.position()
+    return Backup(
+        stamp=stamp,
+        at=moment.at,
+        finished=datetime.now(UTC),
+        version=__version__,
+        revision=await moment.revision(),
+        server=server,
+        encrypted=place.encrypts,
+        index_size=dump[0],
+        index_sha256=dump[1],
+        position=(position.transaction, position.number),
+        tables=await moment.tables(),
+    )
+
+
+async def _put(place: BackupPlace, key: str, chunks: AsyncIterator[bytes]) -> tuple[int, str]:
+    """Put what comes; return its size and SHA-256."""
+    staged = await place.staging.stage(chunks)
+    try:
+        await place.put(key, staged)
+        return staged.size, staged.sha256.hex()
+    finally:
+        staged.discard()
+
+
+async def _copy(archive: Archive, place: BackupPlace, kept: KeptObject) -> Copied:
+    def told(fate: Fate, detail: str = "") -> Copied:
+        return Copied(fate, kept.object_key, kept.size, detail)
+
+    name = object_name(kept.object_key)
+    if await place.has(name, None if kept.base_offset else kept.size):
+        return told(Fate.THERE)
+    archive.objects.forget(kept.object_key)
+    try:
+        staged = await place.staging.stage(await archive.objects.stream(kept.object_key))
+    except NotFound:
+        return told(Fate.MISSING, "the store has no such object")
+    except Unavailable as error:
+        await archive.objects.check()  # a store that does not answer at all has damaged nothing
+        return told(Fate.MISSING, str(error))
+    try:
+        if not is_whole(staged, kept):
+            return told(Fate.MISSING, "its bytes are not those that were stored")
+        await place.put(name, staged)
+    finally:
+        staged.discard()
+    return told(Fate.COPIED)
+
+
+def is_whole(staged: Staged, kept: KeptObject) -> bool:
+    """Say whether the bytes are those of the object."""
+    return kept.base_offset > 0 or (staged.size, staged.sha256) == (kept.size, kept.sha256)

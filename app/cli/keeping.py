@@ -1,0 +1,148 @@
+"""The commands that keep what is stored: verify, purge, backup, restore, drill.
+
+As in `main`, what a command needs is imported when it runs.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.options import DataDir, flags
+
+commands = typer.Typer(rich_markup_mode="markdown")
+
+
+@commands.command()
+def verify(
+    since: Annotated[
+        str | None, typer.Option(help="Only what was stored since this date or time (UTC).")
+    ] = None,
+    study: Annotated[str | None, typer.Option(help="Only this Study Instance UID.")] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=0.001, help="Read at most so many MB/s.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the findings as JSON.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Read all objects again and compare them with what was stored; change nothing.
+
+    Tells of objects that are damaged or missing (the exit code is then 3), and of bytes that the
+    index does not know. The server may run meanwhile.
+
+    Examples:
+
+        fileroom verify
+
+        fileroom verify --since 2026-01-31 --rate 50 --report findings.json
+    """
+    from app.cli.verifying import run_verify  # noqa: PLC0415
+    from app.settings import load_settings  # noqa: PLC0415
+
+    settings = load_settings(flags(data_dir))
+    raise typer.Exit(run_verify(settings, since, study, rate, report))
+
+
+@commands.command()
+def purge(
+    older_than: Annotated[
+        float, typer.Option(min=0, max=36_500, help="Days since it was deleted.")
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; else say what would be.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Give back the room of what was deleted long ago. There is no way back from it.
+
+    What is rejected stays, as it may be brought back. The server may run meanwhile.
+
+    Examples:
+
+        fileroom purge --older-than 90
+
+        fileroom purge --older-than 90 --yes
+    """
+    from app.cli.purging import run_purge  # noqa: PLC0415
+    from app.settings import load_settings  # noqa: PLC0415
+
+    raise typer.Exit(run_purge(load_settings(flags(data_dir)), older_than, really=yes))
+
+
+@commands.command()
+def backup(
+    to: Annotated[
+        str | None, typer.Argument(help="A directory or s3://bucket/… [FILEROOM_BACKUP__URL].")
+    ] = None,
+    encrypt_to: Annotated[
+        list[str] | None,
+        typer.Option(help="Public key of age, or a file of them [FILEROOM_BACKUP__RECIPIENTS]."),
+    ] = None,
+    keep: Annotated[int, typer.Option(min=0, help="Give up all but so many; 0 keeps all.")] = 0,
+    data_dir: DataDir = None,
+) -> None:
+    """Back up the archive: its index as it is now, and every object that is not there yet.
+
+    The server may run meanwhile. Objects are checked on the way; if one is damaged or missing, the
+    backup is made without it, and the exit code is 3. Try it with `fileroom drill`.
+
+    Examples:
+
+        fileroom backup /mnt/backup
+
+        fileroom backup s3://backups/fileroom --encrypt-to age1… --keep 30
+    """
+    from app.cli.backing_up import run_backup  # noqa: PLC0415
+    from app.settings import load_settings  # noqa: PLC0415
+
+    raise typer.Exit(run_backup(load_settings(flags(data_dir)), to, encrypt_to or (), keep))
+
+
+BackupSource = Annotated[
+    str | None, typer.Argument(help="Where the backups are [FILEROOM_BACKUP__URL].")
+]
+BackupKey = Annotated[
+    Path | None, typer.Option(help="File with the private key of age, if it is encrypted.")
+]
+
+
+@commands.command()
+def restore(
+    source: BackupSource = None,
+    stamp: Annotated[str, typer.Option("--backup", help="Which one; else the newest.")] = "",
+    key: BackupKey = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Restore a backup into a new data directory; `serve` it then.
+
+    May be interrupted and run again. Objects that are whole in their place already are not fetched.
+
+    Example:
+
+        fileroom restore /mnt/backup --data-dir /srv/fileroom
+    """
+    from app.cli.backing_up import run_restore  # noqa: PLC0415
+    from app.settings import load_settings  # noqa: PLC0415
+
+    raise typer.Exit(run_restore(load_settings(flags(data_dir)), source, stamp, key))
+
+
+@commands.command()
+def drill(
+    source: BackupSource = None,
+    key: BackupKey = None,
+    scratch: Annotated[
+        Path | None, typer.Option(help="Where there is room for all of it [the data directory].")
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Rehearse: restore the newest backup into a scratch place, check all of it, and say how old
+    it is and how long that took. The exit code is 3 if something is not whole.
+
+    Example:
+
+        fileroom drill /mnt/backup --scratch /mnt/scratch
+    """
+    from app.cli.backing_up import run_drill  # noqa: PLC0415
+    from app.settings import load_settings  # noqa: PLC0415
+
+    settings = load_settings(flags(data_dir))
+    raise typer.Exit(run_drill(settings, source, key, scratch or settings.data_dir))

@@ -1,0 +1,84 @@
+"""When backups and drills were made, and how they went."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Identity, Table
+from sqlalchemy.dialects.postgresql import JSONB
+
+from app.index.engine import Index, connect
+from app.index.faults import index_errors
+from app.index.tables import C_TEXT, metadata
+
+BACKUP, DRILL = "backup", "drill"
+UNCOUNTED = ["backup_run"]
+"""Tables that are not part of what a backup is compared by."""
+
+backup_run = Table(
+    "backup_run",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("kind", C_TEXT, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("place", C_TEXT, nullable=False),
+    Column("good", Boolean, nullable=False),
+    Column("detail", JSONB, nullable=False),
+)
+
+_ADD = """
+INSERT INTO backup_run (kind, at, place, good, detail) VALUES ($1, $2, $3, $4, $5::text::jsonb)
+"""
+_LAST = "SELECT kind, max(at) AS at FROM backup_run WHERE good GROUP BY kind"
+
+
+@dataclass(frozen=True, slots=True)
+class LastRuns:
+    """The moments that the last good backup and the last good drill show; None if there is none."""
+
+    backup: datetime | None = None
+    drill: datetime | None = None
+
+
+async def add_run(
+    url: str, kind: str, at: datetime, place: str, detail: Mapping[str, Any], *, good: bool
+) -> None:
+    """Note a run; `at` is the moment that its data are of.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+    said = orjson.dumps(detail).decode()
+    with index_errors(connecting=True):
+        connection = await connect(url)
+        try:
+            await connection.execute(_ADD, kind, at, place, good, said)
+        finally:
+            await connection.close()
+
+
+async def last_runs(index: Index) -> LastRuns:
+    """Return when the last good ones were made.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    return LastRuns(**{row["kind"]: row["at"] for row in await index.fetch(_LAST)})
+
+
+def last_runs_at(url: str) -> LastRuns:
+    """Return the same where no event loop runs."""
+
+    async def run() -> LastRuns:
+        with index_errors(connecting=True):
+            connection = await connect(url)
+            try:
+                rows = await connection.fetch(_LAST)
+            finally:
+                await connection.close()
+        return LastRuns(**{row["kind"]: row["at"] for row in rows})
+
+    return asyncio.run(run())

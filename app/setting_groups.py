@@ -1,0 +1,191 @@
+"""The groups of settings, and what each value has to look like."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    SecretStr,
+)
+from pydantic_settings import NoDecode
+
+from app.dicom.limits import Limits
+from app.objects.bucket import SCHEMES, Bucket
+
+PREFIX = "FILEROOM_"
+BETWEEN = "__"
+SHORTEST_KEY = 16
+
+
+class SettingsError(ValueError):
+    """The settings cannot be used; the message names the variable and what it should be."""
+
+
+def read_secret(name: str, path: Path) -> str:
+    """Return what a file holds.
+
+    Raises:
+        SettingsError: it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not text"
+        raise SettingsError(f"{name}: {path} cannot be read: {why}.") from None
+
+
+def _words(value: Any) -> Any:
+    """Split a list as it stands in a variable: at commas or spaces."""
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+def _path_prefix(value: str) -> str:
+    """Begin with a slash and end without one; `/` is none at all."""
+    return "/" + value.strip("/") if value.strip("/") else ""
+
+
+def _web_address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("should be a web address such as https://pacs.example.org")
+    return value.rstrip("/")
+
+
+def _database_address(value: SecretStr) -> SecretStr:
+    if urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
+        raise ValueError("should begin with postgresql://")
+    return value
+
+
+def _objects_address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme == "file":
+        good = bool(not parts.netloc and parts.path.strip("/"))
+    else:
+        good = parts.scheme in SCHEMES and bool(parts.netloc) and not parts.query
+    if not good:
+        raise ValueError(
+            "objects lie in a directory or a bucket: file:///srv/fileroom/objects, "
+            "s3://bucket/prefix, gs://bucket, az://container"
+        )
+    return value
+
+
+def positive(limits: Limits) -> Limits:
+    for field in dataclasses.fields(limits):
+        if getattr(limits, field.name) <= 0:
+            raise ValueError(f"{field.name} should be above 0")
+    return limits
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class Group(BaseModel):
+    """Settings that belong together."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Http(Group):
+    """Where and how the archive listens."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65_535)
+    workers: int = Field(default=1, ge=1, le=256)
+    public_url: WebAddress | None = None
+    root_path: Annotated[str, AfterValidator(_path_prefix)] = ""
+    trusted_proxies: Words = ()
+    cors_origins: Words = ()
+    header_seconds: Seconds = 30
+    keep_alive_seconds: Seconds = 75
+    drain_seconds: Seconds = 20
+    connections: int = Field(default=1_000, ge=1)
+
+
+class Database(Group):
+    """The index. Without a URL the archive runs a PostgreSQL of its own."""
+
+    url: Annotated[SecretStr, AfterValidator(_database_address)] | None = None
+    pool_size: int = Field(default=8, ge=1, le=500)
+    shared_buffers: ByteSize = Field(default=ByteSize(64 * 2**20), ge=2**20)
+    max_connections: int = Field(default=60, ge=10, le=10_000)
+
+
+class Store(Group):
+    """A directory or a bucket, and how it is reached."""
+
+    url: Annotated[str, AfterValidator(_objects_address)] | None = None
+    endpoint: WebAddress | None = None
+    region: str | None = None
+    access_key: str | None = None
+    secret_key: SecretStr | None = None
+
+    @property
+    def place(self) -> Path | Bucket | None:
+        """The directory or the bucket, None where nothing is set."""
+        parts = urlsplit(self.url or "")
+        if self.url is None or parts.scheme == "file":
+            return Path(unquote(parts.path)) if self.url else None
+        secret = self.secret_key.get_secret_value() if self.secret_key else None
+        return Bucket(self.url, self.endpoint, self.region, self.access_key, secret)
+
+
+class Objects(Store):
+    """Where bytes are kept."""
+
+    cache_bytes: ByteSize = Field(default=ByteSize(2 * 2**30), ge=0)
+
+
+class Backup(Store):
+    """Where backups go, and the public keys that they are encrypted to."""
+
+    recipients: Words = ()
+
+
+class Auth(Group):
+    """How callers are known. Without a key the operator on this machine alone is served."""
+
+    key_file: Path | None = None
+
+    def key(self) -> SecretStr | None:
+        """Return the bearer key, None where none is set.
+
+        Raises:
+            SettingsError: the file cannot be read, or holds no good key.
+        """
+        if self.key_file is None:
+            return None
+        key = read_secret(f"{PREFIX}AUTH{BETWEEN}KEY_FILE", self.key_file)
+        if len(key) < SHORTEST_KEY or not key.isascii() or any(letter.isspace() for letter in key):
+            raise SettingsError(
+                f"{PREFIX}AUTH{BETWEEN}KEY_FILE: {self.key_file} should hold one key of at least "
+                f"{SHORTEST_KEY} plain characters, such as `openssl rand -hex 32` prints."
+            )
+        return SecretStr(key)
+
+
+class Jobs(Group):
+    """Work that runs beside requests."""
+
+    codec_workers: int = Field(default=2, ge=1, le=256)
+    codec_memory: ByteSize = Field(default=ByteSize(2 * 2**30), ge=64 * 2**20)
+    codec_seconds: Seconds = 60
+    thumbnails: bool = True
+
+
+class Log(Group):
+    """What is written about requests; never what patients are called."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "console", "json"] = "auto"
+    access: bool = False
