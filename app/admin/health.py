@@ -6,6 +6,7 @@ from fastapi.responses import JSONResponse
 from app.admin import metrics
 from app.errors import ArchiveError, Forbidden, Unavailable
 from app.index.alive import check_alive
+from app.index.backup_runs import LastRuns, last_runs
 from app.index.overview import count_everything
 from app.rights import Verb
 from app.web import contract

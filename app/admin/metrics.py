@@ -167,7 +167,9 @@ class _Holdings(Collector):
         for name, at in asdict(self._runs).items():
             if at is not None:
                 text = f"Since the moment that the last good {name} shows"
-                yield GaugeMetricFamily(f"fileroom_{name}_age_seconds", text, time.time() - at.timestamp())
+                yield GaugeMetricFamily(
+                    f"fileroom_{name}_age_seconds", text, time.time() - at.timestamp()
+                )
         for name, value in asdict(self._overview).items() if self._overview else ():
             text = f"Stored: {name}"
             yield GaugeMetricFamily(f"fileroom_stored_{name}", text, float(value))

@@ -69,9 +69,7 @@ async def restore_objects(
         tell(copied)
 
 
-async def _fetch(
-    archive: Archive, place: BackupPlace, backup: Backup, kept: KeptObject
-) -> Copied:
+async def _fetch(archive: Archive, place: BackupPlace, backup: Backup, kept: KeptObject) -> Copied:
     def told(fate: Fate, detail: str = "") -> Copied:
         return Copied(fate, kept.object_key, kept.size, detail)
 

@@ -22,7 +22,7 @@ from app.cli.joining import RESTORING, Joined, joined_index
 from app.cli.opening import check_there, with_archive
 from app.cli.refusal import Refusal
 from app.index.backup_runs import BACKUP, DRILL, add_run
-from app.index.dump import count_since
+from app.index.dump import count_since, settle_log
 from app.index.events import Position
 from app.index.migrations import migrate
 from app.logs import configure_logs
@@ -131,6 +131,7 @@ def _restore(
     with joined_index(settings, "fileroom restore") as joined:
         backup = asyncio.run(_restore_index(joined, place, stamp, identities))
         migrate(joined.url)
+        asyncio.run(settle_log(joined.url))
         with _Told("restore") as told:
             asyncio.run(_restore_objects(joined, place, backup, identities, told))
     return backup, told

@@ -18,6 +18,7 @@ from app.index.engine import connect
 from app.index.events import Position
 from app.index.faults import index_errors
 from app.index.kept import KeptObject, list_kept
+from app.index.log_offset import continue_log
 from app.index.pool import Connection
 
 LOCK = 0x46494C4542414B55
@@ -112,6 +113,20 @@ async def restore_dump(url: str, dump: AsyncIterator[bytes]) -> None:
     flags = ["--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges"]
     async for _ in _output("pg_restore", flags, url, dump):
         pass  # it says nothing where all is well
+
+
+async def settle_log(url: str) -> None:
+    """Let the log of a restored index, of this version, go on after its last event.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+    connection = await _connection(url)
+    try:
+        with index_errors():
+            await continue_log(connection)
+    finally:
+        await connection.close()
 
 
 async def server_version(url: str) -> int:

@@ -4,6 +4,9 @@ Numbers are given when a row is inserted, not when it is committed, so a reader 
 last number" would miss rows of slower transactions. Instead each row has its transaction's id, and
 a reader sees only rows of transactions older than every one still running (the snapshot's xmin):
 what it has seen can never get anything new in between. The order is (transaction, number).
+
+An index that has moved to another cluster of PostgreSQL, whose transaction ids begin anew, adds an
+offset to them (`log_offset`): what comes then still comes after all that was there.
 """
 
 from collections.abc import Mapping
@@ -20,7 +23,7 @@ from app.index.tables import event
 READ = """
 SELECT xid::text, id, at, kind, actor, payload FROM event
 WHERE tenant_id = $1 AND (xid, id) > ($2::text::xid8, $3::bigint)
-    AND xid < pg_snapshot_xmin(pg_current_snapshot())
+    AND xid < event_horizon()
 ORDER BY xid, id LIMIT $4
 """
 

@@ -283,7 +283,7 @@ event = Table(
     metadata,
     _key(),
     _tenant(),
-    Column("xid", Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
+    Column("xid", Xid8, nullable=False, server_default=text("event_transaction()")),
     _now("at"),
     Column("kind", C_TEXT, nullable=False),
     Column("actor", C_TEXT, nullable=False),

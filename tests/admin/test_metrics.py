@@ -20,6 +20,7 @@ from tests.factories import make_part10
 SCRIPT = """
 import asyncio, sys
 from app.admin.metrics import Measured, exposition
+from app.index.backup_runs import LastRuns
 async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 204, "headers": []})
     await send({"type": "http.response.body"})

@@ -16,8 +16,8 @@ from app.archive.removal import delete, reject
 from app.archive.restoring import restore_index, restore_objects
 from app.dicom.uids import StudyRef
 from app.errors import Conflict, Forbidden, NotFound, Unavailable
-from app.index.dump import LOCK, count_since, snapshot
-from app.index.events import Position
+from app.index.dump import LOCK, count_since, settle_log, snapshot
+from app.index.events import Position, read_events
 from app.objects.envelope import Identity, read_identities
 from app.rights import Principal
 from tests import s3_server
@@ -109,6 +109,32 @@ async def test_all_comes_back(
     assert (tables["instance"][0], tables["removed_instance"][0]) == ("2", "4")
     stored = b"".join(files(tmp_path / "backup").values())
     assert (b"DICM" in stored) is (identity is None)
+
+
+@pytest.mark.usefixtures("studies")
+async def test_the_log_goes_on_in_another_cluster(
+    archive: Archive,
+    principal: Principal,
+    place: BackupPlace,
+    tmp_path: Path,
+    empty_database_url: str,
+) -> None:
+    far = "UPDATE event SET xid = (xid::text::bigint + 9000000000)::text::xid8"
+    async with archive.index.writing() as connection:  # as if it came from a cluster of long use
+        await connection.execute(far)
+    backup = await backed_up(archive, principal, place)
+    await restored(empty_database_url, tmp_path, place, backup)
+    await settle_log(empty_database_url)
+    where = Place(empty_database_url, tmp_path / "restored", tmp_path / "cache-restored")
+    async with open_archive(where) as there:
+        old = await read_events(there.index, 1, Position())
+        assert [one.kind for one in old] == [*["accepted"] * 6, "removed", "rejected"]
+        await store(there, principal, make_part10())
+        (new,) = await read_events(there.index, 1, old[-1].position)
+        assert new.kind == "accepted"
+        await settle_log(empty_database_url)  # nothing to do any more
+        await store(there, principal, make_part10())
+        assert len(await read_events(there.index, 1, new.position)) == 1
 
 
 @pytest.mark.xdist_group("s3")
