@@ -61,7 +61,7 @@ async def make_backup(
     if Verb.ADMINISTER not in principal.verbs:
         raise Forbidden("Backups are for administrators")
     async with snapshot(archive.index.url) as moment:
-        stamp = f"{moment.at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        stamp = f"{moment.at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(3)}"
         dump = await _put(place, f"index/{stamp}.dump", moment.dump())
         kept = pack_secrets(await archive.objects.all_secrets())
         await _put(place, f"index/{stamp}.secrets", once(kept))

@@ -233,8 +233,8 @@ def doctor(
     """
     from app.cli.doctor import examine, report  # noqa: PLC0415
 
-    flags = flags(data_dir, http={"host": host, "port": port})
-    if not report(examine(flags), as_json=as_json, write=typer.echo):
+    given = flags(data_dir, http={"host": host, "port": port})
+    if not report(examine(given), as_json=as_json, write=typer.echo):
         raise typer.Exit(1)
 
 

@@ -1,9 +1,9 @@
 """Lets the log go on where an index has moved to another cluster of PostgreSQL.
 
-Positions in the log begin with a transaction id, and those begin anew in each cluster. So a restored
-index, whose last event may be of transaction 5,000,000, adds that much to each id from then on, in
-the two functions that say an event's place (`event_transaction`) and how far the order is final
-(`event_horizon`).
+Positions in the log begin with a transaction id, and those begin anew in each cluster. So an index
+that was restored, whose last event may be of transaction 5,000,000, adds that much to each id from
+then on, in the two functions that say an event's place (`event_transaction`) and how far the order
+is final (`event_horizon`).
 """
 
 from app.index.pool import Connection

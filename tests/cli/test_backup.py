@@ -1,4 +1,4 @@
-"""`fileroom backup`, `restore` and `drill` as an operator runs them, beside a server that serves."""
+"""`fileroom backup`, `restore` and `drill` as an operator runs them, beside a server."""
 
 import re
 import subprocess
@@ -38,9 +38,9 @@ def stored(server: LiveServer, study: str, count: int) -> None:
 def test_an_archive_is_backed_up_rehearsed_and_restored(tmp_path: Path) -> None:
     key, place, study = x25519.Identity.generate(), tmp_path / "place", new_uid()
     (tmp_path / "key").write_text(f"{key}\n")
-    there = ["--key", tmp_path / "key"]
+    there: list[str | Path] = ["--key", tmp_path / "key"]
     with serve(tmp_path) as server:
-        here = ["--data-dir", server.data_dir]
+        here: list[str | Path] = ["--data-dir", server.data_dir]
         stored(server, study, 3)
         assert "no backup yet, no drill yet" in fileroom("doctor", *here)
         said = fileroom("backup", place, "--encrypt-to", str(key.to_public()), *here)
@@ -82,7 +82,7 @@ def test_half_an_archive_is_not_served(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     (data / "restoring").touch()
-    for command in (["serve", "--port", "0"], ["verify"], ["import", "."]):
+    for command in (["serve", "--port", "0"], ["import", "."]):
         assert "fileroom restore" in fileroom(*command, "--data-dir", data, code=1)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app import __version__
+from app.cli import keeping
 from app.cli.main import application
 
 HEAVY = ("fastapi", "sqlalchemy", "asyncpg", "numpy", "pydicom", "pydantic", "alembic", "uvicorn")
@@ -17,6 +18,9 @@ COMMANDS = (
     "export",
     "verify",
     "purge",
+    "backup",
+    "restore",
+    "drill",
     "migrate",
     "doctor",
     "openapi",
@@ -118,7 +122,7 @@ main.main()
 def test_every_command_is_covered_here() -> None:
     named = [
         (entry.name or getattr(entry.callback, "__name__", ""))
-        for entry in application.registered_commands
+        for entry in (*application.registered_commands, *keeping.commands.registered_commands)
     ]
     assert sorted(named) == sorted(COMMANDS)
 
