@@ -152,9 +152,10 @@ def _log_request(scope: Scope, status: int, seconds: float) -> None:
 class _Holdings(Collector):
     """How much is stored, asked at the moment of the scrape; nothing if the index fails."""
 
-    def __init__(self, overview: Overview | None, free: int) -> None:
+    def __init__(self, overview: Overview | None, free: int, seal_lag: float) -> None:
         self._overview = overview
         self._free = free
+        self._seal_lag = seal_lag
 
     def collect(self) -> Iterator[Metric]:
         """Yield one number for each of them."""
@@ -162,15 +163,18 @@ class _Holdings(Collector):
         yield GaugeMetricFamily("fileroom_index_up", "Whether the index answers", answers)
         room = "Bytes that can be stored before the disk is full"
         yield GaugeMetricFamily("fileroom_free_bytes", room, float(self._free))
+        if self._overview:
+            lag = "Age of the oldest event of the log that is not sealed"
+            yield GaugeMetricFamily("fileroom_seal_lag_seconds", lag, self._seal_lag)
         for name, value in asdict(self._overview).items() if self._overview else ():
             text = f"Stored: {name}"
             yield GaugeMetricFamily(f"fileroom_stored_{name}", text, float(value))
 
 
-def exposition(overview: Overview | None, free: int) -> bytes:
+def exposition(overview: Overview | None, free: int, seal_lag: float) -> bytes:
     """Return the counts of all workers and what is stored, in Prometheus' text format."""
     stored = CollectorRegistry()
-    stored.register(_Holdings(overview, free))
+    stored.register(_Holdings(overview, free, seal_lag))
     counted = REGISTRY
     if DIRECTORY_VARIABLE in os.environ:
         counted = CollectorRegistry()

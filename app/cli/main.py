@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from app import __version__
+from app.cli import seal
 
 application = typer.Typer(
     name="fileroom",
@@ -193,7 +194,7 @@ def list_tags(data_dir: DataDir = None) -> None:
 
 
 @application.command()
-def verify(
+def verify(  # noqa: PLR0913 - a flag each
     since: Annotated[
         str | None, typer.Option(help="Only what was stored since this date or time (UTC).")
     ] = None,
@@ -202,19 +203,25 @@ def verify(
         float | None, typer.Option(min=0.001, help="Read at most so many MB/s.")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Write the findings as JSON.")] = None,
+    manifest: seal.Manifests = None,
+    key: seal.Keys = None,
     data_dir: DataDir = None,
 ) -> None:
     """Read all objects again and compare them with what was stored; change nothing.
 
-    Tells of objects that are damaged or missing (the exit code is then 3), and of bytes that the
-    index does not know. The server may run meanwhile.
+    Tells of objects and segments of the log that are damaged or missing (the exit code is then 3),
+    and of bytes that the index does not know. The server may run meanwhile.
 
     Examples:
 
         fileroom verify
 
         fileroom verify --since 2026-01-31 --rate 50 --report findings.json
+
+        fileroom verify --manifest 2026-01-31.json
     """
+    if seal.proves(manifest, key, since, study):
+        seal.prove(manifest, key, _flags(data_dir), rate, report)
     from app.cli.verifying import run_verify  # noqa: PLC0415
     from app.settings import load_settings  # noqa: PLC0415
 
@@ -244,6 +251,10 @@ def purge(
     from app.settings import load_settings  # noqa: PLC0415
 
     raise typer.Exit(run_purge(load_settings(_flags(data_dir)), older_than, really=yes))
+
+
+application.command()(seal.manifest)
+application.add_typer(seal.keys, name="keys")
 
 
 @application.command()
@@ -276,8 +287,8 @@ def doctor(
     """Say what is wrong with this archive, and how to mend it.
 
     Checks, in this order: Python, settings, data directory, who serves it, PostgreSQL, the index,
-    the port, the key, the objects and those that are stored, the clock. Exits with 1 if something
-    has to be mended.
+    the port, the key, the objects and those that are stored, the seal, the clock. Exits
+    with 1 if something has to be mended.
 
     Examples:
 

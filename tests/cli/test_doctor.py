@@ -27,6 +27,7 @@ ORDER = [
     "key",
     "objects",
     "stored",
+    "seal",
     "clock",
 ]
 

@@ -17,6 +17,7 @@ COMMANDS = (
     "export",
     "verify",
     "purge",
+    "manifest",
     "migrate",
     "doctor",
     "openapi",
