@@ -171,7 +171,7 @@ class _Holdings(Collector):
             yield GaugeMetricFamily(f"fileroom_stored_{name}", text, float(value))
 
 
-def exposition(overview: Overview | None, free: int, seal_lag: float) -> bytes:
+def exposition(overview: Overview | None, free: int, seal_lag: float = 0.0) -> bytes:
     """Return the counts of all workers and what is stored, in Prometheus' text format."""
     stored = CollectorRegistry()
     stored.register(_Holdings(overview, free, seal_lag))

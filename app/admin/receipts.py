@@ -14,7 +14,7 @@ from app.web import contract
 from app.web.deps import ArchiveDep, InstancePath, PrincipalDep, StudyPath
 from app.web.responses import PRIVATE, json_response
 
-router = APIRouter(prefix="/api/v1/receipts", tags=["Receipts"], default_response_class=Response)
+router = APIRouter(prefix="/api/v1/receipts", tags=["Receipts"])
 
 Day = Annotated[
     str,
@@ -68,7 +68,7 @@ async def get_instance_receipt(
 
 @router.get("/manifests/{day}", responses=contract.RECEIPT)
 async def get_manifest(day: Day, archive: ArchiveDep, principal: PrincipalDep) -> Response:
-    """Return what was sealed on a day (UTC), signed: all that `fileroom verify` needs to prove it."""
+    """Return what was sealed on a day (UTC), signed, for `fileroom verify --manifest`."""
     chunks = await open_manifest(archive, principal, day)
     return StreamingResponse(chunks, headers=PRIVATE, media_type="application/json")
 

@@ -6,8 +6,10 @@ to the root that is signed. Whoever keeps a receipt and the public key needs not
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from app.archive.context import Archive
 from app.archive.merkle import Tree
@@ -110,16 +112,19 @@ async def _receipts(
     tenant_id = principal.scope.tenant_id
     times = {one.stored_at for one in page}
     events = await find_events(archive.index, tenant_id, ref.study, times)
-    receipts = [Receipt(one, _event_of(one, events)) for one in page]
+    by_time: dict[datetime, list[Event]] = defaultdict(list)
+    for event in events:
+        by_time[event.at].append(event)
+    receipts = [Receipt(one, _event_of(one, by_time[one.stored_at])) for one in page]
     wanted = sorted({one.event for one in receipts if one.event is not None})
     return Receipts(receipts, await _prove(archive, tenant_id, wanted), following)
 
 
 def _event_of(one: Accepted, events: Iterable[Event]) -> Position | None:
-    """Return the position of the event that accepted an Instance."""
+    """Return the position of the event, of those of its time, that accepted an Instance."""
     for event in events:
         logged = event.payload["series"].get(one.ref.series, {}).get(one.ref.instance)
-        if event.at == one.stored_at and logged and logged[0] == one.sha256.hex():
+        if logged and logged[0] == one.sha256.hex():
             return event.position
     return None
 

@@ -27,7 +27,8 @@ _PAGE = 500
 async def verify_log(archive: Archive, tenant_id: int) -> AsyncIterator[Verified]:
     """Read all segments of a log again; yield what each is, in their order.
 
-    A segment is `SEALED` if it is signed, goes on from the one before, and says what the index says.
+    A segment is `SEALED` if it is signed, goes on from the one before, and says what the index
+    says.
 
     Raises:
         Unavailable: the index or the store does not answer.

@@ -119,7 +119,7 @@ class Segment:
         return [read_position(orjson.loads(line)["position"]) for line in self.lines]
 
     def check(self) -> None:
-        """Read all that is read of the lines; a ValueError, TypeError or KeyError if one is none."""
+        """Read what is read of the lines; a ValueError, TypeError or KeyError if one is none."""
         self.positions, self.next_key  # noqa: B018
 
     @property

@@ -139,5 +139,5 @@ def non_patient_key(tenant_id: int, category: str, instance: str, attempt: str) 
 
 
 def segment_key(tenant_id: int, number: int) -> str:
-    """Return the key of a segment of a tenant's log; there is one attempt to make it, and no more."""
+    """Return the key of a segment of a tenant's log, for which there is one for ever."""
     return f"{LOG}{tenant_id}/{number:012}.json"

@@ -155,7 +155,7 @@ def swapped(data: bytes) -> bytes:
         (lambda data: data.replace(b'"last":4', b'"last":5'), "its last segment is not segment 5"),
         (lambda data: data.replace(b'"entries":4', b'"entries":5'), "and 5 were signed"),
         (lambda data: data.replace(b'"complete":true', b'"complete":false'), "own signature"),
-        (lambda data: data.replace(b'"date":"2026-01-31"', b'"date":"2026-01-30"'), "not sealed on"),
+        (lambda data: data.replace(b'"date":"2026-01-31"', b'"date":"2026-01-30"'), "sealed on"),
     ],
 )
 async def test_what_is_changed_in_a_manifest_is_found(

@@ -1,4 +1,4 @@
-"""Receipts on the real index and store, proved by a verifier that knows RFC 6962 and nothing of us."""
+"""Receipts on the real index and store, proved by a verifier that knows nothing but RFC 6962."""
 
 import hashlib
 import json

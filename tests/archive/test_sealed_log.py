@@ -1,4 +1,4 @@
-"""Verifying the sealed log, and the objects that it tells of, on the real index and local objects."""
+"""Verifying the sealed log and the objects that it tells of, on the real index and store."""
 
 from collections import Counter
 from pathlib import Path

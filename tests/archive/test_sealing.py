@@ -1,4 +1,4 @@
-"""The sealer on the real index and real stores: whatever happens, there is one chain of segments."""
+"""The sealer on the real index and real stores: whatever happens, there is one chain."""
 
 import asyncio
 import logging
