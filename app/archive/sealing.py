@@ -43,6 +43,7 @@ SETTLE_SECONDS = 10.0
 """How long a removal waits for its seal."""
 _LOOK_SECONDS = 1.0
 _SOON_SECONDS = 0.02
+_FAILED_SECONDS = 0.25
 _LONGEST_PAUSE = 30.0
 LATER = "It is done, but could not be sealed in time; that follows as soon as it is possible"
 
@@ -133,10 +134,16 @@ class Sealer:
         deadline = monotonic() + SETTLE_SECONDS
         wanted = await newest_position(self._index, tenant_id)
         while await self._sealed(tenant_id) < wanted:
-            if monotonic() > deadline:
-                raise Unavailable("a transaction that began earlier takes too long")
-            if await self.seal_next(tenant_id) is None:
-                await asyncio.sleep(_SOON_SECONDS)  # somebody else seals, or an older one goes on
+            why: ArchiveError = Unavailable("a transaction that began earlier takes too long")
+            pause = _SOON_SECONDS  # somebody else seals, or an older transaction goes on
+            try:
+                if await self.seal_next(tenant_id) is not None:
+                    continue
+            except ArchiveError as error:
+                why, pause = error, _FAILED_SECONDS
+            if monotonic() + pause > deadline:
+                raise why
+            await asyncio.sleep(pause)
 
     async def _sealed(self, tenant_id: int) -> Position:
         last = await last_segment(self._index, tenant_id)

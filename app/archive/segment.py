@@ -138,7 +138,7 @@ def read_segment(data: bytes) -> Segment | None:
         signature = bytes.fromhex(document["signature"])
         segment = Segment(_read_head(document["head"]), signature, tuple(entries))
         segment.check()
-    except (KeyError, IndexError, TypeError, ValueError):
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError):
         return None
     return segment if segment.as_bytes() == data else None
 

@@ -3,8 +3,9 @@
 import asyncio
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from app.archive.context import Archive
 from app.archive.manifest import Manifest, ManifestHead, ManifestProof, read_manifest
@@ -32,22 +33,15 @@ def run_manifest(settings: Settings, day: str, to: Path) -> None:
         Refusal: there is no archive, or the file cannot be written.
     """
     check_there(settings)
-    part = to.with_name(f"{to.name}.part")
 
     async def work(archive: Archive) -> None:
         await archive.sealer.seal_waiting()
         pieces = await open_manifest(archive, OPERATOR, day)
-        with part.open("wb") as file:
+        with _replaced(to) as file:
             async for piece in pieces:
                 await asyncio.to_thread(file.write, piece)
 
-    try:
-        with_archive(settings, "fileroom manifest", work)
-        part.replace(to)
-    except OSError as error:
-        raise Refusal(f"{to} cannot be written: {error.strerror}.") from None
-    finally:
-        part.unlink(missing_ok=True)
+    with_archive(settings, "fileroom manifest", work)
     with _opened(to) as manifest:
         sys.stdout.write(f"{to}: {_described(manifest.head)}\n")
 
@@ -169,9 +163,26 @@ def _public(text: str) -> bytes:
     except ValueError:
         public = b""
     if len(public) != PUBLIC_BYTES:
-        raise Refusal(f"--key takes a public key of 64 digits, as `fileroom keys list` prints it; "
-                      f"not {text[:80]!r}.")
+        raise Refusal(
+            "--key takes a public key of 64 digits, as `fileroom keys list` prints it; "
+            f"not {text[:80]!r}."
+        )
     return public
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[BinaryIO]:
+    """Give a file that gets this name when it is whole."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.replace(path)
+    except OSError as error:
+        raise Refusal(f"{path} cannot be written: {error.strerror}.") from None
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 @contextmanager

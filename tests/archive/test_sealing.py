@@ -266,7 +266,7 @@ async def test_a_removal_that_cannot_be_sealed_says_so_and_is_done(
 ) -> None:
     uid = new_uid()
     await store(archive, principal, make_part10(StudyInstanceUID=uid))
-    monkeypatch.setattr(module, "SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr(module, "SETTLE_SECONDS", 0.4)
 
     async def fails(*_: object) -> None:
         raise Unavailable("the object store does not answer")
@@ -285,7 +285,7 @@ async def test_a_store_that_answers_late_does_not_hold_a_removal(
 ) -> None:
     uid, late, put = new_uid(), asyncio.Event(), LocalStore.put
     await store(archive, principal, make_part10(StudyInstanceUID=uid))
-    monkeypatch.setattr(module, "SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr(module, "SETTLE_SECONDS", 0.4)
 
     async def waits(*arguments: object) -> None:
         await late.wait()
@@ -307,7 +307,7 @@ async def test_a_removal_waits_for_who_began_earlier_but_not_for_ever(
 ) -> None:
     uid = new_uid()
     await store(archive, principal, make_part10(StudyInstanceUID=uid))
-    monkeypatch.setattr(module, "SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr(module, "SETTLE_SECONDS", 0.4)
     async with archive.transaction() as slow:
         await append_event(slow, 1, "tester", "slow", {})
         with pytest.raises(Unavailable, match="It is done"):
