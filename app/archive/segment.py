@@ -183,9 +183,9 @@ class Chain:
         self._key: str | None = None
         self._before: tuple[int, bytes, Position] = (0, b"", Position())
 
-    def begin_after(self, number: int, digest: bytes, last: Position = Position()) -> None:
+    def begin_after(self, number: int, digest: bytes, last: Position | None = None) -> None:
         """Expect the segment after one of this number, whose head has this hash."""
-        self._before = (number, digest, last)
+        self._before = (number, digest, last or Position())
 
     def trusted(self, name: str) -> bytes | None:
         """Return the public key of a name, if it is to be trusted by now."""

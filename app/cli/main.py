@@ -194,7 +194,7 @@ def list_tags(data_dir: DataDir = None) -> None:
 
 
 @application.command()
-def verify(  # noqa: PLR0913 - a flag each
+def verify(  # noqa: PLR0913, PLR0917 - a flag each
     since: Annotated[
         str | None, typer.Option(help="Only what was stored since this date or time (UTC).")
     ] = None,

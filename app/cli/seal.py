@@ -73,9 +73,7 @@ def rotate_seal(data_dir: DataDir = None) -> None:
     run_rotate(load_settings(_flags(data_dir)))
 
 
-def proves(
-    manifests: list[Path] | None, trusted: list[str] | None, *others: str | None
-) -> bool:
+def proves(manifests: list[Path] | None, trusted: list[str] | None, *others: str | None) -> bool:
     """Say whether manifests are to be proved; what does not go together is refused."""
     if manifests and any(others):
         raise typer.BadParameter("--manifest takes neither --since nor --study")

@@ -75,7 +75,5 @@ def test_a_tree_of_nothing_has_the_hash_of_nothing() -> None:
 def test_any_change_of_any_leaf_changes_the_root(size: int) -> None:
     leaves = [bytes([number]) for number in range(size)]
     roots = {Tree(leaves).root, Tree(leaves[:-1]).root, Tree([*leaves, b"more"]).root}
-    roots |= {
-        Tree([*leaves[:at], b"other", *leaves[at + 1 :]]).root for at in range(len(leaves))
-    }
+    roots |= {Tree([*leaves[:at], b"other", *leaves[at + 1 :]]).root for at in range(len(leaves))}
     assert len(roots) == size + 3

@@ -89,7 +89,7 @@ def test_a_sound_chain_has_no_faults() -> None:
         lambda data: data.replace(b'"number":1,', b'"number": 1,'),
         lambda data: data.replace(b'"signature":"', b'"signature":"xy'),
         lambda data: data.replace(b'"position"', b'"place"'),
-        lambda data: data.replace(b"Z\"", b"+00:00\"", 1),
+        lambda data: data.replace(b'Z"', b'+00:00"', 1),
         lambda data: data.replace(b"fileroom segment 1", b"fileroom segment 2"),
     ],
 )

@@ -192,9 +192,7 @@ def test_objects_that_cannot_be_written_are_found(
     assert findings(data)["objects"].verdict is Verdict.BAD
 
 
-@pytest.mark.parametrize(
-    ("seconds", "verdict"), [(1, Verdict.GOOD), (90, Verdict.BAD)]
-)
+@pytest.mark.parametrize(("seconds", "verdict"), [(1, Verdict.GOOD), (90, Verdict.BAD)])
 def test_a_log_that_waits_for_its_seal_is_found(
     data: Path,
     database_url: str,
@@ -211,7 +209,8 @@ async def _log(url: str, seconds: int) -> None:
     connection = await connect(url)
     await connection.execute(
         "INSERT INTO event (tenant_id, at, kind, actor, payload)"
-        f" VALUES (1, now() - interval '{seconds} s', 'accepted', 'test', '{{}}')"
+        " VALUES (1, now() - make_interval(secs => $1), 'accepted', 'test', '{}')",
+        seconds,
     )
     await connection.close()
 

@@ -57,11 +57,14 @@ async def test_who_has_the_turn_holds_back_no_reader(index: Index) -> None:
 
 
 async def test_a_turn_that_ends_in_an_error_leaves_nothing(index: Index) -> None:
-    with pytest.raises(ZeroDivisionError):
+    async def die() -> None:
         async with take_turn(index, 1) as turn:
             assert turn is not None
             await turn.add(make_row(1, Position(1, 1), Position(1, 1)))
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await die()
     assert await last_segment(index, 1) is None
     async with take_turn(index, 1) as turn:
         assert turn is not None
