@@ -184,8 +184,11 @@ class Chain:
         self._before: tuple[int, bytes, Position] = (0, b"", Position())
 
     def begin_after(self, number: int, digest: bytes, last: Position | None = None) -> None:
-        """Expect the segment after one of this number, whose head has this hash."""
-        self._before = (number, digest, last or Position())
+        """Expect the segment after one of this number, whose head has this hash.
+
+        It may be signed with any of the keys.
+        """
+        self._before, self._key = (number, digest, last or Position()), None
 
     def trusted(self, name: str) -> bytes | None:
         """Return the public key of a name, if it is to be trusted by now."""
@@ -202,11 +205,11 @@ class Chain:
             found += faults_within(segment, public)
         if self._key is not None and self._key != head.key:
             found.append("it is signed with a key that the log did not change to")
+        self.begin_after(head.number, head.hash, head.last)
         if not found:
             following = segment.next_key or self._keys[head.key]
             self._key = key_id(following)
             self._keys[self._key] = following
-        self.begin_after(head.number, head.hash, head.last)
         return found
 
     def _faults_of_place(self, head: Head) -> Iterable[str]:
