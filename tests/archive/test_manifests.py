@@ -38,13 +38,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 async def three_days(archive: Archive, clock: Clock) -> Archive:
-    """An archive with two segments on each of three days, and the clock on the day after them."""
+    """An archive with two segments on each of three days, and the clock late on the last of them."""
     for day in DAYS:
-        clock.now = datetime.fromisoformat(f"{day}T00:00:00+00:00")
-        for number in range(2):
-            await append(archive, f"{day} {number}", "more")
+        for minute in (0, 24 * 60 - 1):
+            clock.now = datetime.fromisoformat(f"{day}T00:00:00+00:00") + timedelta(minutes=minute)
+            await append(archive, f"{day} {minute}", "more")
             await archive.sealer.seal_waiting()
-            clock.now += timedelta(hours=23, minutes=59)
     return archive
 
 

@@ -1,6 +1,10 @@
 """Merkle trees against RFC 6962 §2.1, whose recursive definitions stand here word for word."""
 
 import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -56,6 +60,25 @@ def test_roots_and_paths_of_trees_of_any_size_are_those_of_the_standard(
     assert tree.root == tree_hash(leaves)
     assert tree.path(index) == audit_path(index, leaves)
     assert root_from(leaves[index], index, len(leaves), tree.path(index)) == tree.root
+
+
+def documented() -> Callable[..., bool]:
+    """Return the verifier that stands in the documents."""
+    page = (Path(__file__).parents[2] / "docs/receipts.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {"sha256": sha256}
+    exec(code, names)  # noqa: S102 - our own page
+    verifier: Callable[..., bool] = names["leads_to"]
+    return verifier
+
+
+@given(st.lists(st.binary(max_size=6), min_size=1, max_size=70), st.data())
+def test_the_verifier_in_the_documents_verifies(leaves: list[bytes], data: st.DataObject) -> None:
+    index = data.draw(st.integers(0, len(leaves) - 1))
+    tree, leads_to = Tree(leaves), documented()
+    assert leads_to(tree.root, leaves[index], index, len(leaves), tree.path(index))
+    assert not leads_to(tree.root, leaves[index] + b"x", index, len(leaves), tree.path(index))
+    assert not leads_to(tree.root, leaves[index], index, 2 * len(leaves), tree.path(index))
 
 
 @given(st.lists(st.binary(max_size=6), min_size=2, max_size=40, unique=True), st.data())
