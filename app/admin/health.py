@@ -4,9 +4,9 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from app.admin import metrics
+from app.admin.figures import read_gauges
 from app.errors import ArchiveError, Forbidden, Unavailable
 from app.index.alive import check_alive
-from app.index.backup_runs import LastRuns, last_runs
 from app.index.overview import count_everything
 from app.rights import Verb
 from app.web import contract
@@ -52,8 +52,8 @@ async def get_metrics(principal: PrincipalDep, archive: ArchiveDep) -> Response:
         raise Forbidden("Metrics are for operators")
     try:
         overview = await count_everything(archive.index, principal.scope)
-        runs = await last_runs(archive.index)
+        gauges = await read_gauges(archive)
     except Unavailable:
-        overview, runs = None, LastRuns()
-    counts = metrics.exposition(overview, await archive.staging.free_bytes(), runs)
+        overview, gauges = None, []
+    counts = metrics.exposition(overview, await archive.staging.free_bytes(), gauges)
     return Response(counts, media_type=metrics.CONTENT_TYPE, headers=NO_STORE)

@@ -7,7 +7,7 @@ has to be set before `prometheus_client` is imported first. Without it a process
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
 from dataclasses import asdict
 from typing import Any
 
@@ -25,7 +25,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from app.index.backup_runs import LastRuns
+from app.admin.figures import Figure
 from app.index.overview import Overview
 from app.logs import ACCESS
 from app.web.direct import ROUTE
@@ -153,10 +153,10 @@ def _log_request(scope: Scope, status: int, seconds: float) -> None:
 class _Holdings(Collector):
     """How much is stored, asked at the moment of the scrape; nothing if the index fails."""
 
-    def __init__(self, overview: Overview | None, free: int, runs: LastRuns) -> None:
+    def __init__(self, overview: Overview | None, free: int, gauges: Iterable[Figure]) -> None:
         self._overview = overview
         self._free = free
-        self._runs = runs
+        self._gauges = gauges
 
     def collect(self) -> Iterator[Metric]:
         """Yield one number for each of them."""
@@ -164,21 +164,17 @@ class _Holdings(Collector):
         yield GaugeMetricFamily("fileroom_index_up", "Whether the index answers", answers)
         room = "Bytes that can be stored before the disk is full"
         yield GaugeMetricFamily("fileroom_free_bytes", room, float(self._free))
-        for name, at in asdict(self._runs).items():
-            if at is not None:
-                text = f"Since the moment that the last good {name} shows"
-                yield GaugeMetricFamily(
-                    f"fileroom_{name}_age_seconds", text, time.time() - at.timestamp()
-                )
+        for gauge in self._gauges:
+            yield GaugeMetricFamily(f"fileroom_{gauge.name}", gauge.text, gauge.value)
         for name, value in asdict(self._overview).items() if self._overview else ():
             text = f"Stored: {name}"
             yield GaugeMetricFamily(f"fileroom_stored_{name}", text, float(value))
 
 
-def exposition(overview: Overview | None, free: int, runs: LastRuns) -> bytes:
+def exposition(overview: Overview | None, free: int, gauges: Iterable[Figure] = ()) -> bytes:
     """Return the counts of all workers and what is stored, in Prometheus' text format."""
     stored = CollectorRegistry()
-    stored.register(_Holdings(overview, free, runs))
+    stored.register(_Holdings(overview, free, gauges))
     counted = REGISTRY
     if DIRECTORY_VARIABLE in os.environ:
         counted = CollectorRegistry()

@@ -9,6 +9,7 @@ from pathlib import Path
 from app.archive.cache import FileCache
 from app.archive.known_pictures import KnownPictures
 from app.archive.leases import FrameLeases
+from app.archive.sealing import Sealer
 from app.archive.upcoming import Upcoming
 from app.archive.workers import Workers
 from app.archive.writer import Writer
@@ -46,6 +47,7 @@ class Archive:
     objects: ObjectStore
     staging: Staging
     writer: Writer
+    sealer: Sealer
     workers: Workers
     cache: FileCache
     memo: Memo
@@ -82,6 +84,7 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
     staging = await asyncio.to_thread(Staging, place.objects / "staging", limits)
     workers = Workers(place.codec_workers, place.codec_memory_bytes, place.codec_seconds)
     cache = await asyncio.to_thread(FileCache, place.cache, place.cache_bytes)
+    sealer = Sealer(index, objects, staging)
     try:
         async with Writer(index, objects) as writer:  # which writes all that waits, then ends
             yield Archive(
@@ -89,6 +92,7 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
                 objects=objects,
                 staging=staging,
                 writer=writer,
+                sealer=sealer,
                 workers=workers,
                 cache=cache,
                 memo=Memo(),
@@ -98,6 +102,7 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
                 limits=limits,
             )
     finally:
+        await sealer.close()
         await workers.close()
         staging.close()
         objects.close()

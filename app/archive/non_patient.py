@@ -147,6 +147,7 @@ async def delete_non_patient(
         Forbidden: `principal` may not delete.
         InvalidUID: `uid` is none.
         Gone, NotFound: as `find_non_patient`.
+        Unavailable: the index does not answer; or it is done, and could not be sealed in time.
     """
     if Verb.DELETE not in principal.verbs:
         raise Forbidden("Deleting is not allowed to you")
@@ -154,6 +155,7 @@ async def delete_non_patient(
     await remove_non_patient(
         archive.index, principal.scope, name, category, classes, check_uid(uid)
     )
+    await archive.sealer.settle(principal.scope.tenant_id)
 
 
 async def search_non_patient(

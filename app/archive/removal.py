@@ -1,5 +1,8 @@
 """Delete and reject: Instances disappear from every answer, in every process, before we answer.
 
+By then it is sealed, too: an index that is made anew from objects and segments of the log shows
+nothing that was deleted, if we said so.
+
 The bytes stay in the object store, and what was known of them in the index: a deleted Instance may
 be stored again, a rejected one not until it is brought back or deleted, too.
 """
@@ -34,7 +37,7 @@ async def delete(
         Changed: `guard` does not let it.
         Forbidden: `principal` may not delete.
         NotFound, Gone: there is no such resource, or `principal` may not see its Study.
-        Unavailable: the index does not answer.
+        Unavailable: the index does not answer; or it is done, and could not be sealed in time.
     """
     return await _remove(archive, principal, ref, DELETED, guard)
 
@@ -59,10 +62,12 @@ async def restore(archive: Archive, principal: Principal, ref: Ref) -> int:
     Raises:
         Forbidden: `principal` may not delete.
         NotFound: nothing of it is rejected, or `principal` may not see its Study.
-        Unavailable: the index does not answer.
+        Unavailable: as for `delete`.
     """
     _check(principal)
-    return await restore_rejected(archive.index, principal.scope, ref, principal.name)
+    count = await restore_rejected(archive.index, principal.scope, ref, principal.name)
+    await archive.sealer.settle(principal.scope.tenant_id)
+    return count
 
 
 async def _remove(
@@ -71,7 +76,12 @@ async def _remove(
     _check(principal)
     name, scope = principal.name, principal.scope
     count = await remove_instances(archive.index, scope, ref, name, reason, guard)
-    await asyncio.sleep(LEASE_SECONDS)  # by then no process remembers where frames were
+    leases = asyncio.sleep(LEASE_SECONDS)  # by then no process remembers where frames were
+    _, unsealed = await asyncio.gather(
+        leases, archive.sealer.settle(scope.tenant_id), return_exceptions=True
+    )
+    if unsealed is not None:
+        raise unsealed
     return count
 
 

@@ -18,7 +18,7 @@ from app.archive.digests import read_digest
 from app.dicom.scanned import DERIVED_VERSION
 from app.errors import NotFound, Unavailable
 from app.index.kept import KeptObject, find_named, list_kept
-from app.objects.base import attempted_at, study_prefix
+from app.objects.base import LOG, attempted_at, study_prefix
 
 AT_ONCE = 3
 """Objects that are read side by side."""
@@ -44,6 +44,8 @@ class State(StrEnum):
     """The store has it, and no row names it."""
     OUTDATED = "outdated"
     """Whole, but described in the index as an older version did it."""
+    SEALED = "sealed"
+    """A segment of the log, as it was signed (`sealed_log`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class Wanted:
     rate: float = float("inf")
 
 
-class _Pace:
+class Pace:
     """Holds readers back to a rate that all share."""
 
     def __init__(self, rate: float) -> None:
@@ -92,7 +94,7 @@ async def verify_objects(
     Raises:
         Unavailable: the index or the store does not answer.
     """
-    pace = _Pace(wanted.rate)
+    pace = Pace(wanted.rate)
     kept = list_kept(archive.index, wanted.since, wanted.study)
     async for verified in ahead(kept, lambda one: _verify(archive, one, pace), AT_ONCE):
         tell(verified)
@@ -102,7 +104,7 @@ async def verify_objects(
             tell(verified)
 
 
-async def _verify(archive: Archive, kept: KeptObject, pace: _Pace) -> Verified:
+async def _verify(archive: Archive, kept: KeptObject, pace: Pace) -> Verified:
     def found(state: State, detail: str = "") -> Verified:
         return Verified(state, kept.object_key, kept.study, kept.instance, kept.size, detail)
 
@@ -129,6 +131,8 @@ async def _find_unnamed(archive: Archive, prefix: str) -> AsyncIterator[Verified
     page: list[re.Match[str]] = []
     latest = time.time() - GRACE_SECONDS
     async for key in archive.objects.keys(prefix):
+        if key.startswith(LOG):
+            continue
         match = _KEY.fullmatch(key)
         if match is None:
             yield Verified(State.UNNAMED, key, detail="its name is none of an Instance's")

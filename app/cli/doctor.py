@@ -30,6 +30,7 @@ from app.index.binaries import installed_programs, major_version
 from app.index.kept import sample_keys
 from app.index.locks import FileLock
 from app.index.migrations import pending
+from app.index.segments import seal_lag_of
 from app.objects.base import ObjectStore
 from app.objects.bucket import Bucket
 from app.settings import Settings, SettingsError, load_settings
@@ -38,6 +39,7 @@ LITTLE_SPACE = 2 * 2**30
 SLOW_SYNC = 0.1
 CLOCK_SLACK = 60.0
 OLD_DAYS = {"backup": 2, "drill": 40}
+LONG_UNSEALED = 60.0
 
 
 class Verdict(StrEnum):
@@ -254,6 +256,24 @@ def _backups(settings: Settings) -> Finding:
     return Finding("backup", verdict, ", ".join(found), mend)
 
 
+def _seal(settings: Settings) -> Finding:
+    """Look how long the log has been waiting for its seal."""
+    if settings.database.url is None and not own_postgres(settings).cluster.is_dir():
+        return Finding("seal", Verdict.NOTE, "nothing yet")
+    try:
+        with joined_index(settings, "fileroom doctor") as joined:
+            lag = 0.0 if pending(joined.url) else seal_lag_of(joined.url)
+    except (EmbeddedError, Refusal, ArchiveError) as error:
+        return Finding("seal", Verdict.NOTE, f"was not looked at: {error}")
+    if lag < LONG_UNSEALED:
+        return Finding("seal", Verdict.GOOD, "the log is sealed")
+    said = f"for {lag:,.0f} s the log has not been sealed"
+    if settings.database.url is None and _server(settings) is None:
+        return Finding("seal", Verdict.NOTE, said, "`fileroom serve` does it.")
+    mend = "Its log says why. What is deleted meanwhile is answered with 503, and is gone."
+    return Finding("seal", Verdict.BAD, said, mend)
+
+
 async def _missing(store: ObjectStore, keys: Sequence[str]) -> list[str]:
     missing = []
     try:
@@ -351,5 +371,6 @@ CHECKS: dict[str, Callable[[Settings], Finding]] = {
     "objects": _objects,
     "stored": _stored,
     "backup": _backups,
+    "seal": _seal,
     "clock": _clock,
 }

@@ -1,4 +1,4 @@
-"""The commands that keep what is stored: verify, purge, backup, restore, drill.
+"""The commands that keep what is stored: verify, purge, manifest, backup, restore, drill.
 
 As in `main`, what a command needs is imported when it runs.
 """
@@ -8,13 +8,15 @@ from typing import Annotated
 
 import typer
 
+from app.cli import seal
 from app.cli.options import DataDir, flags
 
 commands = typer.Typer(rich_markup_mode="markdown")
+commands.command()(seal.manifest)
 
 
 @commands.command()
-def verify(
+def verify(  # noqa: PLR0913, PLR0917 - a flag each
     since: Annotated[
         str | None, typer.Option(help="Only what was stored since this date or time (UTC).")
     ] = None,
@@ -23,19 +25,25 @@ def verify(
         float | None, typer.Option(min=0.001, help="Read at most so many MB/s.")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Write the findings as JSON.")] = None,
+    manifest: seal.Manifests = None,
+    key: seal.Keys = None,
     data_dir: DataDir = None,
 ) -> None:
     """Read all objects again and compare them with what was stored; change nothing.
 
-    Tells of objects that are damaged or missing (the exit code is then 3), and of bytes that the
-    index does not know. The server may run meanwhile.
+    Tells of objects and segments of the log that are damaged or missing (the exit code is then 3),
+    and of bytes that the index does not know. The server may run meanwhile.
 
     Examples:
 
         fileroom verify
 
         fileroom verify --since 2026-01-31 --rate 50 --report findings.json
+
+        fileroom verify --manifest 2026-01-31.json
     """
+    if seal.proves(manifest, key, since, study):
+        seal.prove(manifest, key, flags(data_dir), rate, report)
     from app.cli.verifying import run_verify  # noqa: PLC0415
     from app.settings import load_settings  # noqa: PLC0415
 

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from app import __version__
-from app.cli import keeping
+from app.cli import keeping, seal
 from app.cli.options import DataDir, flags
 
 application = typer.Typer(
@@ -192,6 +192,9 @@ def list_tags(data_dir: DataDir = None) -> None:
 application.add_typer(keeping.commands)
 
 
+application.add_typer(seal.keys, name="seal-keys")
+
+
 @application.command()
 def migrate(data_dir: DataDir = None) -> None:
     """Bring the index to this version.
@@ -222,8 +225,8 @@ def doctor(
     """Say what is wrong with this archive, and how to mend it.
 
     Checks, in this order: Python, settings, data directory, who serves it, PostgreSQL, the index,
-    the port, the key, the objects and those that are stored, the clock. Exits with 1 if something
-    has to be mended.
+    the port, the key, the objects and those that are stored, the seal, the clock. Exits
+    with 1 if something has to be mended.
 
     Examples:
 

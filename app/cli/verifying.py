@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from app.archive.context import Archive
+from app.archive.sealed_log import verify_log
 from app.archive.verify import State, Verified, Wanted, verify_objects
+from app.cli.importing import OPERATOR
 from app.cli.opening import check_there, with_archive
 from app.cli.refusal import Refusal
 from app.dicom.uids import check_uid
@@ -43,24 +45,30 @@ def run_verify(
         rate=rate * 1e6 if rate else float("inf"),
     )
     check_there(settings)
-    if report and not report.absolute().parent.is_dir():
-        raise Refusal(f"The report {report} cannot be written: there is no such folder.")
-    told = _Told()
+    check_report(report)
+    told = Told()
 
     async def work(archive: Archive) -> None:
         await verify_objects(archive, wanted, told.add)
+        if wanted == Wanted(rate=wanted.rate):
+            async for segment in verify_log(archive, OPERATOR.scope.tenant_id):
+                told.add(segment)
 
     with told:
         with_archive(settings, "fileroom verify", work)
     if wanted.study and not told.counts:
         raise NotFound("An object of Study", wanted.study)
-    sys.stdout.write(told.summary())
-    if report:
-        try:
-            report.write_bytes(told.as_json())
-        except OSError as error:
-            raise Refusal(f"The report {report} cannot be written: {error.strerror}.") from None
-    return SOME_WRONG if any(told.counts[state] for state in _WRONG) else 0
+    return told.conclude(report)
+
+
+def check_report(report: Path | None) -> None:
+    """Refuse a report that could not be written in the end.
+
+    Raises:
+        Refusal: there is no folder for it.
+    """
+    if report and not report.absolute().parent.is_dir():
+        raise Refusal(f"The report {report} cannot be written: there is no such folder.")
 
 
 def _moment(text: str) -> datetime:
@@ -73,7 +81,7 @@ def _moment(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-class _Told:
+class Told:
     """Counts what was verified, and shows it on a terminal."""
 
     def __init__(self) -> None:
@@ -92,7 +100,7 @@ class _Told:
         )
         self._task = self._progress.add_task("verify", total=None, wrong="")
 
-    def __enter__(self) -> "_Told":
+    def __enter__(self) -> "Told":
         self._progress.start()
         return self
 
@@ -109,14 +117,28 @@ class _Told:
         wrong = sum(self.counts[state] for state in _WRONG)
         self._progress.update(self._task, advance=1, wrong=f"{wrong:,} wrong" if wrong else "")
 
-    def summary(self) -> str:
+    def conclude(self, report: Path | None) -> int:
+        """Say how it went, write the report if one is wanted, and return the exit code.
+
+        Raises:
+            Refusal: the report cannot be written.
+        """
+        sys.stdout.write(self._summary())
+        if report:
+            try:
+                report.write_bytes(self._as_json())
+            except OSError as error:
+                raise Refusal(f"The report {report} cannot be written: {error.strerror}.") from None
+        return SOME_WRONG if any(self.counts[state] for state in _WRONG) else 0
+
+    def _summary(self) -> str:
         """Say how it went, in one line."""
         words = [f"{self.counts[state]:,} {state}" for state in State if self.counts[state]]
         seconds = time.monotonic() - self._began
         found = ", ".join(words) or "nothing to verify"
         return f"{found}; {self.size / 1e6:,.1f} MB read in {seconds:,.1f} s\n"
 
-    def as_json(self) -> bytes:
+    def _as_json(self) -> bytes:
         """Return the report for `--report`."""
         document = {
             **{str(state): self.counts[state] for state in State},

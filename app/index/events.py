@@ -24,8 +24,9 @@ READ = """
 SELECT xid::text, id, at, kind, actor, payload FROM event
 WHERE tenant_id = $1 AND (xid, id) > ($2::text::xid8, $3::bigint)
     AND xid < event_horizon()
-ORDER BY xid, id LIMIT $4
+ORDER BY event.xid, event.id LIMIT $4
 """
+"""`xid` alone would be the text that is selected, by which 1000 comes before 999."""
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -34,6 +35,9 @@ class Position:
 
     transaction: int = 0
     number: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.transaction}.{self.number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +74,11 @@ async def read_events(
         Unavailable: the index does not answer.
     """
     rows = await index.fetch(READ, tenant_id, str(after.transaction), after.number, limit)
-    return [
-        Event(
-            Position(int(row["xid"]), row["id"]),
-            row["at"],
-            row["kind"],
-            row["actor"],
-            orjson.loads(row["payload"]),
-        )
-        for row in rows
-    ]
+    return [make_event(row) for row in rows]
+
+
+def make_event(row: Any) -> Event:
+    """Return the event in a row of `READ`."""
+    position = Position(int(row["xid"]), row["id"])
+    payload = orjson.loads(row["payload"])
+    return Event(position, row["at"], row["kind"], row["actor"], payload)

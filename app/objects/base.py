@@ -99,6 +99,8 @@ STAGING = "staging"
 """The directory beside the keys that `Staging` may use; it holds no objects."""
 SECRETS = "secrets"
 """What the secrets' keys begin with, which are no objects' keys."""
+LOG = "log/"
+"""What the keys of the log's segments begin with, which tell of objects and are none of theirs."""
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -142,3 +144,8 @@ def study_prefix(tenant_id: int, study: str) -> str:
 def non_patient_key(tenant_id: int, category: str, instance: str, attempt: str) -> str:
     """Return the key of one attempt (a ULID) to store a non-patient Instance."""
     return f"t/{tenant_id}/{category}/{instance}.{attempt}.dcm"
+
+
+def segment_key(tenant_id: int, number: int) -> str:
+    """Return the key of a segment of a tenant's log, for which there is one for ever."""
+    return f"{LOG}{tenant_id}/{number:012}.json"

@@ -43,6 +43,8 @@ def _row(*statuses: int) -> Responses:
 KNOWN = _row(401, 403)
 """Where nothing is asked but who asks."""
 FEED = _row(400, 401, 403, 503)
+RECEIPT = _row(400, 401, 403, 404, 410, 503)
+"""Of what proves a resource, or tells of a day."""
 READ = _row(304, 400, 401, 403, 404, 406, 409, 410, 412, 413, 503)
 """Of what reads a resource."""
 READ_RANGES = {**_row(206, 416), **READ}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import orjson
 from fastapi import Request, Response
 from isal import igzip
 
@@ -31,3 +32,9 @@ def dicom_json(
         body = igzip.compress(body, compresslevel=2)
         answer["Content-Encoding"] = "gzip"
     return Response(body, headers={**answer, "Content-Type": media_type})
+
+
+def json_response(body: object) -> Response:
+    """Return a JSON document that is no DICOM; what it says may be another at the next moment."""
+    headers = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
+    return Response(orjson.dumps(body), headers=headers, media_type="application/json")

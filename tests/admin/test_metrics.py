@@ -20,7 +20,6 @@ from tests.factories import make_part10
 SCRIPT = """
 import asyncio, sys
 from app.admin.metrics import Measured, exposition
-from app.index.backup_runs import LastRuns
 async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 204, "headers": []})
     await send({"type": "http.response.body"})
@@ -29,7 +28,7 @@ async def send(message):
 scope = {"type": "http", "method": "GET", "path": "/", "fileroom.route": "/here"}
 for _ in range(int(sys.argv[1])):
     asyncio.run(Measured(app)(scope, None, send))
-print(exposition(None, 0, LastRuns()).decode())
+print(exposition(None, 0).decode())
 """
 
 

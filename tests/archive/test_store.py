@@ -51,7 +51,7 @@ async def store(
 
 async def objects(archive: Archive) -> list[bytes]:
     found = []
-    async for key in archive.objects.keys(""):
+    async for key in archive.objects.keys("t/"):
         stream = await archive.objects.stream(key)
         found.append(b"".join([chunk async for chunk in stream]))
     return found

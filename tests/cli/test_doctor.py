@@ -1,5 +1,6 @@
 """What the doctor finds, and what it says to mend it."""
 
+import asyncio
 import json
 import os
 import socket
@@ -13,6 +14,7 @@ from app.cli.doctor import CHECKS, MARKS, Finding, Verdict, examine, report
 from app.cli.joining import LOCK_NAME
 from app.index.account import EmbeddedError
 from app.index.embedded import EmbeddedPostgres
+from app.index.engine import connect
 from app.index.locks import FileLock
 from app.settings import known_names
 
@@ -28,6 +30,7 @@ ORDER = [
     "objects",
     "stored",
     "backup",
+    "seal",
     "clock",
 ]
 
@@ -188,6 +191,29 @@ def test_objects_that_cannot_be_written_are_found(
 ) -> None:
     monkeypatch.setenv("FILEROOM_OBJECTS__URL", "file:///proc/sys/objects")
     assert findings(data)["objects"].verdict is Verdict.BAD
+
+
+@pytest.mark.parametrize(("seconds", "verdict"), [(1, Verdict.GOOD), (90, Verdict.BAD)])
+def test_a_log_that_waits_for_its_seal_is_found(
+    data: Path,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: int,
+    verdict: Verdict,
+) -> None:
+    asyncio.run(_log(database_url, seconds))
+    monkeypatch.setenv("FILEROOM_DATABASE__URL", database_url)
+    assert findings(data)["seal"].verdict is verdict
+
+
+async def _log(url: str, seconds: int) -> None:
+    connection = await connect(url)
+    await connection.execute(
+        "INSERT INTO event (tenant_id, at, kind, actor, payload)"
+        " VALUES (1, now() - make_interval(secs => $1), 'accepted', 'test', '{}')",
+        seconds,
+    )
+    await connection.close()
 
 
 def test_a_clock_before_what_is_stored_is_found(data: Path) -> None:

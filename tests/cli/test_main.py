@@ -21,6 +21,7 @@ COMMANDS = (
     "backup",
     "restore",
     "drill",
+    "manifest",
     "migrate",
     "doctor",
     "openapi",

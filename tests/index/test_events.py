@@ -65,3 +65,12 @@ async def test_what_is_stored_can_be_read_in_the_log(index: Index) -> None:
         "study": one.ref.study,
         "series": {one.ref.series: {one.ref.instance: [one.sha256.hex(), attempt]}},
     }
+
+
+async def test_order_is_that_of_numbers_not_of_their_digits(index: Index) -> None:
+    await append(index, "later", "earlier", "earliest")
+    for kind, xid in (("later", "700"), ("earlier", "99"), ("earliest", "8")):
+        update = "UPDATE event SET xid = $2::text::xid8 WHERE kind = $1"
+        await index.fetch(update, kind, xid)
+    assert kinds(await read_events(index, 1, Position())) == ["earliest", "earlier", "later"]
+    assert kinds(await read_events(index, 1, Position(), limit=1)) == ["earliest"]

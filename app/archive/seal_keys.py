@@ -1,0 +1,82 @@
+"""The keys that seal the log: Ed25519, made once and kept as the archive's other secrets are.
+
+The seed of each key is a secret of the object store, so that every replica has it, too. Public keys
+are kept in the index, and named by the first 16 digits of their SHA-256.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from app.errors import Unavailable
+from app.index.engine import Index
+from app.index.seal_keys import list_keys, note_key
+from app.objects.base import ObjectStore
+
+PUBLIC_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class SealKey:
+    """A key that seals; `number` counts from 1."""
+
+    number: int
+    private: Ed25519PrivateKey
+
+    @property
+    def public(self) -> bytes:
+        """The public key, 32 bytes."""
+        return self.private.public_key().public_bytes_raw()
+
+    @property
+    def id(self) -> str:
+        """The name of the public key."""
+        return key_id(self.public)
+
+    def sign(self, data: bytes) -> bytes:
+        """Return the signature, 64 bytes."""
+        return self.private.sign(data)
+
+
+def key_id(public: bytes) -> str:
+    """Return the name of a public key."""
+    return hashlib.sha256(public).hexdigest()[:16]
+
+
+def is_signed(public: bytes, signature: bytes, data: bytes) -> bool:
+    """Say whether a signature is that of a key for some bytes."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, data)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+async def load_key(index: Index, objects: ObjectStore, tenant_id: int, number: int) -> SealKey:
+    """Return a key of the archive; the first one is made at the first call.
+
+    Raises:
+        Unavailable: index or store do not answer, or the secret is not that of the key.
+    """
+    key = await read_secret(objects, tenant_id, number)
+    known = {one.number: one.public for one in await list_keys(index, tenant_id)}
+    if number not in known:
+        await note_key(index, tenant_id, number, key.public)
+    elif known[number] != key.public:
+        raise Unavailable(
+            f"the secret of seal key {number} is not the one that sealed before: "
+            "restore it from a backup"
+        )
+    return key
+
+
+async def read_secret(objects: ObjectStore, tenant_id: int, number: int) -> SealKey:
+    """Return the key of a number as the store has it, made if there is none.
+
+    Raises:
+        Unavailable: the store does not answer.
+    """
+    seed = await objects.secret(f"seal-{tenant_id}-{number}")
+    return SealKey(number, Ed25519PrivateKey.from_private_bytes(seed))

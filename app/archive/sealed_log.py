@@ -1,0 +1,166 @@
+"""Verifying what is sealed: the log as it lies in the store, and the objects that it tells of."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from app.archive.answers import ahead, each
+from app.archive.context import Archive
+from app.archive.digests import read_digest
+from app.archive.sealing import fetch_segment
+from app.archive.segment import Chain, Segment, entry_line, read_position
+from app.archive.verify import AT_ONCE, Pace, State, Verified
+from app.errors import NotFound, Unavailable
+from app.index.accepted import find_given_up
+from app.index.events import Position, read_events
+from app.index.kept import find_named
+from app.index.seal_keys import list_keys
+from app.index.segments import SegmentRow, last_segment, list_segments
+from app.objects.base import study_prefix
+
+_PAGE = 500
+
+
+async def verify_log(archive: Archive, tenant_id: int) -> AsyncIterator[Verified]:
+    """Read all segments of a log again; yield what each is, in their order.
+
+    A segment is `SEALED` if it is signed, goes on from the one before, and says what the index
+    says.
+
+    Raises:
+        Unavailable: the index or the store does not answer.
+    """
+    keys = await list_keys(archive.index, tenant_id)
+    chain = Chain([one.public for one in keys], tenant_id)
+    after = Position()
+    async for row in list_segments(archive.index, tenant_id):
+        try:
+            segment = await fetch_segment(archive.objects, row.object_key)
+        except NotFound:
+            detail = f"segment {row.number} of the log is not there"
+            yield Verified(State.MISSING, row.object_key, detail=detail)
+            chain.begin_after(row.number, row.hash, row.last)
+        except Unavailable as error:
+            await archive.objects.check()  # a store that does not answer has damaged nothing
+            yield Verified(State.DAMAGED, row.object_key, detail=str(error))
+            chain.begin_after(row.number, row.hash, row.last)
+        else:
+            faults = await asyncio.to_thread(chain.faults, segment)
+            faults += await _faults_beside_index(archive, tenant_id, row, segment, after)
+            state = State.DAMAGED if faults else State.SEALED
+            size = len(segment.as_bytes())
+            yield Verified(state, row.object_key, size=size, detail="; ".join(faults))
+        after = row.last
+
+
+async def _faults_beside_index(
+    archive: Archive, tenant_id: int, row: SegmentRow, segment: Segment, after: Position
+) -> list[str]:
+    """Return how a segment differs from its row, and from the events that come `after`."""
+    if segment.head.hash != row.hash:
+        return ["it is not the segment that the index knows"]
+    events = await read_events(archive.index, tenant_id, after, row.entries)
+    if tuple(map(entry_line, events)) != segment.lines:
+        return ["its entries are not those of the index"]
+    return []
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An object that a sealed event tells of. `study` is '' for an Instance of no Patient."""
+
+    key: str
+    sha256: str
+    study: str
+    instance: str
+    at: Position
+
+
+def objects_told_of(segment: Segment) -> Iterator[Told]:
+    """Yield the objects of the Instances that the events of a segment accepted."""
+    for line in segment.lines:
+        entry = orjson.loads(line)
+        if entry["kind"] == "accepted":
+            yield from _told(segment.head.tenant_id, entry)
+
+
+def _told(tenant_id: int, entry: Any) -> Iterator[Told]:
+    payload, at = entry["payload"], read_position(entry["position"])
+    study = payload.get("study", "")
+    folders = {
+        f"{study_prefix(tenant_id, study)}{series}/": instances
+        for series, instances in payload.get("series", {}).items()
+    }
+    if "category" in payload:
+        folders[f"t/{tenant_id}/{payload['category']}/"] = payload["instances"]
+    for folder, instances in folders.items():
+        for uid, (sha256, attempt) in instances.items():
+            yield Told(f"{folder}{uid}.{attempt}", sha256, study, uid, at)
+
+
+async def verify_told(
+    archive: Archive,
+    tenant_id: int,
+    told: Iterable[Told],
+    pace: Pace,
+    tell: Callable[[Verified], None],
+) -> None:
+    """Read the objects that sealed events tell of; `tell` of each that should be there.
+
+    One that is not is left out if a later event that is sealed, too, says that it was given up.
+
+    Raises:
+        Unavailable: the index or the store does not answer.
+    """
+    page: list[tuple[Told, Verified]] = []
+    found = ahead(each(told), lambda one: _read(archive, one, pace), AT_ONCE)
+    async for one, verified in found:
+        if verified.state is State.WHOLE:
+            tell(verified)
+        else:
+            page.append((one, verified))
+        if len(page) == _PAGE:
+            await _tell_of_lost(archive, tenant_id, page, tell)
+            page = []
+    await _tell_of_lost(archive, tenant_id, page, tell)
+
+
+async def _read(archive: Archive, told: Told, pace: Pace) -> tuple[Told, Verified]:
+    def found(state: State, size: int = 0, detail: str = "") -> tuple[Told, Verified]:
+        return told, Verified(state, told.key, told.study, told.instance, size, detail)
+
+    archive.objects.forget(told.key)
+    try:
+        size = await archive.objects.size(told.key)
+        digest = await read_digest(archive.objects, told.key, 0, size, pace.take)
+    except NotFound:
+        return found(State.MISSING, detail="the store has no such object, and it was not deleted")
+    except Unavailable as error:
+        await archive.objects.check()
+        return found(State.DAMAGED, detail=f"it cannot be read as a whole: {error}")
+    if digest.hex() != told.sha256:
+        detail = f"its SHA-256 is {digest.hex()}, and {told.sha256} was sealed"
+        return found(State.DAMAGED, size, detail)
+    return found(State.WHOLE, size)
+
+
+async def _tell_of_lost(
+    archive: Archive,
+    tenant_id: int,
+    page: Sequence[tuple[Told, Verified]],
+    tell: Callable[[Verified], None],
+) -> None:
+    if not page:
+        return
+    index, uids = archive.index, [one.instance for one, _ in page]
+    keys, studies = [one.key for one, _ in page], [one.study for one, _ in page]
+    named = await find_named(index, tenant_id, keys, studies, uids)
+    last = await last_segment(index, tenant_id)
+    first = min(one.at for one, _ in page)
+    given_up = await find_given_up(index, tenant_id, uids, first, last.last if last else first)
+    for one, verified in page:
+        if one.key in named or given_up.get(one.instance, one.at) <= one.at:
+            tell(verified)
