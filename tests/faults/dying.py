@@ -1,0 +1,58 @@
+"""A process that dies in the middle of an action: `python -m tests.faults.dying`, told by a pickle.
+
+It prints `armed` when what it did before is acknowledged, so that only the action is in doubt.
+"""
+
+import asyncio
+import pickle
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.archive import removal
+from app.archive.context import Place, open_archive
+from tests.faults.points import Point, When, die, fault
+from tests.faults.scene import Action, Scene
+
+ROOT = Path(__file__).parent.parent.parent
+SURVIVED = 7
+"""Exit code: the action came to its end, so the step was not met."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a process has to do, and where it dies."""
+
+    place: Place
+    scene: Scene
+    action: Action
+    point: Point
+    when: When
+
+
+def die_at(order: Order) -> subprocess.CompletedProcess[bytes]:
+    """Let a process do it; returns when it has ended."""
+    return subprocess.run(
+        [sys.executable, "-m", "tests.faults.dying"],
+        input=pickle.dumps(order),
+        cwd=ROOT,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+
+
+async def _run(order: Order) -> None:
+    removal.LEASE_SECONDS = 0.0
+    async with open_archive(order.place) as archive:
+        await order.scene.warm(archive, order.action)
+        sys.stdout.write("armed\n")
+        sys.stdout.flush()
+        with fault(order.point, order.when, die):
+            await order.scene.act(archive, order.action)
+
+
+if __name__ == "__main__":
+    asyncio.run(_run(pickle.load(sys.stdin.buffer)))
+    sys.exit(SURVIVED)
