@@ -14,6 +14,7 @@ from app.archive import removal
 from app.archive.context import Place, open_archive
 from tests.faults.points import Point, When, die, fault
 from tests.faults.scene import Action, Scene
+from tests.killing.ledger import Ledger, Sent
 
 ROOT = Path(__file__).parent.parent.parent
 SURVIVED = 7
@@ -25,7 +26,8 @@ class Order:
     """What a process has to do, and where it dies."""
 
     place: Place
-    scene: Scene
+    spool: Path
+    named: dict[str, Sent]
     action: Action
     point: Point
     when: When
@@ -45,14 +47,15 @@ def die_at(order: Order) -> subprocess.CompletedProcess[bytes]:
 
 async def _run(order: Order) -> None:
     removal.LEASE_SECONDS = 0.0
+    scene = Scene(Ledger(order.spool), order.named)
     async with open_archive(order.place) as archive:
-        await order.scene.warm(archive, order.action)
+        await scene.warm(archive, order.action)
         sys.stdout.write("armed\n")
         sys.stdout.flush()
         with fault(order.point, order.when, die):
-            await order.scene.act(archive, order.action)
+            await scene.act(archive, order.action)
 
 
 if __name__ == "__main__":
-    asyncio.run(_run(pickle.load(sys.stdin.buffer)))
+    asyncio.run(_run(pickle.load(sys.stdin.buffer)))  # noqa: S301 - from a test
     sys.exit(SURVIVED)

@@ -25,13 +25,13 @@ ALWAYS = 1000
 PATIENCE = "1s"
 
 CASES = {
-    Fault.BUCKET_LATE: ("PUT", Does.LATE, 1, 0.5, True),
-    Fault.BUCKET_TOO_LATE: ("PUT", Does.LATE, 1, 2.0, True),
-    Fault.BUCKET_TWICE: ("PUT", Does.TWICE, 1, 0, True),
-    Fault.BUCKET_BUSY: ("PUT", Does.BUSY, 1, 0, True),
-    Fault.BUCKET_DOWN: ("PUT", Does.BUSY, ALWAYS, 0, False),
-    Fault.BUCKET_CUT: ("PUT", Does.CUT, 1, 0, True),
-    Fault.BUCKET_ANSWER_LOST: ("PUT", Does.LOSE_ANSWER, 1, 0, True),
+    Fault.BUCKET_LATE: (Does.LATE, 1, 0.5, True),
+    Fault.BUCKET_TOO_LATE: (Does.LATE, 1, 2.0, True),
+    Fault.BUCKET_TWICE: (Does.TWICE, 1, 0, True),
+    Fault.BUCKET_BUSY: (Does.BUSY, 1, 0, True),
+    Fault.BUCKET_DOWN: (Does.BUSY, ALWAYS, 0, False),
+    Fault.BUCKET_CUT: (Does.CUT, 1, 0, True),
+    Fault.BUCKET_ANSWER_LOST: (Does.LOSE_ANSWER, 1, 0, True),
 }
 COVERED = frozenset(CASES) | {Fault.BUCKET_KEEPS_OBJECT}
 
@@ -63,6 +63,13 @@ async def archive(
         yield opened
 
 
+@pytest.fixture(params=[None, 2**20], ids=["at once", "in parts"])
+def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large objects go up in one request, or in parts."""
+    if request.param is not None:
+        monkeypatch.setattr(remote, "_CREATE_BYTES", request.param)
+
+
 @pytest.fixture
 async def scene(archive: Archive, tmp_path: Path) -> Scene:
     scene = Scene.write(tmp_path / "sent")
@@ -70,7 +77,6 @@ async def scene(archive: Archive, tmp_path: Path) -> Scene:
     return scene
 
 
-@pytest.mark.parametrize("in_parts", [False, True], ids=["at once", "in parts"])
 @pytest.mark.parametrize(
     "given", [pytest.param(given, id=name.name) for name, given in CASES.items()]
 )
@@ -79,18 +85,15 @@ async def test_a_put_that_goes_wrong_is_stored_once_or_told(
     scene: Scene,
     proxy: Proxy,
     database_url: str,
-    monkeypatch: pytest.MonkeyPatch,
-    given: tuple[str, Does, int, float, bool],
-    in_parts: bool,
+    parts: None,
+    given: tuple[Does, int, float, bool],
 ) -> None:
-    method, does, times, seconds, good = given
-    if in_parts:
-        monkeypatch.setattr(remote, "_CREATE_BYTES", 2**20)
-    proxy.plan.set(method, does, times, seconds)
+    does, times, seconds, good = given
+    proxy.plan.set("PUT", does, times, seconds)
     answered = await scene.act(archive, Action.STORE_LARGE)
     assert proxy.plan.met
     assert answered == good
-    proxy.plan.set(method, Does.PASS)
+    proxy.plan.set("PUT", Does.PASS)
     await check_and_repeat(archive, scene, Action.STORE_LARGE, database_url)
 
 
