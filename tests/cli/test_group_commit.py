@@ -10,10 +10,11 @@ import httpx
 import psutil
 import pytest
 
+from app.index.embedded import EmbeddedPostgres
 from tests import s3_server
 from tests.factories import make_dataset, make_part10, new_uid
 from tests.live_server import LiveServer, serve
-from tests.tracing.calls import CannotWatch, parse_calls, read_calls, watched
+from tests.tracing.calls import Call, CannotWatch, parse_calls, read_calls, watched
 from tests.tracing.proof import unproved
 
 AT_ONCE = 8
@@ -59,22 +60,23 @@ def family(server: LiveServer) -> Iterator[int]:
     yield from (one.pid for one in parent.children(recursive=True))
 
 
-def prove(server: LiveServer, trace: Path, bucket_port: int | None = None) -> int:
-    """Watch what happens while Instances are stored; return how many answers were proved."""
+def watch(server: LiveServer, trace: Path) -> tuple[dict[str, int], list[Call]]:
+    """Watch what happens while Instances are stored; return what was answered, and the calls."""
     store(server)  # what is made once is made
     try:
         with watched(family(server), trace):
             answered = store_all(server)
     except CannotWatch as reason:
         pytest.skip(f"system calls cannot be watched: {reason}")
-    assert unproved(read_calls(trace), answered, bucket_port) == []
-    return len(answered)
+    assert len(answered) == 4 + AT_ONCE * EACH
+    return answered, read_calls(trace)
 
 
 @pytest.mark.slow
 def test_every_answer_comes_after_its_fsyncs_and_its_commit(tmp_path: Path) -> None:
     with serve(tmp_path, "--workers", "2") as server:
-        assert prove(server, tmp_path / "trace") == 4 + AT_ONCE * EACH
+        answered, calls = watch(server, tmp_path / "trace")
+        assert unproved(calls, answered) == []
 
 
 @pytest.mark.slow
@@ -85,7 +87,19 @@ def test_every_answer_comes_after_its_put_to_a_bucket_and_its_commit(
 ) -> None:
     port = urlsplit(s3.endpoint).port
     with serve(tmp_path, environment=s3.environment("commit")) as server:
-        assert prove(server, tmp_path / "trace", port) == 4 + AT_ONCE * EACH
+        answered, calls = watch(server, tmp_path / "trace")
+        assert unproved(calls, answered, port) == []
+
+
+@pytest.mark.slow
+def test_answers_that_do_not_wait_for_the_flush_are_found_out(tmp_path: Path) -> None:
+    with serve(tmp_path) as server:
+        script = "ALTER SYSTEM SET synchronous_commit = off;\nSELECT pg_reload_conf();\n"
+        EmbeddedPostgres(server.data_dir / "postgres").run_script(script)
+        answered, calls = watch(server, tmp_path / "trace")
+        wrong = unproved(calls, answered)
+        assert len(wrong) > len(answered) / 2
+        assert all("the flush of PostgreSQL's log" in reason for reason in wrong)
 
 
 # --- the proof itself can fail ------------------------------------------------------------------

@@ -187,18 +187,19 @@ def answered(url: str, found: dict[str, Found], rng: Random) -> list[str]:
             said.append("the search for Series counts otherwise")
         if {_uid(row, "00080018") for row in _all(http, "instances")} != found.keys():
             said.append("the search for Instances finds others")
-        sums = Overview(
-            len(studies), len(series), len(found), sum(one.size for one in found.values())
-        )
-        metrics = http.get("/metrics").text.splitlines()
-        said += [
-            f"/metrics has no {line}"
-            for name in Overview.__slots__
-            if (line := f"fileroom_stored_{name} {float(getattr(sums, name))}") not in metrics
-        ]
+        size = sum(one.size for one in found.values())
+        sums = Overview(len(studies), len(series), len(found), size)
+        if (measured := _measured(http)) != sums:
+            said.append(f"/metrics says {measured}, and it is {sums}")
         some = rng.sample(sorted(found.values(), key=lambda one: one.instance), k=len(found))
         said += [said_of for one in some[:SAMPLE] for said_of in _retrieved(http, one)]
         return said
+
+
+def _measured(http: httpx.Client) -> Overview:
+    lines = http.get("/metrics").raise_for_status().text.splitlines()
+    told = dict(line.rsplit(" ", 1) for line in lines if line.startswith("fileroom_stored_"))
+    return Overview(*(int(float(told[f"fileroom_stored_{name}"])) for name in Overview.__slots__))
 
 
 def _retrieved(http: httpx.Client, one: Found) -> Iterator[str]:
