@@ -4,6 +4,10 @@ Numbers are given when a row is inserted, not when it is committed, so a reader 
 last number" would miss rows of slower transactions. Instead each row has its transaction's id, and
 a reader sees only rows of transactions older than every one still running (the snapshot's xmin):
 what it has seen can never get anything new in between. The order is (transaction, number).
+
+A transaction may be older than another one and change a Study after it. Whoever adds to a Study or
+removes from it holds its row when the number is given: of two events about what is in one Study,
+the one with the greater number is the later, in whatever order they are read.
 """
 
 from collections.abc import Mapping

@@ -106,6 +106,15 @@ async def test_a_step_that_fails_is_told_and_can_be_done_again(
     await check_and_repeat(archive, scene, action, database_url)
 
 
+async def test_bytes_that_came_again_stay_though_the_answer_to_their_commit_is_lost(
+    archive: Archive, scene: Scene, database_url: str
+) -> None:
+    await scene.lose(archive, "first")
+    with fault(Point.COMMIT, When.AFTER, points.lose_answer):
+        assert not await scene.act(archive, Action.MEND)
+    assert await scene.wrong(archive, database_url) == []
+
+
 @pytest.mark.parametrize(
     ("point", "action"),
     [

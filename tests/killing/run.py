@@ -27,6 +27,7 @@ KEPT_BYTES = 300 * 10**6
 DURING_RECOVERY = 0.25
 """How often something else dies before the archive is back."""
 SAMPLE = 5
+FIRST_STARTS = 3
 _PAGE = 500
 
 
@@ -98,9 +99,8 @@ def run(plan: Plan, tell: Callable[[str], None] = lambda _: None) -> Report:
     with ExitStack() as stack:
         s3 = stack.enter_context(_bucket(plan.directory / "s3")) if plan.s3 else None
         served = Served(plan.directory, plan.workers, s3)
-        served.start()
         try:
-            served.wait_until_ready()
+            _be_born(served, report, Random(plan.seed))
             _run(_Running(plan, served, ledger, report, tell))
             report.wrong += served.stop()
         finally:
@@ -123,6 +123,19 @@ class _Running:
     ledger: Ledger
     report: Report
     tell: Callable[[str], None]
+
+
+def _be_born(served: Served, report: Report, rng: Random) -> None:
+    """Kill the very first starts, while the index is being made; then let one go on."""
+    for _ in range(FIRST_STARTS):
+        served.start()
+        time.sleep(rng.uniform(0, 2.5))
+        served.kill_all()
+        report.kills[Victim.NEWBORN] += 1
+    begun = time.monotonic()
+    served.start()
+    served.wait_until_ready()
+    report.back_after([Victim.NEWBORN], time.monotonic() - begun)
 
 
 def _run(all_: _Running) -> None:

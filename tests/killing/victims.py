@@ -14,6 +14,7 @@ from tests.killing.served import Served
 class Victim(StrEnum):
     """A process that may die, or several."""
 
+    NEWBORN = "all in the very first start"
     PARENT = "parent of serve"
     WORKER = "worker"
     POSTMASTER = "postmaster"
@@ -23,7 +24,8 @@ class Victim(StrEnum):
     S3 = "S3 server"
 
 
-LOCAL = tuple(victim for victim in Victim if victim is not Victim.S3)
+IN_TURN = tuple(victim for victim in Victim if victim is not Victim.NEWBORN)
+LOCAL = tuple(victim for victim in IN_TURN if victim is not Victim.S3)
 
 
 class Killer:
@@ -48,7 +50,7 @@ class Killer:
         """Kill whose turn it is, or the next one where that is not there just now."""
         for _ in range(100):
             if not self._deck:
-                self._deck = list(Victim if self._served.s3 else LOCAL)
+                self._deck = list(IN_TURN if self._served.s3 else LOCAL)
                 self._rng.shuffle(self._deck)
             victim = self._deck.pop()
             if self._kill[victim]():
