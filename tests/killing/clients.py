@@ -45,6 +45,8 @@ class Clients:
         self.importing = Importing()
         self.shared: list[tuple[str, str]] = []
         self.stopping = threading.Event()
+        self.hurry = threading.Event()
+        """A pause is wanted: nobody sleeps longer."""
         self._paused = True
         self._active = 0
         self._change = threading.Condition()
@@ -61,12 +63,14 @@ class Clients:
 
     def __exit__(self, *_: object) -> None:
         self.stopping.set()
+        self.hurry.set()
         self.resume()
         for thread in self._threads:
             thread.join()
 
     def pause(self) -> None:
         """Wait until no request of any client is under way."""
+        self.hurry.set()
         with self._change:
             self._paused = True
             idle = self._change.wait_for(lambda: not self._active, PAUSE_SECONDS)
@@ -77,6 +81,8 @@ class Clients:
     def resume(self) -> None:
         """Go on; what several clients add to are other Series than before."""
         self.shared = [(new_uid(), new_uid()) for _ in range(SHARED)]
+        if not self.stopping.is_set():
+            self.hurry.clear()
         with self._change:
             self._paused = False
             self._change.notify_all()
@@ -232,7 +238,7 @@ def remove_and_store_again(client: Client) -> None:
     ledger = client.all.ledger
     some = ledger.borrow(client.rng, [study for study, _ in client.all.shared])
     if not some:
-        client.all.stopping.wait(0.1)
+        client.all.hurry.wait(0.1)
         return
     body, headers = make_multipart(*client.bytes_of(some)), {"Content-Type": RELATED}
     again = client.rng.random() < 0.2  # the same once more, while it is there
@@ -265,12 +271,13 @@ def import_files(client: Client) -> None:
             counted = json.loads(report.read_bytes())
             ledger.promise(some, counted["stored"] + counted["known"])
     ledger.release(some)
-    client.all.stopping.wait(client.rng.uniform(0, 2))
+    client.all.hurry.wait(client.rng.uniform(0, 2))
 
 
 def purge_removed(client: Client) -> None:
     """`fileroom purge` of all that was deleted, now and then."""
-    client.all.stopping.wait(client.rng.uniform(2, 6))
+    if client.all.hurry.wait(client.rng.uniform(0.5, 4)):
+        return
     code = client.run("purge", "--older-than", "0", "--yes").wait(ANSWER_SECONDS * 2)
     client.all.ledger.note(f"purge: {code}")
 
