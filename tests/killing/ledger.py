@@ -127,10 +127,14 @@ class Ledger:
             return some
 
     def settle(self, found: Collection[str]) -> None:
-        """Expect from now on what was found of those that nobody was answered about."""
+        """Expect from now on what was found of those that nobody was answered about.
+
+        Nobody may be at work.
+        """
         with self._lock:
             self.promises.clear()
             for one in self.sent.values():
+                one.busy = False
                 if one.expected is Expected.EITHER:
                     there = one.instance in found
                     one.expected = Expected.PRESENT if there else Expected.ABSENT
