@@ -46,7 +46,7 @@ def die_at(order: Order) -> subprocess.CompletedProcess[bytes]:
 
 
 async def _run(order: Order) -> None:
-    removal.LEASE_SECONDS = 0.0
+    vars(removal)["LEASE_SECONDS"] = 0.0
     scene = Scene(Ledger(order.spool), order.named)
     async with open_archive(order.place) as archive:
         await scene.warm(archive, order.action)

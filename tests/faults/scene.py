@@ -35,6 +35,8 @@ class Action(StrEnum):
     PURGE = "purge"
 
 
+WARMED = {Action.STORE_MORE, Action.MEND}
+"""Done to a Series that was met, so that there is one commit: that of the action itself."""
 _SUBJECT = {
     Action.STORE: "fresh",
     Action.STORE_LARGE: "large",
@@ -99,8 +101,8 @@ class Scene:
         return bool(report.stored)
 
     async def warm(self, archive: Archive, action: Action) -> None:
-        """Do what has to be done before in the same process."""
-        if action is Action.STORE_MORE:
+        """Meet the Series in the same process, so that adding to it is one statement."""
+        if action in WARMED:
             await self.store(archive, "earlier")
 
     async def act(self, archive: Archive, action: Action) -> bool:

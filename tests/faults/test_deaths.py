@@ -15,7 +15,7 @@ from tests.archive.test_verify import found
 from tests.faults.dying import Order, die_at
 from tests.faults.names import Fault
 from tests.faults.points import Point, When
-from tests.faults.scene import Action, Scene, unnamed
+from tests.faults.scene import WARMED, Action, Scene, unnamed
 
 pytestmark = pytest.mark.slow
 
@@ -84,7 +84,7 @@ async def die_and_come_back(scene: Scene, order: Order) -> None:
 
 def _note(scene: Scene, action: Action) -> None:
     """Note what the dead process had been told, and what it was doing."""
-    if action is Action.STORE_MORE:
+    if action in WARMED:
         scene.ledger.acknowledge([scene.named["earlier"]])
     if action is not Action.PURGE:
         scene.ledger.begin([scene.subject(action)], removing=action is Action.REMOVE)

@@ -110,6 +110,7 @@ async def test_bytes_that_came_again_stay_though_the_answer_to_their_commit_is_l
     archive: Archive, scene: Scene, database_url: str
 ) -> None:
     await scene.lose(archive, "first")
+    await scene.warm(archive, Action.MEND)
     with fault(Point.COMMIT, When.AFTER, points.lose_answer):
         assert not await scene.act(archive, Action.MEND)
     assert await scene.wrong(archive, database_url) == []

@@ -210,7 +210,7 @@ class Client:
 def store_small(client: Client) -> None:
     """One Instance as it is, now and then into a Series that others add to."""
     (one,) = client.make(1, among_others=client.rng.random() < 0.6)
-    client.store([one], *client.bytes_of([one]), {"Content-Type": DICOM})
+    client.store([one], client.bytes_of([one])[0], {"Content-Type": DICOM})
     client.all.ledger.release([one])
 
 
@@ -218,7 +218,7 @@ def store_large(client: Client) -> None:
     """One Instance of megabytes: in memory, in a staging file, to a bucket in parts."""
     megabytes = 34 if client.rng.randrange(HUGE_EVERY) == 0 else client.rng.randint(1, 8)
     (one,) = client.make(1, megabytes * 2**20)
-    client.store([one], *client.bytes_of([one]), {"Content-Type": DICOM})
+    client.store([one], client.bytes_of([one])[0], {"Content-Type": DICOM})
     client.all.ledger.release([one])
 
 

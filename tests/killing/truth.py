@@ -127,7 +127,13 @@ async def find_instances(connection: Connection) -> dict[str, Found]:
     """Return all rows by SOP Instance UID; a row without its parents is not among them."""
     return {
         row["sop_instance_uid"]: Found(
-            *row[:6], unpack_metadata(row["metadata_dictionary"], row["metadata"])
+            row["study_instance_uid"],
+            row["series_instance_uid"],
+            row["sop_instance_uid"],
+            row["sha256"],
+            row["size"],
+            row["object_key"],
+            unpack_metadata(row["metadata_dictionary"], row["metadata"]),
         )
         for row in await connection.fetch(INSTANCES)
     }
