@@ -21,6 +21,7 @@ def main() -> int:
     asked = options.parse_args()
     directory = asked.directory or Path(tempfile.mkdtemp(prefix="killing-"))
     plan = Plan(directory, asked.kills, asked.seed, asked.s3, asked.workers)
+    _say(f"seed {asked.seed}\n")
     try:
         report = run(plan, lambda words: _say(f"{words}\n"))
     except (Loss, AssertionError) as error:

@@ -152,6 +152,7 @@ class Client:
         except httpx.TransportError as error:
             ledger.note(f"store: {type(error).__name__}")
             ledger.give_up(some)
+            self.all.hurry.wait(0.2)
             return False
         ledger.note(f"store: {answer.status_code}")
         heeded = answer.status_code in {200, 202, 409}

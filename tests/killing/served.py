@@ -184,7 +184,7 @@ class Served:
     def kill_all(self) -> None:
         """End all of it at once, as if the machine had stopped."""
         for one in self.family() if self.process.poll() is None else []:
-            with suppress(psutil.NoSuchProcess):
+            with suppress(ProcessLookupError):
                 os.kill(one.pid, signal.SIGKILL)
         self.process.wait()
 
