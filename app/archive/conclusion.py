@@ -55,9 +55,8 @@ async def _add(
     concluded = []
     try:
         for of, (one, result) in zip(placed, pairs, strict=True):
-            concluded.append(await _conclude(archive, principal, one, result, of.sop_class_uid))
-            if isinstance(concluded[-1], Stored) and not concluded[-1].known:
-                unwanted.discard(one.object_key)
+            said = await _conclude(archive, principal, one, result, of.sop_class_uid, unwanted)
+            concluded.append(said)
         await _log_refusals(archive, principal, pairs, concluded)
     finally:
         for key in unwanted:
@@ -66,9 +65,18 @@ async def _add(
 
 
 async def _conclude(
-    archive: Archive, principal: Principal, one: NewInstance, result: Result, sop_class_uid: str
+    archive: Archive,
+    principal: Principal,
+    one: NewInstance,
+    result: Result,
+    sop_class_uid: str,
+    unwanted: set[str],
 ) -> Stored | Failed:
-    """Say what became of one Instance after the writer's result; one that lost bytes is mended."""
+    """Say what became of one Instance after the writer's result; one that lost bytes is mended.
+
+    An object that a row may name by now leaves `unwanted`, also where nobody knows (the writer's
+    rule): the sweeper takes it if none does.
+    """
     uid, warnings = one.ref.instance, one.scanned.warnings
     if result is None:
         return Stored(one.ref, sop_class_uid, warnings=warnings)
@@ -79,8 +87,10 @@ async def _conclude(
         return Failed(FailureReason.DUPLICATE_INSTANCE, comment, sop_class_uid, uid)
     if await is_whole(archive, result):
         return Stored(result.ref, sop_class_uid, known=True, warnings=warnings)
+    unwanted.discard(one.object_key)
     if await mend(archive, principal, result, one):
         return Stored(result.ref, sop_class_uid, warnings=warnings)
+    unwanted.add(one.object_key)
     comment = "its stored bytes are lost; the very same ones would mend it"
     return Failed(FailureReason.PROCESSING_FAILURE, comment, sop_class_uid, uid)
 

@@ -7,6 +7,10 @@ what it has seen can never get anything new in between. The order is (transactio
 
 An index that has moved to another cluster of PostgreSQL, whose transaction ids begin anew, adds an
 offset to them (`log_offset`): what comes then still comes after all that was there.
+
+A transaction may be older than another one and change a Study after it. Whoever adds to a Study or
+removes from it holds its row when the number is given: of two events about what is in one Study,
+the one with the greater number is the later, in whatever order they are read.
 """
 
 from collections.abc import Mapping

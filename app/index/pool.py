@@ -69,7 +69,8 @@ class Pool:
         """Take a connection back; one that is not sound is closed."""
         self._used.discard(connection)
         self._free.release()
-        if sound and not (self._closed or connection.is_in_transaction()):
+        usable = sound and not (self._closed or connection.is_closed())
+        if usable and not connection.is_in_transaction():
             self._idle.append((connection, monotonic()))
         else:
             self._end(connection)

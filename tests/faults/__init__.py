@@ -1,0 +1,1 @@
+"""Faults at every step of ingest and removal, each by its name."""

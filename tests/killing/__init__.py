@@ -1,0 +1,1 @@
+"""The killing test: clients store, processes die, nothing that was acknowledged is lost."""

@@ -1,0 +1,1 @@
+"""System calls of a running archive, and what their order proves."""
