@@ -15,8 +15,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from app.archive.backup import Copied, Fate, make_backup
 from app.archive.backup_place import Backup, open_place
+from app.archive.backup_restore import restore_index, restore_objects
 from app.archive.context import Archive, open_archive
-from app.archive.restoring import restore_index, restore_objects
 from app.cli.importing import OPERATOR
 from app.cli.joining import RESTORING, Joined, joined_index
 from app.cli.opening import check_there, with_archive

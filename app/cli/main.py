@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from app import __version__
-from app.cli import keeping, seal
+from app.cli import safety, seal
 from app.cli.options import DataDir, flags
 
 application = typer.Typer(
@@ -189,7 +189,7 @@ def list_tags(data_dir: DataDir = None) -> None:
     run_list(load_settings(flags(data_dir)))
 
 
-application.add_typer(keeping.commands)
+application.add_typer(safety.commands)
 
 
 application.add_typer(seal.keys, name="seal-keys")

@@ -11,9 +11,9 @@ from pyrage import x25519
 
 from app.archive.backup import Copied, Fate, make_backup
 from app.archive.backup_place import Backup, BackupPlace, open_place
+from app.archive.backup_restore import restore_index, restore_objects
 from app.archive.context import Archive, Place, open_archive
 from app.archive.removal import delete, reject
-from app.archive.restoring import restore_index, restore_objects
 from app.dicom.uids import StudyRef
 from app.errors import Conflict, Forbidden, NotFound, Unavailable
 from app.index.dump import LOCK, count_since, settle_log, snapshot

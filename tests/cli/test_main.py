@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app import __version__
-from app.cli import keeping
+from app.cli import safety
 from app.cli.main import application
 
 HEAVY = ("fastapi", "sqlalchemy", "asyncpg", "numpy", "pydicom", "pydantic", "alembic", "uvicorn")
@@ -123,7 +123,7 @@ main.main()
 def test_every_command_is_covered_here() -> None:
     named = [
         (entry.name or getattr(entry.callback, "__name__", ""))
-        for entry in (*application.registered_commands, *keeping.commands.registered_commands)
+        for entry in (*application.registered_commands, *safety.commands.registered_commands)
     ]
     assert sorted(named) == sorted(COMMANDS)
 
