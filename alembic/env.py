@@ -1,6 +1,7 @@
 """What Alembic runs: `app.index.migrations` opens the connection and gives it over."""
 
 from alembic import context
+from app.index import retention_tables  # noqa: F401 - its tables are of the same metadata
 from app.index.tables import metadata
 
 context.configure(

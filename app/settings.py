@@ -178,6 +178,14 @@ class Jobs(Group):
     thumbnails: bool = True
 
 
+class Retention(Group):
+    """How long what is deleted can be brought back."""
+
+    deleted_days: float = Field(default=30, ge=0, le=36_500)
+    purge: bool = True
+    rules: bool = True
+
+
 class Log(Group):
     """What is written about requests; never what patients are called."""
 
@@ -204,6 +212,7 @@ class Settings(BaseSettings):
     auth: Auth = Auth()
     limits: Annotated[Limits, AfterValidator(_positive)] = Limits()
     jobs: Jobs = Jobs()
+    retention: Retention = Retention()
     log: Log = Log()
 
     @classmethod
@@ -282,6 +291,7 @@ class Settings(BaseSettings):
             codec_memory_bytes=self.jobs.codec_memory,
             codec_seconds=self.jobs.codec_seconds,
             limits=self.limits,
+            deleted_days=self.retention.deleted_days if self.retention.purge else None,
         )
 
 

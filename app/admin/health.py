@@ -7,6 +7,7 @@ from app.admin import metrics
 from app.errors import ArchiveError, Forbidden, Unavailable
 from app.index.alive import check_alive
 from app.index.overview import count_everything
+from app.index.purging import count_waiting
 from app.rights import Verb
 from app.web import contract
 from app.web.deps import ArchiveDep, PrincipalDep
@@ -51,7 +52,8 @@ async def get_metrics(principal: PrincipalDep, archive: ArchiveDep) -> Response:
         raise Forbidden("Metrics are for operators")
     try:
         overview = await count_everything(archive.index, principal.scope)
+        waiting = await count_waiting(archive.index)
     except Unavailable:
-        overview = None
-    counts = metrics.exposition(overview, await archive.staging.free_bytes())
+        overview = waiting = None
+    counts = metrics.exposition(overview, await archive.staging.free_bytes(), waiting)
     return Response(counts, media_type=metrics.CONTENT_TYPE, headers=NO_STORE)

@@ -26,6 +26,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from app.index.overview import Overview
+from app.index.purging import Waiting
 from app.logs import ACCESS
 from app.web.direct import ROUTE
 
@@ -152,9 +153,10 @@ def _log_request(scope: Scope, status: int, seconds: float) -> None:
 class _Holdings(Collector):
     """How much is stored, asked at the moment of the scrape; nothing if the index fails."""
 
-    def __init__(self, overview: Overview | None, free: int) -> None:
+    def __init__(self, overview: Overview | None, free: int, waiting: Waiting | None) -> None:
         self._overview = overview
         self._free = free
+        self._waiting = waiting
 
     def collect(self) -> Iterator[Metric]:
         """Yield one number for each of them."""
@@ -165,12 +167,15 @@ class _Holdings(Collector):
         for name, value in asdict(self._overview).items() if self._overview else ():
             text = f"Stored: {name}"
             yield GaugeMetricFamily(f"fileroom_stored_{name}", text, float(value))
+        for name, value in asdict(self._waiting).items() if self._waiting else ():
+            text = f"Deleted and not yet purged: {name}"
+            yield GaugeMetricFamily(f"fileroom_deleted_{name}", text, float(value))
 
 
-def exposition(overview: Overview | None, free: int) -> bytes:
+def exposition(overview: Overview | None, free: int, waiting: Waiting | None = None) -> bytes:
     """Return the counts of all workers and what is stored, in Prometheus' text format."""
     stored = CollectorRegistry()
-    stored.register(_Holdings(overview, free))
+    stored.register(_Holdings(overview, free, waiting))
     counted = REGISTRY
     if DIRECTORY_VARIABLE in os.environ:
         counted = CollectorRegistry()
