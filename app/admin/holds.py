@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,6 +10,7 @@ from app.archive.holds import LONGEST_REASON, find_hold, hold_study, list_holds,
 from app.index.holds import Hold
 from app.web import contract
 from app.web.deps import ArchiveDep, PrincipalDep, StudyPath
+from app.web.json_bodies import json_contract, read_json
 
 router = APIRouter(tags=["Retention"])
 NO_STORE = {"Cache-Control": "no-store"}
@@ -24,11 +25,12 @@ class HoldWanted(BaseModel):
     reason: Annotated[str, Field(min_length=1, max_length=LONGEST_REASON)]
 
 
-@router.put(HOLD, responses=contract.CHANGE)
+@router.put(HOLD, responses=contract.SAID, openapi_extra=json_contract(HoldWanted))
 async def put_hold(
-    ref: StudyPath, wanted: HoldWanted, archive: ArchiveDep, principal: PrincipalDep
+    request: Request, ref: StudyPath, archive: ArchiveDep, principal: PrincipalDep
 ) -> JSONResponse:
     """Put a Study under legal hold: it is neither deleted nor rejected nor purged."""
+    wanted = await read_json(request, HoldWanted)
     held = await hold_study(archive, principal, ref.study, wanted.reason)
     return JSONResponse(_shown(held), headers=NO_STORE)
 

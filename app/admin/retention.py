@@ -1,8 +1,8 @@
 """Retention rules: how long Studies stay, at least and at most."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,6 +17,7 @@ from app.archive.retention import (
 from app.index.retention_rules import Action, CountedFrom, Rule, Terms, described
 from app.web import contract
 from app.web.deps import ArchiveDep, PrincipalDep
+from app.web.json_bodies import json_contract, read_json
 
 router = APIRouter(tags=["Retention"])
 NO_STORE = {"Cache-Control": "no-store"}
@@ -30,9 +31,9 @@ class RuleWanted(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     name: Annotated[str, Field(min_length=1, max_length=64)]
-    action: Action
+    action: Literal["delete", "keep"]
     days: Annotated[int, Field(ge=1, le=MOST_DAYS)]
-    counted_from: CountedFrom = CountedFrom.STUDY_DATE
+    counted_from: Literal["study-date", "stored"] = "study-date"
     modalities: Values = []
     stations: Values = []
     institutions: Values = []
@@ -40,7 +41,8 @@ class RuleWanted(BaseModel):
     def terms(self) -> Terms:
         """Return it as the archive takes it."""
         lists = (tuple(self.modalities), tuple(self.stations), tuple(self.institutions))
-        return Terms(self.name, self.action, self.days, self.counted_from, *lists)
+        words = Action(self.action), self.days, CountedFrom(self.counted_from)
+        return Terms(self.name, *words, *lists)
 
 
 @router.get(RULES, responses=contract.KNOWN)
@@ -50,15 +52,18 @@ async def get_rules(archive: ArchiveDep, principal: PrincipalDep) -> JSONRespons
     return JSONResponse({"rules": [_shown(one) for one in rules]}, headers=NO_STORE)
 
 
-@router.post(RULES, status_code=201, responses=contract.CHANGE)
+@router.post(
+    RULES, status_code=201, responses=contract.SAID, openapi_extra=json_contract(RuleWanted)
+)
 async def post_rule(
-    wanted: RuleWanted, archive: ArchiveDep, principal: PrincipalDep
+    request: Request, archive: ArchiveDep, principal: PrincipalDep
 ) -> JSONResponse:
     """Make a rule, as a draft: it does nothing until it is activated.
 
     A rule that deletes takes a Study whole, softly, if each of its Series meets the rule; one that
     keeps refuses to delete a Study that has such a Series and is younger.
     """
+    wanted = await read_json(request, RuleWanted)
     made = await add_rule(archive, principal, wanted.terms())
     headers = {**NO_STORE, "Location": f"{RULES}/{made.id}"}
     return JSONResponse(_shown(made), status_code=201, headers=headers)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from app import __version__
+from app.cli.keeping import add_commands
 
 application = typer.Typer(
     name="fileroom",
@@ -244,6 +245,9 @@ def purge(
     from app.settings import load_settings  # noqa: PLC0415
 
     raise typer.Exit(run_purge(load_settings(_flags(data_dir)), older_than, really=yes))
+
+
+add_commands(application)
 
 
 @application.command()

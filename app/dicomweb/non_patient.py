@@ -182,7 +182,8 @@ def _add_routes(category: Category) -> None:
     add(one, resource.store_one, methods=["POST"], name=f"store_one_of_{kind}", **storing)
     add(one, resource.retrieve, methods=["GET"], name=f"retrieve_{kind}", responses=_INSTANCE)
     add(one, resource.delete, methods=["DELETE"], name=f"delete_{kind}", **deleting)
-    add(f"{one}/restore", resource.undelete, methods=["POST"], name=f"undelete_{kind}", responses=BACK)
+    undone = f"{one}/restore"
+    add(undone, resource.undelete, methods=["POST"], name=f"undelete_{kind}", responses=BACK)
     add(value, resource.retrieve_value, methods=["GET"], name=f"value_of_{kind}", responses=_VALUE)
 
 

@@ -45,6 +45,8 @@ KNOWN = _row(401, 403)
 FEED = _row(400, 401, 403, 503)
 RULE = _row(400, 401, 403, 404, 503)
 """Of what finds, changes and removes a rule or a hold."""
+SAID = _row(400, 401, 403, 404, 409, 413, 503)
+"""Of what takes a rule or a hold in JSON."""
 READ = _row(304, 400, 401, 403, 404, 406, 409, 410, 412, 413, 503)
 """Of what reads a resource."""
 READ_RANGES = {**_row(206, 416), **READ}

@@ -17,6 +17,7 @@ COMMANDS = (
     "export",
     "verify",
     "purge",
+    "sweep",
     "migrate",
     "doctor",
     "openapi",
