@@ -28,7 +28,9 @@ async def get(client: httpx.AsyncClient, path: str, **query: Any) -> dict[str, A
     return found
 
 
-async def test_a_hold_is_put_seen_listed_and_taken_off(client: httpx.AsyncClient) -> None:
+async def test_a_hold_is_put_seen_listed_and_taken_off(
+    client: httpx.AsyncClient,
+) -> None:  # D-09
     studies = sorted([new_uid(), new_uid()])
     for study in studies:
         await post(client, study)
@@ -75,7 +77,9 @@ async def test_a_hold_without_a_good_reason_is_refused_in_words(
     assert (answer.status_code, said in answer.json()["detail"]) == (status, True), answer.text
 
 
-async def test_a_rule_is_made_looked_at_activated_and_removed(client: httpx.AsyncClient) -> None:
+async def test_a_rule_is_made_looked_at_activated_and_removed(
+    client: httpx.AsyncClient,
+) -> None:  # D-10
     study = new_uid()
     await post(client, study)  # of 2024
     made = await client.post(f"{API}/retention-rules", json=RULE)

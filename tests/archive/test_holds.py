@@ -53,7 +53,7 @@ async def is_waiting(task: "asyncio.Task[object]") -> bool:
 
 async def test_what_is_held_is_neither_deleted_nor_rejected_until_it_is_released(
     archive: Archive, principal: Principal, study: str
-) -> None:
+) -> None:  # D-09
     ref = StudyRef(study)
     await hold_study(archive, principal, study, "case 17")
     for doing in (

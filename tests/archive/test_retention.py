@@ -31,7 +31,6 @@ from tests.factories import make_part10, new_uid
 
 DELETE_OLD = Terms("old", Action.DELETE, 3650)
 KEEP_CT = Terms("ten years", Action.KEEP, 3650, modalities=("CT",))
-AGE = "UPDATE {} SET {} = now() - make_interval(days => $1) WHERE {} = $2"
 
 
 @pytest.fixture(autouse=True)
@@ -234,11 +233,11 @@ async def test_a_hold_that_comes_in_between_is_honoured(
     take = remove_due
 
     async def holding(*arguments: Any) -> int:
-        monkeypatch.setattr(retention.due, "remove_due", take)
+        monkeypatch.setattr("app.index.due.remove_due", take)
         await hold_study(archive, principal, first, "case 17")
         return await take(*arguments)
 
-    monkeypatch.setattr(retention.due, "remove_due", holding)
+    monkeypatch.setattr("app.index.due.remove_due", holding)
     assert await act_by_rules(archive, 1, always) == 1
     assert await live(archive) == {first}
     assert second not in await live(archive)
@@ -262,7 +261,7 @@ async def test_rules_act_in_pages_and_stop_between_them(
 
 async def test_what_is_to_be_kept_is_not_deleted_before_its_time(
     archive: Archive, principal: Principal
-) -> None:
+) -> None:  # D-10
     young = await make_study(archive, {"Modality": "CT"}, {"Modality": "SR"}, date=dated(3649))
     old = await make_study(archive, {"Modality": "CT"}, date=dated(3651))
     other = await make_study(archive, {"Modality": "MR"}, date=dated(10))

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from app.archive import purge, retention, upkeep
+from app.archive import retention, upkeep
 from app.archive.context import Archive
+from app.archive.purge import purge_deleted
 from app.archive.removal import delete
 from app.archive.upkeep import kept_up
 from app.dicom.uids import StudyRef
@@ -17,6 +18,7 @@ from app.errors import Unavailable
 from app.index import purging
 from app.index.engine import Index
 from app.index.events import Position, read_events
+from app.index.purging import forget_deleted
 from app.index.upkeep import begin_upkeep, finish_upkeep, renew_upkeep
 from app.objects.local import LocalStore
 from app.rights import Principal
@@ -111,14 +113,14 @@ async def test_a_fault_puts_it_off_and_no_more(
     error: Exception,
 ) -> None:
     await delete_one(archive)
-    failing, listed = 3, upkeep.purge_deleted
+    failing = 3
 
     async def fails(*arguments: Any, **named: Any) -> None:
         nonlocal failing
         if failing:
             failing -= 1
             raise error
-        await listed(*arguments, **named)
+        await purge_deleted(*arguments, **named)
 
     monkeypatch.setattr(upkeep, "purge_deleted", fails)
     async with kept_up(replace(archive, deleted_days=0), rules=True):
@@ -151,14 +153,14 @@ async def test_it_stops_between_two_pages_and_leaves_nothing_half_done(
     monkeypatch.setattr(purging, "PAGE", 2)
     for _ in range(6):
         await delete_one(archive)
-    began, take = asyncio.Event(), purge.forget_deleted
+    began = asyncio.Event()
 
     async def slow(*arguments: Any) -> Any:
         began.set()
         await asyncio.sleep(0.2)
-        return await take(*arguments)
+        return await forget_deleted(*arguments)
 
-    monkeypatch.setattr(purge, "forget_deleted", slow)
+    monkeypatch.setattr("app.archive.purge.forget_deleted", slow)
     async with kept_up(replace(archive, deleted_days=0), rules=False):
         await began.wait()
     rows = await archive.index.fetch("SELECT object_key FROM removed_instance")

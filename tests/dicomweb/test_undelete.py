@@ -43,7 +43,7 @@ async def is_sound(app: FastAPI) -> bool:
 @pytest.mark.parametrize("level", [1, 2, 3])
 async def test_what_was_deleted_is_back_at_every_door(
     app: FastAPI, client: httpx.AsyncClient, level: int
-) -> None:
+) -> None:  # D-08
     dataset = make_dataset()
     await store(client, dataset)
     before = await overview(app)

@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql.base import ischema_names
 
 import app
 from app.errors import Conflict, Unavailable
+from app.index import retention_tables  # noqa: F401 - its tables are compared, too
 from app.index.engine import Index, connect
 from app.index.migrations import migrate, pending
 from app.index.revisions import migrations_directory, revisions
