@@ -55,9 +55,7 @@ async def get_rules(archive: ArchiveDep, principal: PrincipalDep) -> JSONRespons
 @router.post(
     RULES, status_code=201, responses=contract.SAID, openapi_extra=json_contract(RuleWanted)
 )
-async def post_rule(
-    request: Request, archive: ArchiveDep, principal: PrincipalDep
-) -> JSONResponse:
+async def post_rule(request: Request, archive: ArchiveDep, principal: PrincipalDep) -> JSONResponse:
     """Make a rule, as a draft: it does nothing until it is activated.
 
     A rule that deletes takes a Study whole, softly, if each of its Series meets the rule; one that

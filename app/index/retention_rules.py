@@ -30,7 +30,7 @@ _MOMENT = "(now() - make_interval(days => rule.days))"
 _DAY = f"to_char({_MOMENT} AT TIME ZONE 'UTC', 'YYYYMMDD')"
 _DATED = "length(study.study_date) = 8"
 _LATER = f"""(study.created_at > {_MOMENT} OR EXISTS (
-    SELECT FROM instance WHERE instance.study_key = study.id AND stored_at > {_MOMENT}))"""  # noqa: S608 - our own text, as below
+    SELECT FROM instance WHERE instance.study_key = study.id AND stored_at > {_MOMENT}))"""
 _SERIES = """(
     (rule.modalities = '{}' OR series.modality = ANY(rule.modalities))
     AND (rule.stations = '{}' OR series.station_name = ANY(rule.stations))
@@ -43,13 +43,13 @@ TAKES = f"""(
     AND CASE rule.counted_from WHEN 'study-date' THEN {_DATED} AND study.study_date < {_DAY}
         ELSE NOT {_LATER} END
     AND NOT EXISTS (SELECT FROM series WHERE series.study_key = study.id AND NOT {_SERIES}))
-"""  # noqa: S608
+"""
 KEEPS = f"""(
     study.tenant_id = rule.tenant_id AND rule.action = 'keep'
     AND CASE WHEN rule.counted_from = 'study-date' AND {_DATED} THEN study.study_date > {_DAY}
         ELSE {_LATER} END
     AND EXISTS (SELECT FROM series WHERE series.study_key = study.id AND {_SERIES}))
-"""  # noqa: S608
+"""
 
 
 def as_alias(text: str, alias: str) -> str:
@@ -60,7 +60,7 @@ def as_alias(text: str, alias: str) -> str:
 IS_KEPT = f"""EXISTS (
     SELECT FROM retention_rule keeper
     WHERE keeper.activated_at IS NOT NULL AND {as_alias(KEEPS, "keeper")})
-"""  # noqa: S608
+"""
 IS_HELD = """EXISTS (
     SELECT FROM hold WHERE hold.tenant_id = study.tenant_id
         AND hold.study_instance_uid = study.study_instance_uid)
@@ -224,9 +224,7 @@ async def _change(
     return await index.retrying(change)
 
 
-async def _logged(
-    connection: Connection, tenant_id: int, actor: str, kind: str, row: Any
-) -> Rule:
+async def _logged(connection: Connection, tenant_id: int, actor: str, kind: str, row: Any) -> Rule:
     rule = make_rule(row)
     payload = {"rule": {"id": rule.id, **described(rule.terms)}}
     await connection.execute(LOG, tenant_id, kind, actor, orjson.dumps(payload).decode())

@@ -14,7 +14,8 @@ from app.dicom.uids import StudyRef
 from app.errors import Conflict, Forbidden, Gone, InvalidRequest, NotFound
 from app.index import holds, purging, removal
 from app.index.events import Position, read_events
-from app.index.purging import Deleted, forget, list_deleted as list_waiting
+from app.index.purging import Deleted, forget
+from app.index.purging import list_deleted as list_waiting
 from app.rights import Principal, Scope, Verb
 from tests.archive.test_store import store
 from tests.factories import make_part10, new_uid

@@ -31,6 +31,7 @@ from tests.archive.test_store import chunks, parts, store
 from tests.archive.test_verify import files, found
 from tests.factories import make_dataset, make_non_patient, make_part10, new_uid
 from tests.index_factories import make_new_instance
+from tests.waiting import until
 
 DAY = 86_400.0
 
@@ -212,17 +213,21 @@ async def test_a_store_that_takes_long_keeps_what_it_has_put(
         await go_on.wait()
         yield chunks(make_part10(StudyInstanceUID=study))
 
+    async def under_way() -> bool:
+        return await oldest_store(archive.index) is not None and len(files(tmp_path)) == 2
+
+    async def over() -> bool:
+        return await oldest_store(archive.index) is None
+
     other = stray(tmp_path, new_uid(), at=time.time() - 5)
     async with running_stores_told(archive.index, archive.running):
         storing = asyncio.create_task(store_instances(archive, principal, slow()))
-        while await oldest_store(archive.index) is None or len(files(tmp_path)) < 2:
-            await asyncio.sleep(0.05)
+        await until(under_way)
         assert [one.name for one in await swept(archive, principal)] == [other]
         go_on.set()
         report = await storing
         assert not any(hasattr(one, "reason") for one in report.results)
-        while await oldest_store(archive.index) is not None:
-            await asyncio.sleep(0.05)
+        await until(over)
     assert len(files(tmp_path)) == 2
 
 
@@ -239,19 +244,20 @@ async def test_an_index_that_does_not_answer_is_told_again_later(
 ) -> None:
     monkeypatch.setattr(running, "TELL_SECONDS", 0.02)
     monkeypatch.setattr(running, "LONG_SECONDS", -1)
-    tries = 0
+    tries: list[object] = []
 
-    async def fails(*_: object) -> None:
-        nonlocal tries
-        tries += 1
+    async def fails(*said: object) -> None:
+        tries.append(said)
         raise Unavailable("the index does not answer")
+
+    async def tried_twice() -> bool:
+        return len(tries) > 1
 
     monkeypatch.setattr(running, "tell_of_store", fails)
     stores = RunningStores()
     async with running_stores_told(archive.index, stores):
         with stores.noted():
-            while tries < 2:
-                await asyncio.sleep(0.02)
+            await until(tried_twice)
     assert "could not be told" in caplog.text
 
 

@@ -26,6 +26,7 @@ from tests.archive.test_retention import DELETE_OLD, live, make_rule, make_study
 from tests.archive.test_store import store
 from tests.archive.test_verify import files
 from tests.factories import make_part10, new_uid
+from tests.waiting import until
 
 
 @pytest.fixture(autouse=True)
@@ -46,9 +47,10 @@ async def delete_one(archive: Archive) -> str:
 
 
 async def until_gone(tmp_path: Path, count: int = 0) -> None:
-    async with asyncio.timeout(10):
-        while len(files(tmp_path)) > count:
-            await asyncio.sleep(0.02)
+    async def gone() -> bool:
+        return len(files(tmp_path)) <= count
+
+    await until(gone)
 
 
 async def test_what_was_deleted_is_purged_when_its_days_are_over(
@@ -81,19 +83,18 @@ async def test_without_days_nothing_is_purged(archive: Archive, tmp_path: Path) 
 
 
 async def test_rules_act_once_a_day(archive: Archive) -> None:
+    async def nothing_lives() -> bool:
+        return not await live(archive)
+
     await make_rule(archive, DELETE_OLD)
     await make_study(archive)
     async with kept_up(archive, rules=True):
-        async with asyncio.timeout(10):
-            while await live(archive):
-                await asyncio.sleep(0.02)
+        await until(nothing_lives)
         again = await make_study(archive)
         await asyncio.sleep(0.3)
         assert await live(archive) == {again}
         await archive.index.fetch("UPDATE upkeep SET done_at = done_at - interval '25 hours'")
-        async with asyncio.timeout(10):
-            while await live(archive):
-                await asyncio.sleep(0.02)
+        await until(nothing_lives)
 
 
 async def test_rules_that_are_switched_off_do_nothing(archive: Archive) -> None:

@@ -1,5 +1,6 @@
 """`fileroom deleted`, `hold`, `retention` and `sweep` as an operator runs them."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from app.archive.context import Place, open_archive
+from app.archive.removal import delete
 from app.cli.deleted import _ref
 from app.cli.keeping import deleted, hold, retention
 from app.cli.refusal import Refusal
@@ -15,6 +18,7 @@ from app.cli.ruling import describe
 from app.dicom.uids import InstanceRef, NonPatientRef, SeriesRef, StudyRef
 from app.errors import InvalidUID
 from app.index.retention_rules import Action, CountedFrom, Rule, Terms
+from app.rights import Principal
 from tests.cli.test_index_tags import fileroom
 from tests.factories import make_part10, new_uid
 
@@ -63,6 +67,13 @@ def test_what_is_deleted_held_ruled_and_swept_is_told(tmp_path: Path) -> None:
     assert not stray.exists()
 
 
+async def delete_study(url: str, tmp_path: Path, study: str) -> None:
+    """Delete a Study as a caller of the server does."""
+    place = Place(url, tmp_path / "d/objects", tmp_path / "cache")
+    async with open_archive(place) as archive:
+        await delete(archive, Principal("test"), StudyRef(study))
+
+
 @pytest.mark.slow
 def test_what_is_deleted_is_listed_and_comes_back(tmp_path: Path, database_url: str) -> None:
     study = new_uid()
@@ -78,20 +89,7 @@ def test_what_is_deleted_is_listed_and_comes_back(tmp_path: Path, database_url: 
         return done.stdout
 
     run("import", str(tmp_path / "one.dcm"))
-    program = f"""
-import asyncio
-from pathlib import Path
-from app.archive.context import Place, open_archive
-from app.archive.removal import delete
-from app.dicom.uids import StudyRef
-from app.rights import Principal
-async def main():
-    place = Place({database_url!r}, Path({str(tmp_path)!r}) / "d/objects", Path({str(tmp_path)!r}))
-    async with open_archive(place) as archive:
-        await delete(archive, Principal("test"), StudyRef({study!r}))
-asyncio.run(main())
-"""
-    subprocess.run([sys.executable, "-c", program], check=True)
+    asyncio.run(delete_study(database_url, tmp_path, study))
     listed = run("deleted", "list")
     assert listed.startswith(f"{study}: 1 Instances (0.0 MB), deleted ")
     assert ", until 20" in listed
@@ -151,7 +149,5 @@ def test_what_names_nothing_is_refused(what: str, error: type[Exception]) -> Non
         ),
     ],
 )
-def test_a_rule_is_described_in_a_line(
-    terms: Terms, activated: datetime | None, said: str
-) -> None:
+def test_a_rule_is_described_in_a_line(terms: Terms, activated: datetime | None, said: str) -> None:
     assert describe(Rule(7, terms, "me", NOW, activated)) == said

@@ -13,7 +13,9 @@ from tests.dicomweb.conftest import HOST
 from tests.dicomweb.test_wado_rs import path_of, store
 from tests.factories import make_dataset, make_part10
 
-NAMED = {"{path}": "7FE00010", "{code}": "113001^DCM", "{frames}": "1", "{uid}": "1.2.6"} | {"{rule}": "7"}
+NAMED = {"{path}": "7FE00010", "{code}": "113001^DCM", "{frames}": "1", "{uid}": "1.2.6"} | {
+    "{rule}": "7"
+}
 OPEN = {"/health/live", "/health/ready", "/dicom-web"}
 DATASET = make_dataset()
 UIDS = {
