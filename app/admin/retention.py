@@ -63,8 +63,7 @@ async def post_rule(request: Request, archive: ArchiveDep, principal: PrincipalD
     """
     wanted = await read_json(request, RuleWanted)
     made = await add_rule(archive, principal, wanted.terms())
-    headers = {**NO_STORE, "Location": f"{RULES}/{made.id}"}
-    return JSONResponse(_shown(made), status_code=201, headers=headers)
+    return JSONResponse(_shown(made), status_code=201, headers=NO_STORE)
 
 
 @router.get(RULES + "/{rule}/preview", responses=contract.RULE)
