@@ -27,6 +27,8 @@ LOOK_SECONDS = 60.0
 LONGEST_PAUSE = 3600.0
 PURGE_SECONDS = 50.0
 RULES_SECONDS = 86_400.0
+READ_SECONDS = 60.0
+"""How long an answer that began before a DELETE may need the bytes, at least."""
 STOP_SECONDS = 10.0
 """How long a page may go on when the archive stops."""
 PURGER = Principal("retention")
@@ -85,7 +87,8 @@ class _Upkeep:
         )
 
     async def _purge(self) -> None:
-        before = datetime.now(UTC) - timedelta(days=self.archive.deleted_days or 0)
+        days = timedelta(days=self.archive.deleted_days or 0)
+        before = datetime.now(UTC) - max(days, timedelta(seconds=READ_SECONDS))
         instances = size = 0
 
         def tell(one: Deleted) -> None:

@@ -36,6 +36,7 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(upkeep, "LONGEST_PAUSE", 0.2)
     monkeypatch.setattr(upkeep, "PURGE_SECONDS", 0)
+    monkeypatch.setattr(upkeep, "READ_SECONDS", 0)
     monkeypatch.setattr(retention, "PAUSE_SECONDS", 0)
 
 
@@ -71,6 +72,17 @@ async def test_what_was_deleted_is_purged_when_its_days_are_over(
 async def test_no_days_at_all_purge_at_once(archive: Archive, tmp_path: Path) -> None:
     async with kept_up(replace(archive, deleted_days=0), rules=False):
         await delete_one(archive)
+        await until_gone(tmp_path)
+
+
+async def test_what_may_still_be_read_is_not_purged_at_once(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "READ_SECONDS", 0.5)
+    async with kept_up(replace(archive, deleted_days=0), rules=False):
+        await delete_one(archive)
+        await asyncio.sleep(0.3)
+        assert len(files(tmp_path)) == 1
         await until_gone(tmp_path)
 
 
