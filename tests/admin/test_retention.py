@@ -174,6 +174,10 @@ async def test_strangers_see_nothing_of_it(served: Served) -> None:
         assert (await client.put(f"{API}/studies/1.2/hold", json={})).status_code == 401
 
 
+def objects(tmp_path: Path) -> list[Path]:
+    return list(tmp_path.rglob("*.dcm"))
+
+
 async def test_the_server_purges_by_itself_as_it_is_set(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,10 +192,11 @@ async def test_the_server_purges_by_itself_as_it_is_set(
     ):
         study = new_uid()
         await post(client, study)
+        assert len(objects(tmp_path)) == 1
         await client.delete(f"/dicom-web/studies/{study}")
 
         async def gone() -> bool:
-            return not list(tmp_path.rglob("*.dcm"))
+            return not objects(tmp_path)
 
         await until(gone)
         assert (await client.post(f"/dicom-web/studies/{study}/restore")).status_code == 404
