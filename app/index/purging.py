@@ -17,7 +17,7 @@ from app.index.holds import share_locks
 from app.index.pool import Connection
 from app.index.removal import DELETED, LOG
 
-PAGE = 500
+PAGE = 100
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 _COLUMNS = "id, tenant_id, {study} AS study, sop_instance_uid, object_key, size, removed_at"
