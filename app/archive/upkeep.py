@@ -29,8 +29,8 @@ PURGE_SECONDS = 50.0
 RULES_SECONDS = 86_400.0
 READ_SECONDS = 60.0
 """How long an answer that began before a DELETE may need the bytes, at least."""
-STOP_SECONDS = 10.0
-"""How long a page may go on when the archive stops."""
+STOP_SECONDS = 3.0
+"""How long a page may go on when the archive stops, which its parent ends in 5."""
 PURGER = Principal("retention")
 """Who purges, in the log."""
 _PURGE, _RULES = "purge", "retention rules"
