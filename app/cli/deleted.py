@@ -89,12 +89,11 @@ def _ref(what: str) -> Ref | NonPatientRef:
     first, *rest = what.split("/")
     if first in CATEGORIES and len(rest) == 1:
         return NonPatientRef(first, check_uid(rest[0]))
-    uids = [check_uid(part) for part in (first, *rest)]
-    kinds: dict[int, type[StudyRef] | type[SeriesRef] | type[InstanceRef]] = {
-        1: StudyRef,
-        2: SeriesRef,
-        3: InstanceRef,
-    }
-    if len(uids) not in kinds:
-        raise Refusal(f"{what!r} is neither STUDY, STUDY/SERIES nor STUDY/SERIES/INSTANCE.")
-    return kinds[len(uids)](*uids)
+    match [check_uid(part) for part in (first, *rest)]:
+        case [study]:
+            return StudyRef(study)
+        case [study, series]:
+            return SeriesRef(study, series)
+        case [study, series, instance]:
+            return InstanceRef(study, series, instance)
+    raise Refusal(f"{what!r} is neither STUDY, STUDY/SERIES nor STUDY/SERIES/INSTANCE.")

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from app.dicom.uids import Ref
-from app.errors import Conflict, NotFound
+from app.errors import Conflict, InvalidDataset, NotFound
 from app.index.engine import Index
 from app.index.faults import TryAgain
 from app.index.instances import add_instances
@@ -133,7 +133,7 @@ async def _take(
     await connection.fetchval(LOG, tenant_id, "restored", actor, payload)
     results = await add_instances(connection, tenant_id, actor, [as_new(row) for row in back])
     for uid, result in zip(uids, results, strict=True):
-        if isinstance(result, Exception):
+        if isinstance(result, InvalidDataset):
             raise Conflict(f"Instance {uid} was rejected after it was deleted: bring that one back")
         if result is not None:
             raise TryAgain("an Instance was stored again while it was to come back")

@@ -219,7 +219,7 @@ async def _change(
     async def change(connection: Connection) -> Rule | None:
         await connection.fetchval(LOCK, tenant_id)
         row = await connection.fetchrow(statement, tenant_id, key)
-        return row and await _logged(connection, tenant_id, actor, kind, row)
+        return None if row is None else await _logged(connection, tenant_id, actor, kind, row)
 
     return await index.retrying(change)
 

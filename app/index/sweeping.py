@@ -105,8 +105,7 @@ async def oldest_store(index: Index) -> datetime | None:
         Unavailable: the index does not answer.
     """
     row = await index.fetchrow(SINCE, TOLD_SECONDS)
-    since: datetime | None = row and row["since"]
-    return since
+    return None if row is None else row["since"]
 
 
 async def tell_of_store(index: Index, process: str, since: datetime | None) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -53,7 +54,7 @@ class _Actor:
         ref = self.chance.choice([study, refs[number][one]])
         archive, who = self.archive, self.who
         before = datetime.now(UTC) + timedelta(minutes=1)
-        things = (
+        things: tuple[Callable[[], Awaitable[object]], ...] = (
             lambda: store(archive, who, *self.studies[number]),
             lambda: store(archive, who, self.studies[number][one]),
             lambda: delete(archive, who, ref),

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ async def kinds(archive: Archive) -> list[str]:
     return [event.kind for event in await read_events(archive.index, 1, Position())]
 
 
-async def is_waiting(task: "asyncio.Task[object]") -> bool:
+async def is_waiting(task: "asyncio.Task[Any]") -> bool:
     await asyncio.sleep(0.3)
     return not task.done()
 
