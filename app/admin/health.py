@@ -1,5 +1,7 @@
 """Probes and metrics. They say nothing that a stranger may not know; `/metrics` asks for a key."""
 
+from contextlib import suppress
+
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
@@ -50,10 +52,9 @@ async def get_metrics(principal: PrincipalDep, archive: ArchiveDep) -> Response:
     """Return what all workers have counted and what is stored, in Prometheus' text format."""
     if Verb.ADMINISTER not in principal.verbs:
         raise Forbidden("Metrics are for operators")
-    try:
+    overview, waiting = None, None
+    with suppress(Unavailable):
         overview = await count_everything(archive.index, principal.scope)
         waiting = await count_waiting(archive.index)
-    except Unavailable:
-        overview = waiting = None
     counts = metrics.exposition(overview, await archive.staging.free_bytes(), waiting)
     return Response(counts, media_type=metrics.CONTENT_TYPE, headers=NO_STORE)

@@ -19,7 +19,7 @@ from app.archive.purge import purge_deleted
 from app.archive.retention import act_by_rules
 from app.errors import ArchiveError
 from app.index.purging import Deleted
-from app.index.upkeep import begin_upkeep, finish_upkeep, renew_upkeep
+from app.index.upkeep import begin_upkeep, leave_upkeep, renew_upkeep
 from app.rights import DEFAULT_TENANT, Principal
 
 LOOK_SECONDS = 60.0
@@ -66,12 +66,15 @@ class _Upkeep:
     async def _try(self, name: str, every: float, work: Callable[[], Awaitable[None]]) -> bool:
         """Do some work if it is due, and no other process is at it; say whether that went well."""
         index = self.archive.index
+        done = False
         try:
             if self.stopping.is_set() or not await begin_upkeep(index, name, self.holder, every):
                 return True
-            await work()
-            if not self.stopping.is_set():
-                await finish_upkeep(index, name, self.holder)
+            try:
+                await work()
+                done = not self.stopping.is_set()
+            finally:
+                await leave_upkeep(index, name, self.holder, done=done)
         except ArchiveError as error:
             _log.warning("%s: put off, %s", name, error)
             return False

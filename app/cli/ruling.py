@@ -36,12 +36,13 @@ def run_add(
     """
     action, days, counted_from = said
     try:
-        words = Action(action), days, CountedFrom(counted_from)
+        words = Action(action), CountedFrom(counted_from)
     except ValueError:
         raise Refusal(
             "--action takes delete or keep, --counted-from study-date or stored."
         ) from None
-    terms = Terms(name, *words, **{key: tuple(values or ()) for key, values in lists.items()})
+    values = {key: tuple(given or ()) for key, given in lists.items()}
+    terms = Terms(name, words[0], days, words[1], **values)
     check_there(settings)
 
     async def work(archive: Archive) -> None:
@@ -76,9 +77,9 @@ def run_preview(settings: Settings, key: int) -> None:
     check_there(settings)
 
     async def work(archive: Archive) -> None:
-        (rule,) = [one for one in await list_rules(archive, OPERATOR) if one.id == key] or [None]
         found = await preview_rule(archive, OPERATOR, key)
-        keeps = rule is not None and rule.terms.action is Action.KEEP
+        rules = {rule.id: rule.terms for rule in await list_rules(archive, OPERATOR)}
+        keeps = key in rules and rules[key].action is Action.KEEP
         does = "keeps" if keeps else "would delete now"
         sys.stdout.write(
             f"Rule {key} {does}: {found.studies:,} Studies with {found.instances:,} Instances "

@@ -4,7 +4,7 @@ Of several Instances that were deleted under one UID the last one comes back. On
 with the same content needs nothing; with other content, or rejected meanwhile, it is in the way.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,7 +109,7 @@ async def _absent(connection: Connection, tenant_id: int, page: Sequence[Any]) -
     return absent
 
 
-def _is_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def _is_same(one: Any, other: Any) -> bool:
     """Say whether two have the same bytes, or an equal Data Set as `archive.same` has it."""
     if one["sha256"] == other["sha256"]:
         return True

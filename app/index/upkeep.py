@@ -21,7 +21,10 @@ RENEW = """
 UPDATE upkeep SET held_until = now() + make_interval(secs => $3)
 WHERE name = $1 AND holder = $2 RETURNING true
 """
-FINISH = "UPDATE upkeep SET held_until = now(), done_at = now() WHERE name = $1 AND holder = $2"
+LEAVE = """
+UPDATE upkeep SET held_until = now(), done_at = CASE WHEN $3 THEN now() ELSE done_at END
+WHERE name = $1 AND holder = $2
+"""
 
 
 async def begin_upkeep(index: Index, name: str, holder: str, every_seconds: float) -> bool:
@@ -45,10 +48,10 @@ async def renew_upkeep(index: Index, name: str, holder: str) -> bool:
     return await index.fetchrow(RENEW, name, holder, LEASE_SECONDS) is not None
 
 
-async def finish_upkeep(index: Index, name: str, holder: str) -> None:
-    """Say that some work is done for now.
+async def leave_upkeep(index: Index, name: str, holder: str, *, done: bool) -> None:
+    """Leave some work that is `done` for now; or to whoever looks next.
 
     Raises:
         Unavailable: the index does not answer.
     """
-    await index.fetch(FINISH, name, holder)
+    await index.fetch(LEAVE, name, holder, done)

@@ -16,7 +16,7 @@ from app.archive.removal import delete, reject, restore
 from app.archive.restoring import restore_deleted
 from app.archive.sweep import sweep_unnamed
 from app.archive.verify import State
-from app.dicom.uids import InstanceRef, StudyRef
+from app.dicom.uids import InstanceRef, Ref, StudyRef
 from app.errors import ArchiveError
 from app.index.overview import count_everything
 from app.rights import Principal, Scope
@@ -51,7 +51,7 @@ class _Actor:
         number = self.chance.randrange(len(refs))
         one = self.chance.randrange(len(refs[number]))
         study = StudyRef(refs[number][one].study)
-        ref = self.chance.choice([study, refs[number][one]])
+        ref: Ref = self.chance.choice((study, refs[number][one]))
         archive, who = self.archive, self.who
         before = datetime.now(UTC) + timedelta(minutes=1)
         things: tuple[Callable[[], Awaitable[object]], ...] = (

@@ -19,7 +19,7 @@ from app.index import purging
 from app.index.engine import Index
 from app.index.events import Position, read_events
 from app.index.purging import forget_deleted
-from app.index.upkeep import begin_upkeep, finish_upkeep, renew_upkeep
+from app.index.upkeep import begin_upkeep, leave_upkeep, renew_upkeep
 from app.objects.local import LocalStore
 from app.rights import Principal
 from tests.archive.test_retention import DELETE_OLD, live, make_rule, make_study
@@ -205,7 +205,10 @@ async def test_one_process_is_at_it_until_its_lease_is_over(index: Index) -> Non
     await index.fetch("UPDATE upkeep SET held_until = now() - interval '1 second'")
     assert await begin_upkeep(index, "purge", "two", 60)
     assert not await renew_upkeep(index, "purge", "one")
-    await finish_upkeep(index, "purge", "one")  # which it is not any more
-    await finish_upkeep(index, "purge", "two")
+    await leave_upkeep(index, "purge", "one", done=True)  # which it is not any more
+    assert not await begin_upkeep(index, "purge", "one", 0)
+    await leave_upkeep(index, "purge", "two", done=False)
+    assert await begin_upkeep(index, "purge", "one", 60)
+    await leave_upkeep(index, "purge", "one", done=True)
     assert not await begin_upkeep(index, "purge", "one", 60)
     assert await begin_upkeep(index, "purge", "one", 0)
