@@ -43,7 +43,7 @@ FROM (
     WHERE reason = '{DELETED}'
     UNION ALL
     SELECT count(*), sum(size) FROM removed_non_patient_instance
-) AS both
+) AS waiting
 """  # noqa: S608 - our own name
 
 
