@@ -2,6 +2,7 @@
 
 import app.index.segment_tables  # noqa: F401 - its tables are of the same metadata
 from alembic import context
+from app.index import retention_tables  # noqa: F401 - its tables are of the same metadata
 from app.index.tables import metadata
 
 context.configure(

@@ -9,11 +9,12 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app import __version__
-from app.admin import changes, health, pages, receipts
+from app.admin import changes, health, holds, pages, receipts, removed, retention
 from app.admin.metrics import Measured
 from app.archive.context import open_archive
 from app.archive.sealing import sealing
 from app.archive.thumbnails_ahead import thumbnails_made_ahead
+from app.archive.upkeep import kept_up
 from app.dicomweb import (
     bulk_data,
     capabilities,
@@ -65,7 +66,8 @@ def create_app(settings: Settings) -> FastAPI:
         async with open_archive(settings.place()) as archive:
             app.state.archive = archive
             ahead = thumbnails_made_ahead(archive) if settings.jobs.thumbnails else nullcontext()
-            async with sealing(archive.sealer), ahead:
+            upkeep = kept_up(archive, rules=settings.retention.rules)
+            async with sealing(archive.sealer), ahead, upkeep:
                 yield
 
     app = _Application(
@@ -85,7 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.data_directory = str(settings.data_dir.absolute())
     for routes in (qido, stow, wado_rs, bulk_data, rendered, removal, non_patient, capabilities):
         app.include_router(routes.router, prefix=DICOMWEB)
-    for routes in (wado_uri, changes, receipts, health, pages):
+    for routes in (wado_uri, changes, receipts, holds, removed, retention, health, pages):
         app.include_router(routes.router)
     add_problem_handlers(app)
     busiest = (*stow.DIRECT, *qido.DIRECT, *rendered.DIRECT)

@@ -183,6 +183,14 @@ class Jobs(Group):
     thumbnails: bool = True
 
 
+class Retention(Group):
+    """How long what is deleted can be brought back."""
+
+    deleted_days: float = Field(default=30, ge=0, le=36_500)
+    purge: bool = True
+    rules: bool = True
+
+
 class Log(Group):
     """What is written about requests; never what patients are called."""
 

@@ -35,6 +35,7 @@ from app.setting_groups import (
     Jobs,
     Log,
     Objects,
+    Retention,
     SettingsError,
     positive,
     read_secret,
@@ -50,6 +51,7 @@ __all__ = [
     "Database",
     "Http",
     "Objects",
+    "Retention",
     "Settings",
     "SettingsError",
     "is_loopback",
@@ -84,6 +86,7 @@ class Settings(BaseSettings):
     auth: Auth = Auth()
     limits: Annotated[Limits, AfterValidator(positive)] = Limits()
     jobs: Jobs = Jobs()
+    retention: Retention = Retention()
     log: Log = Log()
 
     @classmethod
@@ -175,6 +178,7 @@ class Settings(BaseSettings):
             codec_memory_bytes=self.jobs.codec_memory,
             codec_seconds=self.jobs.codec_seconds,
             limits=self.limits,
+            deleted_days=self.retention.deleted_days if self.retention.purge else None,
         )
 
 

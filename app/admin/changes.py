@@ -51,7 +51,7 @@ def _text(position: Position) -> str:
 
 
 def _change(event: Event, *, named: bool) -> dict[str, Any]:
-    """Return a change as JSON; who made it is for administrators."""
+    """Return a change as JSON; who made it, and why, is for administrators."""
     change: dict[str, Any] = {
         "position": _text(event.position),
         "at": event.at.isoformat(),
@@ -62,7 +62,10 @@ def _change(event: Event, *, named: bool) -> dict[str, Any]:
         change["series"] = {uid: _digests(those) for uid, those in change["series"].items()}
     if isinstance(change.get("instances"), dict):
         change["instances"] = _digests(change["instances"])
-    return {**change, "actor": event.actor} if named else change
+    if named:
+        return {**change, "actor": event.actor}
+    change.pop("because", None)  # why a Study is held
+    return change
 
 
 def _digests(instances: Mapping[str, Any]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 
 from app.archive.context import Archive
 from app.index.backup_runs import last_runs
+from app.index.purging import count_waiting
 from app.index.segments import seal_lag
 
 
@@ -34,4 +35,8 @@ async def read_gauges(archive: Archive) -> list[Figure]:
         for name, at in asdict(await last_runs(index)).items()
         if at is not None
     ]
-    return [Figure("seal_lag_seconds", lag, await seal_lag(index)), *ages]
+    waiting = [
+        Figure(f"deleted_{name}", f"Deleted and not yet purged: {name}", float(value))
+        for name, value in asdict(await count_waiting(index)).items()
+    ]
+    return [Figure("seal_lag_seconds", lag, await seal_lag(index)), *ages, *waiting]

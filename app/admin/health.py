@@ -1,10 +1,12 @@
 """Probes and metrics. They say nothing that a stranger may not know; `/metrics` asks for a key."""
 
+from contextlib import suppress
+
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from app.admin import metrics
-from app.admin.figures import read_gauges
+from app.admin.figures import Figure, read_gauges
 from app.errors import ArchiveError, Forbidden, Unavailable
 from app.index.alive import check_alive
 from app.index.overview import count_everything
@@ -50,10 +52,9 @@ async def get_metrics(principal: PrincipalDep, archive: ArchiveDep) -> Response:
     """Return what all workers have counted and what is stored, in Prometheus' text format."""
     if Verb.ADMINISTER not in principal.verbs:
         raise Forbidden("Metrics are for operators")
-    try:
+    overview, gauges = None, list[Figure]()
+    with suppress(Unavailable):
         overview = await count_everything(archive.index, principal.scope)
         gauges = await read_gauges(archive)
-    except Unavailable:
-        overview, gauges = None, []
     counts = metrics.exposition(overview, await archive.staging.free_bytes(), gauges)
     return Response(counts, media_type=metrics.CONTENT_TYPE, headers=NO_STORE)

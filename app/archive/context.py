@@ -9,6 +9,7 @@ from pathlib import Path
 from app.archive.cache import FileCache
 from app.archive.known_pictures import KnownPictures
 from app.archive.leases import FrameLeases
+from app.archive.running import RunningStores, running_stores_told
 from app.archive.sealing import Sealer
 from app.archive.upcoming import Upcoming
 from app.archive.workers import Workers
@@ -37,6 +38,8 @@ class Place:
     codec_memory_bytes: int = 2 * 2**30
     codec_seconds: float = 60.0
     limits: Limits = field(default_factory=Limits)
+    deleted_days: float | None = None
+    """After how many days what is deleted is purged by itself; None: it is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,8 @@ class Archive:
     upcoming: Upcoming
     limits: Limits
     """What UIDs are replaced by depends on it (PS3.15 Annex E)."""
+    running: RunningStores
+    deleted_days: float | None
 
     def transaction(self) -> AbstractAsyncContextManager[Session]:
         """Open a short transaction on the index; it commits at the end of the block."""
@@ -85,8 +90,12 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
     workers = Workers(place.codec_workers, place.codec_memory_bytes, place.codec_seconds)
     cache = await asyncio.to_thread(FileCache, place.cache, place.cache_bytes)
     sealer = Sealer(index, objects, staging)
+    running = RunningStores()
     try:
-        async with Writer(index, objects) as writer:  # which writes all that waits, then ends
+        async with (
+            running_stores_told(index, running),
+            Writer(index, objects) as writer,  # which writes all that waits, then ends
+        ):
             yield Archive(
                 index=index,
                 objects=objects,
@@ -100,6 +109,8 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
                 pictures=KnownPictures(),
                 upcoming=Upcoming(),
                 limits=limits,
+                running=running,
+                deleted_days=place.deleted_days,
             )
     finally:
         await sealer.close()

@@ -4,7 +4,7 @@ The row goes first and the object last, so a crash between them leaves bytes tha
 never a row without its bytes. A key is used once, so no other Instance can lose anything.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from app.archive.context import Archive
@@ -13,15 +13,23 @@ from app.index.purging import TABLES, Deleted, forget_deleted, list_deleted
 from app.rights import Principal, Verb
 
 
+async def always() -> bool:
+    """Go on to the end."""
+    return True
+
+
 async def purge_deleted(
     archive: Archive,
     principal: Principal,
     before: datetime,
     tell: Callable[[Deleted], None],
+    go_on: Callable[[], Awaitable[bool]] = always,
     *,
     really: bool,
 ) -> None:
-    """Purge what was deleted before; without `really` only `tell` of each.
+    """Purge what was deleted before and is not held; without `really` only `tell` of each.
+
+    `go_on` is asked before each page.
 
     Raises:
         Forbidden: `principal` may not administer.
@@ -31,13 +39,14 @@ async def purge_deleted(
     if Verb.ADMINISTER not in principal.verbs:
         raise Forbidden("Purging is for administrators")
     for table in TABLES:
-        after = 0
-        while page := await list_deleted(archive.index, table, before, after):
-            after = page[-1].id
+        page = await list_deleted(archive.index, table, before)
+        while page and await go_on():
             gone = page
             if really:
-                gone = await forget_deleted(archive.index, table, page, principal.name)
+                await archive.objects.check()  # else rows would go, and no bytes
+                gone = await forget_deleted(archive.index, table, before, page, principal.name)
             for one in gone:
                 tell(one)
                 if really:
                     await archive.objects.delete(one.object_key)
+            page = await list_deleted(archive.index, table, before, page[-1])

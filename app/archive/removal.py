@@ -4,7 +4,8 @@ By then it is sealed, too: an index that is made anew from objects and segments 
 nothing that was deleted, if we said so.
 
 The bytes stay in the object store, and what was known of them in the index: a deleted Instance may
-be stored again, a rejected one not until it is brought back or deleted, too.
+be stored again, or brought back until it is purged (`restoring`); a rejected one may not be stored
+until it is brought back or deleted, too.
 """
 
 import asyncio
@@ -35,6 +36,7 @@ async def delete(
 
     Raises:
         Changed: `guard` does not let it.
+        Conflict: the Study is held, or a retention rule keeps it.
         Forbidden: `principal` may not delete.
         NotFound, Gone: there is no such resource, or `principal` may not see its Study.
         Unavailable: the index does not answer; or it is done, and could not be sealed in time.
@@ -48,6 +50,7 @@ async def reject(archive: Archive, principal: Principal, ref: Ref, code: str) ->
     `code` says why: a code value and its scheme, such as `113001^DCM` (PS3.16 CID 7011).
 
     Raises:
+        Conflict: the Study is held.
         InvalidRequest: `code` is none.
         Forbidden, NotFound, Gone, Unavailable: as for `delete`.
     """

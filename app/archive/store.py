@@ -72,6 +72,16 @@ async def store_instances(
     if Verb.STORE not in principal.verbs:
         raise Forbidden("Storing is not allowed to you")
     place = destination(into, principal.scope)
+    with archive.running.noted():
+        return await _store(archive, principal, parts, place)
+
+
+async def _store(
+    archive: Archive,
+    principal: Principal,
+    parts: AsyncIterator[AsyncIterator[bytes]],
+    place: Destination,
+) -> StoreReport:
     request = _Request(archive, principal, place)
     try:
         placed = await request.place_all(parts)

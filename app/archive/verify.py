@@ -100,7 +100,7 @@ async def verify_objects(
         tell(verified)
     if wanted.since is None:
         prefix = study_prefix(1, wanted.study) if wanted.study else ""
-        async for verified in _find_unnamed(archive, prefix):
+        async for verified in find_unnamed(archive, prefix):
             tell(verified)
 
 
@@ -127,9 +127,19 @@ async def _verify(archive: Archive, kept: KeptObject, pace: Pace) -> Verified:
     return found(State.WHOLE)
 
 
-async def _find_unnamed(archive: Archive, prefix: str) -> AsyncIterator[Verified]:
+async def find_unnamed(
+    archive: Archive, prefix: str, latest: float | None = None
+) -> AsyncIterator[Verified]:
+    """Yield objects below a prefix that no row names and whose attempt was before `latest`.
+
+    `latest` is in seconds since 1970, `GRACE_SECONDS` ago unless it is given. What is no
+    Instance's by its name has neither `study` nor `instance`.
+
+    Raises:
+        Unavailable: the index or the store does not answer.
+    """
     page: list[re.Match[str]] = []
-    latest = time.time() - GRACE_SECONDS
+    latest = time.time() - GRACE_SECONDS if latest is None else latest
     async for key in archive.objects.keys(prefix):
         if key.startswith(LOG):
             continue

@@ -11,6 +11,7 @@ import typer
 
 from app import __version__
 from app.cli import safety, seal
+from app.cli.keeping import add_commands
 from app.cli.options import DataDir, flags
 
 application = typer.Typer(
@@ -193,6 +194,9 @@ application.add_typer(safety.commands)
 
 
 application.add_typer(seal.keys, name="seal-keys")
+
+
+add_commands(application)
 
 
 @application.command()

@@ -13,12 +13,14 @@ from app.archive.non_patient import (
     retrieve_non_patient_value,
     search_non_patient,
 )
+from app.archive.restoring import restore_deleted_non_patient
 from app.dicom.attributes import Level
 from app.dicom.delivery import APPLICATION_DICOM, Delivery
 from app.dicom.non_patient import CATEGORIES, Category
 from app.dicom.uids import NonPatientRef, check_uid
 from app.dicomweb.qido import SEARCH_ANSWERS, SEARCH_CONTRACT, search_response
 from app.dicomweb.query import read_query
+from app.dicomweb.removal import BACK, back
 from app.dicomweb.stow import STORE_ANSWERS, STORE_CONTRACT, answer_store
 from app.errors import NotAcceptable
 from app.mime.media_types import Form
@@ -128,6 +130,10 @@ class _Resource:
         await delete_non_patient(archive, principal, self._name, uid)
         return Response(status_code=204)
 
+    async def undelete(self, uid: Uid, archive: ArchiveDep, principal: PrincipalDep) -> Response:
+        """Bring back an Instance that was deleted and is not purged."""
+        return back(await restore_deleted_non_patient(archive, principal, self._name, uid))
+
     async def retrieve_value(  # noqa: PLR0913, PLR0917
         self,
         uid: Uid,
@@ -176,6 +182,8 @@ def _add_routes(category: Category) -> None:
     add(one, resource.store_one, methods=["POST"], name=f"store_one_of_{kind}", **storing)
     add(one, resource.retrieve, methods=["GET"], name=f"retrieve_{kind}", responses=_INSTANCE)
     add(one, resource.delete, methods=["DELETE"], name=f"delete_{kind}", **deleting)
+    undone = f"{one}/restore"
+    add(undone, resource.undelete, methods=["POST"], name=f"undelete_{kind}", responses=BACK)
     add(value, resource.retrieve_value, methods=["GET"], name=f"value_of_{kind}", responses=_VALUE)
 
 

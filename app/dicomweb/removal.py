@@ -1,13 +1,16 @@
 """DELETE of Studies, Series and Instances, and their rejection, at URLs that viewers use.
 
 The standard has no such transactions; these are the ones that OHIF, Slicer and dicomweb-client
-send, and that other archives answer.
+send, and that other archives answer. Beside them is the way back from a DELETE.
 """
 
 from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
 
 from app.archive.removal import delete, reject, restore
+from app.archive.restoring import restore_deleted
 from app.dicomweb.wado_rs import INSTANCE, SERIES, STUDY
+from app.index.restoring import Restored
 from app.web import contract
 from app.web.deps import (
     ArchiveDep,
@@ -26,11 +29,24 @@ _REJECTED: contract.Responses = {
     204: {"description": "It is hidden, and will be refused if it comes again"},
 }
 _RESTORED: contract.Responses = {**contract.CHANGE, 204: {"description": "It is back"}}
+BACK: contract.Responses = {
+    **contract.CHANGE,
+    200: {
+        "description": "How many Instances are back, and how many were here with the same content",
+        "content": {"application/json": {}},
+    },
+}
 _REJECT = "/reject/{code}"
+_RESTORE = "/restore"
 
 
 def _done() -> Response:
     return Response(status_code=204)
+
+
+def back(restored: Restored) -> Response:
+    """Return how many Instances were brought back."""
+    return JSONResponse({"restored": restored.instances, "present": restored.present})
 
 
 @router.delete(STUDY, status_code=204, responses=_DELETED)
@@ -108,3 +124,25 @@ async def restore_instance(
     """Bring back a rejected Instance."""
     await restore(archive, principal, ref)
     return _done()
+
+
+@router.post(STUDY + _RESTORE, responses=BACK)
+async def undelete_study(ref: StudyPath, archive: ArchiveDep, principal: PrincipalDep) -> Response:
+    """Bring back all that was deleted of a Study and is not purged, or nothing."""
+    return back(await restore_deleted(archive, principal, ref))
+
+
+@router.post(SERIES + _RESTORE, responses=BACK)
+async def undelete_series(
+    ref: SeriesPath, archive: ArchiveDep, principal: PrincipalDep
+) -> Response:
+    """Bring back all that was deleted of a Series and is not purged, or nothing."""
+    return back(await restore_deleted(archive, principal, ref))
+
+
+@router.post(INSTANCE + _RESTORE, responses=BACK)
+async def undelete_instance(
+    ref: InstancePath, archive: ArchiveDep, principal: PrincipalDep
+) -> Response:
+    """Bring back a deleted Instance."""
+    return back(await restore_deleted(archive, principal, ref))

@@ -91,6 +91,7 @@ WITH added AS (
     SELECT $1::integer, $2::smallint, new.* FROM {_ROWS} AS new ({_NAMES})
     WHERE NOT EXISTS (SELECT FROM removed_instance WHERE tenant_id = $1
         AND sop_instance_uid = new.sop_instance_uid AND starts_with(reason, '{REJECTED}'))
+    AND NOT EXISTS (SELECT FROM swept_object WHERE object_key = new.object_key)
     {{guard}}
     ON CONFLICT (tenant_id, sop_instance_uid) DO NOTHING
     RETURNING id, study_key, series_key, sop_instance_uid, sop_class_uid, size, sha256, object_key

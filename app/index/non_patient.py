@@ -33,11 +33,12 @@ sha256, dataset_sha256, dataset_offset, bulk_values, metadata, derived_version
 
 ADD = f"""
 INSERT INTO non_patient_instance ({_COLUMNS})
-VALUES ($1, $2, $3, $4, $5, 0, $6, $7, $8, $9, $10, $11, $12)
+SELECT $1, $2, $3, $4, $5, 0, $6, $7, $8, $9, $10, $11, $12
+WHERE NOT EXISTS (SELECT FROM swept_object WHERE object_key = $5)
 ON CONFLICT (tenant_id, sop_instance_uid) DO NOTHING RETURNING id
 """  # noqa: S608 - our own text, as below
 
-LOG = """
+LOG_ACCEPTED = """
 INSERT INTO event (tenant_id, kind, actor, payload) VALUES ($1, 'accepted', $2, $3::text::jsonb)
 """
 
@@ -75,6 +76,12 @@ INSERT INTO removed_non_patient_instance (id, {_COLUMNS}, stored_at, event_id)
 SELECT gone.id, {_COLUMNS}, stored_at, logged.id FROM gone, logged RETURNING 1
 """  # noqa: S608
 
+MOVE_BACK = f"""
+WITH back AS (DELETE FROM removed_non_patient_instance WHERE id = $1 RETURNING *)
+INSERT INTO non_patient_instance ({_COLUMNS}, stored_at) SELECT {_COLUMNS}, stored_at FROM back
+ON CONFLICT (tenant_id, sop_instance_uid) DO NOTHING RETURNING id
+"""  # noqa: S608
+
 
 @dataclass(frozen=True, slots=True)
 class NonPatientRow:
@@ -110,7 +117,7 @@ async def _add(
             fresh[one.ref.instance] = one
     if fresh:
         payload = {"category": category, "instances": dict(map(_logged, fresh.values()))}
-        await connection.execute(LOG, tenant_id, actor, orjson.dumps(payload).decode())
+        await connection.execute(LOG_ACCEPTED, tenant_id, actor, orjson.dumps(payload).decode())
     others = [one.ref.instance for one in new if fresh.get(one.ref.instance) is not one]
     rows = await connection.fetch(FIND_PRESENT, tenant_id, others) if others else []
     present = {row["sop_instance_uid"]: _present(row) for row in rows}

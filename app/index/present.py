@@ -28,10 +28,15 @@ SELECT DISTINCT sop_instance_uid FROM removed_instance
 WHERE tenant_id = $1 AND sop_instance_uid = ANY($2) AND starts_with(reason, '{REJECTED}')
 """  # noqa: S608 - our own name
 
+FIND_SWEPT = """
+SELECT DISTINCT sop_instance_uid FROM swept_object
+WHERE tenant_id = $1 AND sop_instance_uid = ANY($2)
+"""
 
 REPLACE = """
 UPDATE {table} SET object_key = $4, base_offset = 0
-WHERE tenant_id = $1 AND sop_instance_uid = $2 AND object_key = $3 RETURNING id
+WHERE tenant_id = $1 AND sop_instance_uid = $2 AND object_key = $3
+    AND NOT EXISTS (SELECT FROM swept_object WHERE object_key = $4) RETURNING id
 """
 LOG_REPLACED = """
 INSERT INTO event (tenant_id, kind, actor, payload) VALUES ($1, 'mended', $2, $3::text::jsonb)
@@ -71,6 +76,11 @@ async def find_present(
         rows = await connection.fetch(FIND_REJECTED, tenant_id, list(uids))
         refused = InvalidDataset("it was rejected here, and may not come back by itself", 0x0124)
         found |= {row["sop_instance_uid"]: refused for row in rows}
+    if len(found) < len(uids):
+        absent = [uid for uid in uids if uid not in found]
+        rows = await connection.fetch(FIND_SWEPT, tenant_id, absent)
+        late = InvalidDataset("it took so long that its bytes were swept; send it again", 0x0110)
+        found |= {row["sop_instance_uid"]: late for row in rows}
     if len(found) < len(uids):
         raise TryAgain("an Instance was removed while it was stored again")
     return found

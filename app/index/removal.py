@@ -5,7 +5,8 @@ queries never filter; its object stays. Counters follow, empty Series and Studie
 Instance that a Study or Series was described by is among them, it is described anew, by the first
 one that is left.
 
-Locks are taken as by those who add: the Study, its Instances, `tally`, Patients.
+Locks are taken as by those who add: the Study, its Instances, `tally`, Patients. Before them come
+shared ones on retention rules and on holds of the Study.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +25,9 @@ from app.index.access import INSTANCE, SERIES, STUDY, VISIBLE, reference_argumen
 from app.index.attribute_values import load_written, remove_values, write_values
 from app.index.engine import Index
 from app.index.frames import unpack_bulk_values
+from app.index.holds import refuse_held
 from app.index.instances import COLUMNS, TALLY_SLOTS, NewInstance, add_instances
+from app.index.keeping import refuse_kept, refuse_kept_rejected, share_rules
 from app.index.packing import make_dictionary, metadata_packer, unpack_metadata
 from app.index.parents import COUNT_STUDIES, find_patients
 from app.index.pool import Connection
@@ -125,7 +128,8 @@ ON CONFLICT (tenant_id, slot) DO UPDATE SET studies = tally.studies + excluded.s
 """  # noqa: S608
 
 FIND_REJECTED = f"""
-SELECT id, series_instance_uid, sop_instance_uid, sha256 FROM removed_instance
+SELECT id, series_instance_uid, sop_instance_uid, sha256, metadata, stored_at
+FROM removed_instance
 WHERE tenant_id = $1 AND study_instance_uid = $2 AND starts_with(reason, '{REJECTED}')
     AND ($3::text IS NULL OR series_instance_uid = $3)
     AND ($4::text IS NULL OR sop_instance_uid = $4)
@@ -170,11 +174,12 @@ async def remove_instances(
 
     Raises:
         Changed: the guard does not let it.
+        Conflict: the Study is held, or a rule keeps it from being deleted.
         NotFound, Gone: there is nothing by that name, or nothing that the scope covers.
         Unavailable: the index does not answer.
     """
     index.known.clear()
-    count = await index.retrying(lambda it: _remove(it, scope, ref, actor, reason, guard))
+    count = await index.retrying(lambda it: remove(it, scope, ref, actor, reason, guard))
     if not count:
         raise await absence(index, scope, ref)
     return count
@@ -198,17 +203,24 @@ async def restore_rejected(index: Index, scope: Scope, ref: Ref, actor: str) -> 
     return total
 
 
-async def _remove(
+async def remove(
     connection: Connection, scope: Scope, ref: Ref, actor: str, reason: str, guard: Guard
 ) -> int:
+    """Remove as `remove_instances` does, in the caller's transaction; 0 if there is nothing."""
+    if not scope.covers(ref.study):
+        return 0
+    await share_rules(connection, scope.tenant_id)
+    await refuse_held(connection, scope.tenant_id, ref.study)
     arguments = reference_arguments(scope, ref)
     study = await connection.fetchrow(LOCK, *arguments[:3])
     rows = await connection.fetch(LIST[type(ref)], study["id"], *arguments[3:]) if study else []
     if rows:
         ((key, version, modified),) = await connection.fetch(GUARDED[type(ref)], *arguments)
         guard(f"{key}.{version}", modified)
+        if reason == DELETED:
+            await refuse_kept(connection, scope.tenant_id, ref.study)
         await _remove_rows(connection, scope, ref, (actor, reason), study, rows)
-    if reason != DELETED or not scope.covers(ref.study):
+    if reason != DELETED:
         return len(rows)
     given_up = await _give_up_rejected(connection, scope.tenant_id, ref, actor)
     if given_up and not rows:
@@ -219,14 +231,15 @@ async def _remove(
 async def _give_up_rejected(connection: Connection, tenant_id: int, ref: Ref, actor: str) -> int:
     """Delete what was rejected, so that it may be stored again; return how many Instances."""
     total = 0
-    while page := await connection.fetch(FIND_REJECTED, tenant_id, ref.study, *_below(ref)):
+    while page := await connection.fetch(FIND_REJECTED, tenant_id, ref.study, *below(ref)):
+        await refuse_kept_rejected(connection, tenant_id, ref.study, page)
         event = await _log(connection, tenant_id, ref.study, actor, DELETED, page)
         await connection.execute(GIVE_UP, [row["id"] for row in page], DELETED, event)
         total += len(page)
     return total
 
 
-def _below(ref: Ref) -> tuple[str | None, str | None]:
+def below(ref: Ref) -> tuple[str | None, str | None]:
     """Return the UIDs of the Series and the Instance that a reference names."""
     series = ref.series if isinstance(ref, SeriesRef | InstanceRef) else None
     return series, ref.instance if isinstance(ref, InstanceRef) else None
@@ -335,18 +348,18 @@ async def _update(
 
 
 async def _restore(connection: Connection, tenant_id: int, ref: Ref, actor: str) -> int:
-    found = await connection.fetch(FIND_REJECTED, tenant_id, ref.study, *_below(ref))
+    found = await connection.fetch(FIND_REJECTED, tenant_id, ref.study, *below(ref))
     rows = await connection.fetch(TAKE, [row["id"] for row in found])
     if rows:
         uids = [row["sop_instance_uid"] for row in rows]
         payload = orjson.dumps({"study": ref.study, "instances": uids}).decode()
         await connection.fetchval(LOG, tenant_id, "restored", actor, payload)
         back = sorted(rows, key=lambda row: int(row["id"]))
-        await add_instances(connection, tenant_id, actor, [_as_new(row) for row in back])
+        await add_instances(connection, tenant_id, actor, [as_new(row) for row in back])
     return len(rows)
 
 
-def _as_new(row: Any) -> NewInstance:
+def as_new(row: Any) -> NewInstance:
     """Return a removed Instance as if its object had just been put."""
     fragments = dict(_fragments(unpack_metadata(make_dictionary(b""), row["metadata"])))
     kind = FrameKind(row["frame_kind"])

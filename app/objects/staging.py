@@ -124,6 +124,20 @@ class Staging:
         held.clear()
 
 
+def find_strays(directory: Path, before: float) -> list[Path]:
+    """Return files that lie in a staging directory outside of any process's own, and are old.
+
+    What a process has left that is dead goes when the next one starts. `before` is in seconds
+    since 1970.
+
+    Raises:
+        Unavailable: the directory cannot be read.
+    """
+    with os_faults():
+        files = [one for one in directory.iterdir() if one.is_file() and not one.is_symlink()]
+        return [one for one in files if one.stat().st_mtime < before]
+
+
 def _own_directory(directory: Path) -> tuple[Path, int]:
     """Return a new directory of this process, and the descriptor that holds its lock."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o750)

@@ -18,7 +18,7 @@ _PROBLEMS = {
     403: "Not allowed to this caller",
     404: "No such resource",
     406: "Nothing that is accepted is offered",
-    409: "What is stored cannot be decoded",
+    409: "What is stored cannot be decoded, or its state does not allow it",
     410: "It was deleted or rejected",
     412: "It is not what If-Match or another condition names",
     413: "The request or its answer is over a limit",
@@ -45,6 +45,10 @@ KNOWN = _row(401, 403)
 FEED = _row(400, 401, 403, 503)
 RECEIPT = _row(400, 401, 403, 404, 410, 503)
 """Of what proves a resource, or tells of a day."""
+RULE = _row(400, 401, 403, 404, 503)
+"""Of what finds, changes and removes a rule or a hold."""
+SAID = _row(400, 401, 403, 404, 409, 413, 503)
+"""Of what takes a rule or a hold in JSON."""
 READ = _row(304, 400, 401, 403, 404, 406, 409, 410, 412, 413, 503)
 """Of what reads a resource."""
 READ_RANGES = {**_row(206, 416), **READ}

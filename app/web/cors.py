@@ -16,7 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from app.web.problems import problem
 
 _THIS_MACHINE = r"https?://(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?"
-_METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
+_METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
 _ASKED = ("Accept", "Authorization", "Content-Type", "If-None-Match", "Range")
 _SHOWN = (
     "Accept-Ranges",

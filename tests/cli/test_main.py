@@ -22,6 +22,7 @@ COMMANDS = (
     "restore",
     "drill",
     "manifest",
+    "sweep",
     "migrate",
     "doctor",
     "openapi",

@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql.base import ischema_names
 import app
 import app.index.segment_tables  # its tables are of the same metadata
 from app.errors import Conflict, Unavailable
+from app.index import retention_tables  # noqa: F401 - its tables are compared, too
 from app.index.engine import Index, connect
 from app.index.migrations import migrate, pending
 from app.index.revisions import migrations_directory, revisions
