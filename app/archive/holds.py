@@ -27,7 +27,10 @@ async def hold_study(archive: Archive, principal: Principal, study: str, reason:
     reason = reason.strip()
     if not 0 < len(reason) <= LONGEST_REASON or "\0" in reason:
         raise InvalidRequest(f"A reason of up to {LONGEST_REASON} characters was expected")
-    return await holds.put_hold(archive.index, principal.scope, study, principal.name, reason)
+    scope = principal.scope
+    held = await holds.put_hold(archive.index, scope, study, principal.name, reason)
+    await archive.sealer.settle(scope.tenant_id)
+    return held
 
 
 async def release_study(archive: Archive, principal: Principal, study: str) -> None:
@@ -40,6 +43,7 @@ async def release_study(archive: Archive, principal: Principal, study: str) -> N
     """
     _check(principal)
     await holds.release_hold(archive.index, principal.scope, study, principal.name)
+    await archive.sealer.settle(principal.scope.tenant_id)
 
 
 async def find_hold(archive: Archive, principal: Principal, study: str) -> Hold:

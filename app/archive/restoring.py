@@ -26,7 +26,10 @@ async def restore_deleted(archive: Archive, principal: Principal, ref: Ref) -> R
         Unavailable: the index does not answer.
     """
     _check(principal)
-    return await restoring.restore_deleted(archive.index, principal.scope, ref, principal.name)
+    scope = principal.scope
+    restored = await restoring.restore_deleted(archive.index, scope, ref, principal.name)
+    await archive.sealer.settle(scope.tenant_id)
+    return restored
 
 
 async def restore_deleted_non_patient(
@@ -45,9 +48,11 @@ async def restore_deleted_non_patient(
     if principal.scope.studies is not None:
         raise Forbidden("What is in no Study is not for you")
     classes, tenant = CATEGORIES[category].sop_classes, principal.scope.tenant_id
-    return await restoring.restore_non_patient(
+    restored = await restoring.restore_non_patient(
         archive.index, tenant, principal.name, category, classes, check_uid(uid)
     )
+    await archive.sealer.settle(tenant)
+    return restored
 
 
 async def list_deleted(
