@@ -37,7 +37,7 @@ STATEMENTS = (
     """CREATE UNIQUE INDEX segment_last ON segment
         (tenant_id, last_transaction, last_number)""",
     "CREATE INDEX segment_sealed ON segment (tenant_id, sealed_at)",
-    "CREATE INDEX event_at ON event (tenant_id, at)",
+    "CREATE INDEX event_at ON event (at)",
 )
 
 

@@ -66,5 +66,6 @@ Index(
     unique=True,
 )
 Index("segment_sealed", segment.c.tenant_id, segment.c.sealed_at)
-# an Instance and the event that accepted it have one time, that of their transaction
-Index("event_at", event.c.tenant_id, event.c.at)
+# an Instance and the event that accepted it have one time, that of their transaction; no tenant
+# before it, or readers of the log in its order might take this index and sort
+Index("event_at", event.c.at)

@@ -65,15 +65,18 @@ AND (xid, event.id) > (coalesce(last_transaction, 0)::text::xid8, coalesce(last_
 """
 WAITING = f"""
 SELECT tenant.id FROM tenant {_SEALED}
-WHERE EXISTS (
-    SELECT FROM event WHERE {_UNSEALED} AND xid < event_horizon())
+CROSS JOIN LATERAL (
+    SELECT FROM event WHERE {_UNSEALED} AND xid < event_horizon()
+    ORDER BY event.xid, event.id LIMIT 1
+) AS oldest
 ORDER BY 1
 """  # noqa: S608
+"""Not EXISTS: that would be a join, which reads the whole log once a second."""
 LAG = f"""
 SELECT extract(epoch FROM clock_timestamp() - oldest.at)::float8 AS seconds
 FROM tenant {_SEALED}
 CROSS JOIN LATERAL (
-    SELECT at FROM event WHERE {_UNSEALED} ORDER BY xid, event.id LIMIT 1
+    SELECT at FROM event WHERE {_UNSEALED} ORDER BY event.xid, event.id LIMIT 1
 ) AS oldest
 ORDER BY 1 DESC LIMIT 1
 """  # noqa: S608

@@ -9,7 +9,9 @@ from app.errors import Unavailable
 from app.index.engine import Index
 from app.index.events import Position, read_events
 from app.index.segments import (
+    LAG,
     PAGE,
+    WAITING,
     SegmentRow,
     find_segment,
     last_segment,
@@ -107,6 +109,20 @@ async def test_what_waits_and_for_how_long_is_known(index: Index) -> None:
             await turn.add(make_row(number, event.position, event.position))
         assert await tenants_waiting(index) == [1] * (2 - number)
         assert await seal_lag(index) < 50
+
+
+@pytest.mark.parametrize("statement", [WAITING, LAG])
+async def test_what_is_asked_once_a_second_reads_the_end_of_the_log_alone(
+    index: Index, statement: str
+) -> None:
+    await append(index, "a")
+    plan = "\n".join(row[0] for row in await index.fetch(f"EXPLAIN {statement}"))
+    (scan,) = plan.split("Index Scan using event_order")[1:]
+    assert "Index Cond: (" in scan
+    assert "ROW(xid, id) > ROW(" in scan
+    assert "Sort" not in scan
+    assert "Merge" not in plan
+    assert "Join Filter" not in plan
 
 
 def test_the_lag_is_known_where_no_event_loop_runs(database_url: str) -> None:
