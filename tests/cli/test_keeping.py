@@ -19,82 +19,105 @@ from app.dicom.uids import InstanceRef, NonPatientRef, SeriesRef, StudyRef
 from app.errors import InvalidUID
 from app.index.retention_rules import Action, CountedFrom, Rule, Terms
 from app.rights import Principal
-from tests.cli.test_index_tags import fileroom
 from tests.factories import make_part10, new_uid
 
 NOW = datetime.now(UTC)
 GROUPS = {"deleted": deleted, "hold": hold, "retention": retention}
 
 
-@pytest.mark.slow
-def test_what_is_deleted_held_ruled_and_swept_is_told(tmp_path: Path) -> None:
-    data_dir, study = tmp_path / "data", new_uid()
-    (tmp_path / "one.dcm").write_bytes(make_part10(StudyInstanceUID=study))
-    refused = fileroom(data_dir, "hold", "list")
-    assert (refused.returncode, "There is no archive" in refused.stderr) == (1, True)
-    assert fileroom(data_dir, "import", tmp_path / "one.dcm").returncode == 0
-
-    assert "no Study is under legal hold" in fileroom(data_dir, "hold", "list").stdout
-    held = fileroom(data_dir, "hold", "add", study, "--reason", "case 17")
-    assert held.stdout == f"Study {study} is under legal hold\n", held.stderr
-    listed = fileroom(data_dir, "hold", "list").stdout
-    assert listed.startswith(f"{study}: since ")
-    assert listed.endswith("by operator: case 17\n")
-    assert "any more" in fileroom(data_dir, "hold", "remove", study).stdout
-    assert fileroom(data_dir, "hold", "remove", study).returncode == 1
-
-    rule = ["retention", "add", "old CT", "--days", "100", "--modality", "CT", "--action"]
-    wrong = fileroom(data_dir, *rule, "burn")
-    assert (wrong.returncode, "delete or keep" in wrong.stderr) == (1, True)
-    assert "1. old CT (draft): delete" in fileroom(data_dir, *rule, "delete").stdout
-    preview = fileroom(data_dir, "retention", "preview", "1").stdout
-    assert "would delete now: 0 Studies" in preview  # it came just now
-    assert "old CT (active)" in fileroom(data_dir, "retention", "activate", "1").stdout
-    assert "old CT (active)" in fileroom(data_dir, "retention", "list").stdout
-    assert fileroom(data_dir, "retention", "remove", "1").returncode == 0
-    assert "there is no retention rule" in fileroom(data_dir, "retention", "list").stdout
-
-    assert "nothing is deleted" in fileroom(data_dir, "deleted", "list").stdout
-    back = fileroom(data_dir, "deleted", "restore", study)
-    assert (back.returncode, "A deleted Instance of" in back.stderr) == (1, True)
-    stray = data_dir / "objects" / "t/1/ab/cd/1.2/1.3" / f"1.4.{'0' * 26}.dcm"
-    stray.parent.mkdir(parents=True)
-    stray.write_bytes(b"stray")
-    preview = fileroom(data_dir, "sweep").stdout
-    assert "1 objects that the index does not name (0.0 MB) would be swept" in preview
-    assert stray.exists()
-    assert "are swept" in fileroom(data_dir, "sweep", "--yes").stdout
-    assert not stray.exists()
+def command(url: str, data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if "FILEROOM" not in name}
+    return subprocess.run(
+        [sys.executable, "-m", "app.cli", *arguments, "--data-dir", str(data_dir)],
+        env={**kept, "FILEROOM_DATABASE__URL": url},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
 
 
-async def delete_study(url: str, tmp_path: Path, study: str) -> None:
+async def delete_study(url: str, data_dir: Path, study: str) -> None:
     """Delete a Study as a caller of the server does."""
-    place = Place(url, tmp_path / "d/objects", tmp_path / "cache")
+    place = Place(url, data_dir / "objects", data_dir / "cache")
     async with open_archive(place) as archive:
         await delete(archive, Principal("test"), StudyRef(study))
 
 
+@pytest.fixture
+def study(tmp_path: Path, database_url: str) -> str:
+    """A Study in the archive."""
+    uid = new_uid()
+    (tmp_path / "one.dcm").write_bytes(make_part10(StudyInstanceUID=uid))
+    done = command(database_url, tmp_path / "data", "import", str(tmp_path / "one.dcm"))
+    assert done.returncode == 0, done.stderr
+    return uid
+
+
 @pytest.mark.slow
-def test_what_is_deleted_is_listed_and_comes_back(tmp_path: Path, database_url: str) -> None:
-    study = new_uid()
-    (tmp_path / "one.dcm").write_bytes(make_part10(StudyInstanceUID=study))
-    kept = {name: value for name, value in os.environ.items() if "FILEROOM" not in name}
-    environment = {**kept, "FILEROOM_DATABASE__URL": database_url}
+def test_holds_are_added_listed_and_removed(tmp_path: Path, database_url: str, study: str) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return command(database_url, tmp_path / "data", "hold", *arguments)
 
-    def run(*arguments: str) -> str:
-        command = [sys.executable, "-m", "app.cli", *arguments, "--data-dir", str(tmp_path / "d")]
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=True, timeout=60
-        )
-        return done.stdout
+    assert run("list").stdout == "no Study is under legal hold\n"
+    held = run("add", study, "--reason", "case 17")
+    assert held.stdout == f"Study {study} is under legal hold\n", held.stderr
+    listed = run("list").stdout
+    assert listed.startswith(f"{study}: since ")
+    assert listed.endswith("by operator: case 17\n")
+    assert run("remove", study).stdout == f"Study {study} is not under legal hold any more\n"
+    assert run("remove", study).returncode == 1
 
-    run("import", str(tmp_path / "one.dcm"))
-    asyncio.run(delete_study(database_url, tmp_path, study))
-    listed = run("deleted", "list")
+
+@pytest.mark.slow
+def test_rules_are_added_looked_at_activated_and_removed(
+    tmp_path: Path, database_url: str, study: str
+) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return command(database_url, tmp_path / "data", "retention", *arguments)
+
+    rule = ("add", "old CT", "--days", "100", "--modality", "CT", "--action")
+    wrong = run(*rule, "burn")
+    assert (wrong.returncode, "delete or keep" in wrong.stderr) == (1, True)
+    assert run(*rule, "delete").stdout.startswith("1. old CT (draft): delete Studies of")
+    assert "would delete now: 0 Studies" in run("preview", "1").stdout  # it came just now
+    assert "old CT (active)" in run("activate", "1").stdout
+    assert "old CT (active)" in run("list").stdout
+    assert run("remove", "1").stdout == "There is no rule 1 any more\n"
+    assert run("list").stdout == "there is no retention rule\n"
+
+
+@pytest.mark.slow
+def test_what_is_deleted_is_listed_and_comes_back(
+    tmp_path: Path, database_url: str, study: str
+) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return command(database_url, tmp_path / "data", "deleted", *arguments)
+
+    assert "nothing is deleted" in run("list").stdout
+    refused = run("restore", study)
+    assert (refused.returncode, "A deleted Instance of" in refused.stderr) == (1, True)
+    asyncio.run(delete_study(database_url, tmp_path / "data", study))
+    listed = run("list").stdout
     assert listed.startswith(f"{study}: 1 Instances (0.0 MB), deleted ")
     assert ", until 20" in listed
-    assert run("deleted", "restore", study) == "1 Instances are back\n"
-    assert "nothing is deleted" in run("deleted", "list")
+    assert run("restore", study).stdout == "1 Instances are back\n"
+
+
+@pytest.mark.slow
+def test_what_no_row_names_is_shown_and_then_swept(
+    tmp_path: Path, database_url: str, study: str
+) -> None:
+    stray = tmp_path / "data/objects/t/1/ab/cd/1.2/1.3" / f"1.4.{'0' * 26}.dcm"
+    stray.parent.mkdir(parents=True)
+    stray.write_bytes(b"stray")
+    preview = command(database_url, tmp_path / "data", "sweep").stdout
+    assert "1 objects that the index does not name (0.0 MB) would be swept" in preview
+    assert stray.exists()
+    assert "are swept" in command(database_url, tmp_path / "data", "sweep", "--yes").stdout
+    assert not stray.exists()
+    (left,) = (tmp_path / "data/objects").rglob("*.dcm")
+    assert study in str(left)
 
 
 @pytest.mark.parametrize("group", sorted(GROUPS))
