@@ -9,9 +9,11 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app import __version__
-from app.admin import changes, health, pages
+from app.admin import changes, findings, health, pages
 from app.admin.metrics import Measured
 from app.archive.context import open_archive
+from app.archive.copying import copies_kept
+from app.archive.scrubbing import scrubbed
 from app.archive.thumbnails_ahead import thumbnails_made_ahead
 from app.dicomweb import (
     bulk_data,
@@ -63,8 +65,11 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_archive(settings.place()) as archive:
             app.state.archive = archive
-            ahead = thumbnails_made_ahead(archive) if settings.jobs.thumbnails else nullcontext()
-            async with ahead:
+            jobs = settings.jobs
+            ahead = thumbnails_made_ahead(archive) if jobs.thumbnails else nullcontext()
+            days, rate = jobs.scrub_days, jobs.scrub_rate
+            scrubbing = scrubbed(archive, days, rate) if days else nullcontext()
+            async with ahead, scrubbing, copies_kept(archive):
                 yield
 
     app = _Application(
@@ -84,7 +89,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.data_directory = str(settings.data_dir.absolute())
     for routes in (qido, stow, wado_rs, bulk_data, rendered, removal, non_patient, capabilities):
         app.include_router(routes.router, prefix=DICOMWEB)
-    for routes in (wado_uri, changes, health, pages):
+    for routes in (wado_uri, changes, findings, health, pages):
         app.include_router(routes.router)
     add_problem_handlers(app)
     busiest = (*stow.DIRECT, *qido.DIRECT, *rendered.DIRECT)

@@ -36,7 +36,7 @@ from pydantic_settings import (
 )
 
 from app.dicom.limits import Limits
-from app.objects.bucket import SCHEMES, Bucket
+from app.objects.bucket import Bucket, CopyPlace, objects_address, read_copies
 
 if TYPE_CHECKING:
     from app.archive.context import Place
@@ -79,20 +79,6 @@ def _database_address(value: SecretStr) -> SecretStr:
     return value
 
 
-def _objects_address(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme == "file":
-        good = bool(not parts.netloc and parts.path.strip("/"))
-    else:
-        good = parts.scheme in SCHEMES and bool(parts.netloc) and not parts.query
-    if not good:
-        raise ValueError(
-            "objects lie in a directory or a bucket: file:///srv/fileroom/objects, "
-            "s3://bucket/prefix, gs://bucket, az://container"
-        )
-    return value
-
-
 def _positive(limits: Limits) -> Limits:
     for field in dataclasses.fields(limits):
         if getattr(limits, field.name) <= 0:
@@ -101,6 +87,7 @@ def _positive(limits: Limits) -> Limits:
 
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+Copies = Annotated[tuple[CopyPlace, ...], NoDecode, BeforeValidator(read_copies)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -139,12 +126,13 @@ class Database(Group):
 class Objects(Group):
     """Where bytes are kept."""
 
-    url: Annotated[str, AfterValidator(_objects_address)] | None = None
+    url: Annotated[str, AfterValidator(objects_address)] | None = None
     endpoint: WebAddress | None = None
     region: str | None = None
     access_key: str | None = None
     secret_key: SecretStr | None = None
     cache_bytes: ByteSize = Field(default=ByteSize(2 * 2**30), ge=0)
+    copies: Copies = ()
 
 
 class Auth(Group):
@@ -176,6 +164,8 @@ class Jobs(Group):
     codec_memory: ByteSize = Field(default=ByteSize(2 * 2**30), ge=64 * 2**20)
     codec_seconds: Seconds = 60
     thumbnails: bool = True
+    scrub_days: float = Field(default=30, ge=0, le=3_650)
+    scrub_rate: ByteSize = Field(default=ByteSize(20 * 2**20), ge=2**10)
 
 
 class Log(Group):
@@ -228,6 +218,13 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _copies_lie_elsewhere(self) -> Self:
+        places = [self.bucket or self.objects_directory, *(it.where for it in self.objects.copies)]
+        if len({str(getattr(place, "url", place)) for place in places}) < len(places):
+            raise ValueError(f"{PREFIX}OBJECTS{BETWEEN}COPIES: each store needs a place of its own")
+        return self
+
     @property
     def objects_directory(self) -> Path:
         """Where the objects lie: beside the index unless another place is set. Objects for a
@@ -275,6 +272,7 @@ class Settings(BaseSettings):
             database_url=self.database.url.get_secret_value(),
             objects=self.objects_directory,
             bucket=self.bucket,
+            copies=self.objects.copies,
             cache=(self.data_dir / "cache").absolute(),
             pool_size=self.database.pool_size,
             cache_bytes=self.objects.cache_bytes,
@@ -309,7 +307,7 @@ def known_names() -> Iterator[str]:
         for key, annotation in inner.items():
             variable = f"{PREFIX}{name}{BETWEEN}{key}".upper()
             yield variable
-            if "SecretStr" in annotation:
+            if "SecretStr" in annotation or "CopyPlace" in annotation:
                 yield f"{variable}_FILE"
 
 

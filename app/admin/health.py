@@ -4,6 +4,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from app.admin import metrics
+from app.archive.findings import count_safety
 from app.errors import ArchiveError, Forbidden, Unavailable
 from app.index.alive import check_alive
 from app.index.overview import count_everything
@@ -51,7 +52,8 @@ async def get_metrics(principal: PrincipalDep, archive: ArchiveDep) -> Response:
         raise Forbidden("Metrics are for operators")
     try:
         overview = await count_everything(archive.index, principal.scope)
+        safety = await count_safety(archive)
     except Unavailable:
-        overview = None
-    counts = metrics.exposition(overview, await archive.staging.free_bytes())
+        overview = safety = None
+    counts = metrics.exposition(overview, await archive.staging.free_bytes(), safety)
     return Response(counts, media_type=metrics.CONTENT_TYPE, headers=NO_STORE)

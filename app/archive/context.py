@@ -1,7 +1,7 @@
 """The one value that use cases get: what they work on. Built once by `main` and `cli`."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 from app.archive.cache import FileCache
 from app.archive.known_pictures import KnownPictures
 from app.archive.leases import FrameLeases
+from app.archive.stores import opened_objects
 from app.archive.upcoming import Upcoming
 from app.archive.workers import Workers
 from app.archive.writer import Writer
@@ -16,8 +17,7 @@ from app.dicom.limits import Limits
 from app.dicom.memo import Memo
 from app.index.engine import Index, Session, open_index
 from app.objects.base import ObjectStore
-from app.objects.bucket import Bucket
-from app.objects.local import LocalStore
+from app.objects.bucket import Bucket, CopyPlace
 from app.objects.staging import Staging
 
 
@@ -30,6 +30,7 @@ class Place:
     """The directory of the objects, or where they wait to go to the bucket."""
     cache: Path
     bucket: Bucket | None = None
+    copies: Sequence[CopyPlace] = ()
     pool_size: int = 8
     cache_bytes: int = 2 * 2**30
     codec_workers: int = 2
@@ -60,45 +61,38 @@ class Archive:
         return self.index.transaction()
 
 
-def open_store(place: Place) -> ObjectStore:
-    """Return the object store of an archive."""
-    if place.bucket is None:
-        return LocalStore(place.objects)
-    from app.objects.remote import RemoteStore  # noqa: PLC0415 - its library is large
-
-    return RemoteStore(place.bucket)
-
-
 @asynccontextmanager
 async def open_archive(place: Place) -> AsyncIterator[Archive]:
     """Open an archive whose index is migrated, and close it again at the end of the block.
 
     Raises:
-        Unavailable: the index does not answer, or the directory of objects cannot be used.
+        Unavailable: the index does not answer, or a directory of objects cannot be used.
     """
     limits = place.limits
-    index = await open_index(place.database_url, pool_size=place.pool_size)
-    objects = open_store(place)
-    staging = await asyncio.to_thread(Staging, place.objects / "staging", limits)
-    workers = Workers(place.codec_workers, place.codec_memory_bytes, place.codec_seconds)
-    cache = await asyncio.to_thread(FileCache, place.cache, place.cache_bytes)
+    later = [copy.name for copy in place.copies if not copy.sync]
+    index = await open_index(place.database_url, pool_size=place.pool_size, copies=later)
     try:
-        async with Writer(index, objects) as writer:  # which writes all that waits, then ends
-            yield Archive(
-                index=index,
-                objects=objects,
-                staging=staging,
-                writer=writer,
-                workers=workers,
-                cache=cache,
-                memo=Memo(),
-                leases=FrameLeases(index),
-                pictures=KnownPictures(),
-                upcoming=Upcoming(),
-                limits=limits,
-            )
+        async with opened_objects(place, index) as objects:
+            staging = await asyncio.to_thread(Staging, place.objects / "staging", limits)
+            workers = Workers(place.codec_workers, place.codec_memory_bytes, place.codec_seconds)
+            cache = await asyncio.to_thread(FileCache, place.cache, place.cache_bytes)
+            try:
+                async with Writer(index, objects) as writer:  # writes all that waits, then ends
+                    yield Archive(
+                        index=index,
+                        objects=objects,
+                        staging=staging,
+                        writer=writer,
+                        workers=workers,
+                        cache=cache,
+                        memo=Memo(),
+                        leases=FrameLeases(index),
+                        pictures=KnownPictures(),
+                        upcoming=Upcoming(),
+                        limits=limits,
+                    )
+            finally:
+                await workers.close()
+                staging.close()
     finally:
-        await workers.close()
-        staging.close()
-        objects.close()
         await index.close()

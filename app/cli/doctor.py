@@ -26,6 +26,7 @@ from app.errors import ArchiveError, NotFound, Unavailable
 from app.index.account import EmbeddedError, choose_account
 from app.index.attribute_values import State, indexed_attributes
 from app.index.binaries import installed_programs, major_version
+from app.index.findings import faults_of
 from app.index.kept import sample_keys
 from app.index.locks import FileLock
 from app.index.migrations import pending
@@ -212,7 +213,7 @@ def _objects(settings: Settings) -> Finding:
 
 def _stored(settings: Settings) -> Finding:
     """Look whether what the index names lies where the settings say."""
-    from app.archive.context import open_store  # noqa: PLC0415 - only for this
+    from app.archive.stores import open_store  # noqa: PLC0415 - only for this
 
     if settings.database.url is None and not own_postgres(settings).cluster.is_dir():
         return Finding("stored", Verdict.NOTE, "nothing yet")
@@ -294,6 +295,44 @@ def _directory(settings: Settings) -> Finding:
     return Finding("objects", Verdict.GOOD, said)
 
 
+def _copies(settings: Settings) -> Finding:
+    """Ask each copy whether it answers."""
+    from app.archive.stores import open_place  # noqa: PLC0415 - only for this
+
+    silent = []
+    for copy in settings.objects.copies:
+        try:
+            store = open_place(copy.where)
+            asyncio.run(store.check())
+            store.close()
+        except Unavailable as error:
+            silent.append(f"{copy.name}: {error}")
+    if silent:
+        mend = "Check its entry in FILEROOM_OBJECTS__COPIES, and the way there."
+        return Finding("copies", Verdict.BAD, "; ".join(silent), mend)
+    names = ", ".join(copy.name for copy in settings.objects.copies)
+    return Finding("copies", Verdict.GOOD, f"{names or 'none'}{' answer' if names else ''}")
+
+
+def _lost(settings: Settings) -> Finding:
+    """Tell what the scrubber found lost and could not repair."""
+    if settings.database.url is None and not own_postgres(settings).cluster.is_dir():
+        return Finding("findings", Verdict.NOTE, "nothing yet")
+    try:
+        with joined_index(settings, "fileroom doctor") as joined:
+            found = {} if pending(joined.url) else faults_of(joined.url)
+    except (EmbeddedError, Refusal, ArchiveError) as error:
+        return Finding("findings", Verdict.NOTE, f"were not looked for: {error}")
+    if not found:
+        return Finding("findings", Verdict.GOOD, "no object is known to be lost")
+    said = ", ".join(f"{count:,} {state}" for state, count in found.items())
+    mend = (
+        "`fileroom verify --repair` mends them from a copy. What is quarantined no store has: "
+        "store it again, or bring its object back. GET /api/v1/findings lists them."
+    )
+    return Finding("findings", Verdict.BAD, f"objects that are lost: {said}", mend)
+
+
 def _clock(settings: Settings) -> Finding:
     newest = max((_changed(path) for path in _clocked(settings)), default=0.0)
     ahead = newest - time.time()
@@ -329,5 +368,7 @@ CHECKS: dict[str, Callable[[Settings], Finding]] = {
     "key": _key,
     "objects": _objects,
     "stored": _stored,
+    "copies": _copies,
+    "findings": _lost,
     "clock": _clock,
 }

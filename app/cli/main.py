@@ -202,12 +202,15 @@ def verify(
         float | None, typer.Option(min=0.001, help="Read at most so many MB/s.")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Write the findings as JSON.")] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mend from a copy; without one, quarantine.")
+    ] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Read all objects again and compare them with what was stored; change nothing.
+    """Read all objects again, in all stores, and compare them with what was stored.
 
     Tells of objects that are damaged or missing (the exit code is then 3), and of bytes that the
-    index does not know. The server may run meanwhile.
+    index does not know. Changes nothing without --repair. The server may run meanwhile.
 
     Examples:
 
@@ -219,7 +222,43 @@ def verify(
     from app.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings(_flags(data_dir))
-    raise typer.Exit(run_verify(settings, since, study, rate, report))
+    raise typer.Exit(run_verify(settings, since, study, rate, report, repair=repair))
+
+
+copies = typer.Typer(no_args_is_help=True, help="Further stores: FILEROOM_OBJECTS__COPIES.")
+application.add_typer(copies, name="copies")
+
+
+@copies.command(name="fill")
+def fill_copy(
+    name: Annotated[str, typer.Argument(help="A copy's name.")], data_dir: DataDir = None
+) -> None:
+    """Queue all that is stored for a copy; the server copies it. What is there already stays.
+
+    A copy that is new is filled by itself.
+
+    Example:
+
+        fileroom copies fill offsite
+    """
+    from app.cli.copies import run_fill  # noqa: PLC0415
+    from app.settings import load_settings  # noqa: PLC0415
+
+    run_fill(load_settings(_flags(data_dir)), name)
+
+
+@copies.command(name="list")
+def list_copies(data_dir: DataDir = None) -> None:
+    """Print the stores, whether they answer, and what waits for each.
+
+    Example:
+
+        fileroom copies list
+    """
+    from app.cli.copies import run_list  # noqa: PLC0415
+    from app.settings import load_settings  # noqa: PLC0415
+
+    run_list(load_settings(_flags(data_dir)))
 
 
 @application.command()

@@ -27,6 +27,8 @@ ORDER = [
     "key",
     "objects",
     "stored",
+    "copies",
+    "findings",
     "clock",
 ]
 

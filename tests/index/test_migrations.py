@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.dialects.postgresql.base import ischema_names
 
 import app
+import app.index.copies_tables
 from app.errors import Conflict, Unavailable
 from app.index.engine import Index, connect
 from app.index.migrations import migrate, pending
