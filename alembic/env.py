@@ -1,7 +1,7 @@
 """What Alembic runs: `app.index.migrations` opens the connection and gives it over."""
 
-from alembic import context
 import app.index.copies_tables  # noqa: F401 - its tables, too
+from alembic import context
 from app.index.tables import metadata
 
 context.configure(

@@ -132,6 +132,7 @@ class Objects(Group):
     access_key: str | None = None
     secret_key: SecretStr | None = None
     cache_bytes: ByteSize = Field(default=ByteSize(2 * 2**30), ge=0)
+    near_bytes: ByteSize = Field(default=ByteSize(2**30), ge=0)
     copies: Copies = ()
 
 
@@ -276,6 +277,7 @@ class Settings(BaseSettings):
             cache=(self.data_dir / "cache").absolute(),
             pool_size=self.database.pool_size,
             cache_bytes=self.objects.cache_bytes,
+            near_bytes=self.objects.near_bytes,
             codec_workers=self.jobs.codec_workers,
             codec_memory_bytes=self.jobs.codec_memory,
             codec_seconds=self.jobs.codec_seconds,

@@ -31,7 +31,8 @@ needs_namespaces = pytest.mark.skipif(
 
 
 def test_compose_names_only_files_that_are_there_or_are_made() -> None:
-    made = {f"deploy/secrets/{name}" for name in ("key", "database_url", "database_password")}
+    words = ("key", "database_url", "database_password", "objects_key")
+    made = {f"deploy/secrets/{name}" for name in words}
     named = {str(secret["file"]) for secret in COMPOSE["secrets"].values()}
     for service in COMPOSE["services"].values():
         for volume in service.get("volumes", []):
@@ -215,7 +216,7 @@ class Composed:
             for word in COMPOSE["services"]["archive"]["secrets"]
         }
         environment = {
-            key: str(value).replace("${SERVER_NAME:-localhost}", "localhost")
+            key: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", str(value))
             for key, value in service.get(
                 "environment", COMPOSE["x-archive"]["environment"]
             ).items()

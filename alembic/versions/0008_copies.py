@@ -79,6 +79,4 @@ def upgrade() -> None:
     for statement in (*TABLES, QUEUE):
         op.execute(statement)
     for table, occasion in OCCASIONS:
-        op.execute(
-            f"CREATE TRIGGER queue_copies AFTER {occasion} ON {table} FOR EACH ROW {WHEN}"
-        )
+        op.execute(f"CREATE TRIGGER queue_copies AFTER {occasion} ON {table} FOR EACH ROW {WHEN}")

@@ -33,6 +33,7 @@ class Place:
     copies: Sequence[CopyPlace] = ()
     pool_size: int = 8
     cache_bytes: int = 2 * 2**30
+    near_bytes: int = 0
     codec_workers: int = 2
     codec_memory_bytes: int = 2 * 2**30
     codec_seconds: float = 60.0

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from app.archive.context import Archive
 from app.archive.examine import State
 from app.archive.repair import fetch_whole, find_by_key, put_copy, repair_object
-from app.archive.stores import stores_of
+from app.archive.stores import Uploading, stores_of
 from app.errors import ArchiveError, NotFound, StorageFull, Unavailable
 from app.index.copies import (
     CLAIM_SECONDS,
@@ -28,20 +28,23 @@ from app.index.copies import (
 from app.index.kept import KeptObject
 from app.index.quarantine import is_quarantined
 from app.objects.bucket import FIRST
-from app.objects.replicated import ReplicatedStore
 
 AT_ONCE = 4
 """Tasks of one store that a process does side by side."""
 SHORT_PAUSE = 1.0
 LONG_PAUSE = 60.0
+REMOVING = ("remove", "abort")
 _log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
 async def copies_kept(archive: Archive) -> AsyncIterator[None]:
-    """Do what is queued for the stores while the block runs; nothing where there are no copies."""
-    stores = stores_of(archive.objects) if isinstance(archive.objects, ReplicatedStore) else {}
-    tasks = [asyncio.create_task(_keep(archive, name)) for name in stores]
+    """Do what is queued for the stores while the block runs; nothing for one directory alone."""
+    stores = stores_of(archive.objects)
+    kept = (
+        stores if len(stores) > 1 else {n: s for n, s in stores.items() if isinstance(s, Uploading)}
+    )
+    tasks = [asyncio.create_task(_keep(archive, name)) for name in kept]
     try:
         yield
     finally:
@@ -53,7 +56,9 @@ async def copies_kept(archive: Archive) -> AsyncIterator[None]:
 
 
 async def _keep(archive: Archive, name: str) -> None:
-    pause, filled = SHORT_PAUSE, name == FIRST
+    # without copies there is but what is left of uploads, which is in no hurry
+    shortest = SHORT_PAUSE if len(stores_of(archive.objects)) > 1 else LONG_PAUSE
+    pause, filled = shortest, name == FIRST
     while True:
         try:
             if not filled:
@@ -63,8 +68,8 @@ async def _keep(archive: Archive, name: str) -> None:
                     _log.info("%d objects are queued for the new copy %s", count, name)
                     filled = True
             while await work_on(archive, name):
-                pause = SHORT_PAUSE
-            pause = SHORT_PAUSE
+                pause = shortest
+            pause = shortest
         except ArchiveError as error:
             pause = min(2 * pause, LONG_PAUSE)
             _log.warning("store %s waits for %.0f s: %s", name, pause, error)
@@ -120,15 +125,25 @@ async def _try(archive: Archive, task: Task) -> bool:
 
 async def _do(archive: Archive, task: Task) -> None:
     kept = await find_by_key(archive, task.object_key)
-    if task.kind == "remove":
+    if task.kind in REMOVING:
         if kept is None:
-            await stores_of(archive.objects)[task.store].delete(task.object_key)
+            await _remove(archive, task)
     elif kept is None or is_quarantined(kept.object_key):
         _log.debug("object %s is not kept any more", task.object_key)
     elif task.kind == "copy":
         await _copy(archive, kept, task.store)
     else:
         await repair_object(archive, task.object_key)
+
+
+async def _remove(archive: Archive, task: Task) -> None:
+    """Remove an object that no row names, and what is left of an upload to it."""
+    store = stores_of(archive.objects)[task.store]
+    if task.kind == "abort" and isinstance(store, Uploading):
+        left = await store.abort_uploads(task.object_key)
+        if left:
+            _log.warning("an upload to object %s was aborted", task.object_key)
+    await store.delete(task.object_key)
 
 
 async def _copy(archive: Archive, kept: KeptObject, name: str) -> None:

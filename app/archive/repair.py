@@ -1,7 +1,7 @@
 """Repair: an object that a store has lost comes from another store that has it whole.
 
-What is missing in a store is put there under its key, for nothing is there. What is damaged is never
-overwritten: its bytes are put into all stores under a new key, the row is moved there in one
+What is missing in a store is put there under its key, for nothing is there. What is damaged is
+never overwritten: its bytes are put into all stores under a new key, the row is moved there in one
 transaction with a fact in the log, and what the old key names is removed when no reader can have it
 from a lease any more. If no store has the object whole it goes to quarantine, and comes out of it
 when one has it again, or when the Instance is sent again.
@@ -53,9 +53,7 @@ async def find_by_key(archive: Archive, key: str) -> KeptObject | None:
 
 async def is_awaited(archive: Archive, name: str, key: str) -> bool:
     """Say whether an object that a store has not is still to come there."""
-    return is_filled_later(archive.objects, name) and await is_copy_queued(
-        archive.index, name, key
-    )
+    return is_filled_later(archive.objects, name) and await is_copy_queued(archive.index, name, key)
 
 
 async def repair_object(archive: Archive, key: str, before: _Before | None = None) -> State | None:
@@ -102,9 +100,7 @@ async def _give_up(
     return State.QUARANTINED
 
 
-async def _mend(
-    archive: Archive, kept: KeptObject, good: str, lost: Mapping[str, State]
-) -> None:
+async def _mend(archive: Archive, kept: KeptObject, good: str, lost: Mapping[str, State]) -> None:
     staged = await fetch_whole(archive, kept, stores_of(archive.objects)[good])
     try:
         if State.DAMAGED in lost.values() or kept.base_offset:

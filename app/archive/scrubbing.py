@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, suppress
 from time import monotonic
 
 from app.archive.context import Archive
-from app.archive.examine import State, examine
+from app.archive.examine import examine
 from app.archive.pace import Pace
 from app.archive.repair import LOST, is_awaited, repair_object
 from app.archive.stores import stores_of

@@ -1,7 +1,7 @@
 """Verify: read every object again, and compare what is there with what the index says.
 
-Nothing is changed unless that is wanted. Bytes that no row names may be those of a store that is under way, so only old
-ones are told of: the key of each attempt says when it was made.
+Nothing is changed unless a repair is wanted. Bytes that no row names may be those of a store that
+is under way, so only old ones are told of: the key of each attempt says when it was made.
 """
 
 import time
@@ -83,30 +83,36 @@ async def _verify(
     archive: Archive, kept: KeptObject, *, pace: Pace, repair: bool
 ) -> list[Verified]:
     """Return what an object is worth in each store, or what came of its repair."""
-
-    def found(state: State, detail: str, name: str = "") -> Verified:
-        return Verified(state, kept.key, kept.study, kept.instance, kept.size, detail, name)
-
-    if is_quarantined(kept.object_key) and not repair:
-        return [found(State.QUARANTINED, "no store has it whole")]
-    stores, all_ = stores_of(archive.objects), []
-    for name, store in stores.items():
-        state, detail = await examine(store, kept, pace.take)
-        if state in LOST and await is_awaited(archive, name, kept.key):
-            state, detail = State.WAITING, "it is still to be copied"
-        elif state is State.WHOLE and kept.derived_version != DERIVED_VERSION:
-            state, detail = State.OUTDATED, f"it was described by version {kept.derived_version}"
-        all_.append(found(state, detail, name))
-    lost = any(one.state in LOST for one in all_) or is_quarantined(kept.object_key)
+    if is_quarantined(kept.object_key):
+        all_ = [_verified(kept, State.QUARANTINED, "no store has it whole")]
+    else:
+        stores = stores_of(archive.objects).items()
+        all_ = [await _look(archive, kept, name, store, pace) for name, store in stores]
+    lost = [one for one in all_ if one.state in (*LOST, State.QUARANTINED)]
     if not (repair and lost):
         return all_
     outcome = await repair_object(archive, kept.key, pace.take)
     if outcome is None:
         return []  # it was purged this moment
     if outcome is State.QUARANTINED:
-        return [found(outcome, "no store has it whole")]
-    said = "; ".join(f"{one.store}: {one.detail}" for one in all_ if one.state in LOST)
-    return [found(State.REPAIRED, said or "it is whole again")]
+        return [_verified(kept, outcome, "no store has it whole")]
+    said = "; ".join(f"{one.store}: {one.detail}" for one in lost)
+    return [_verified(kept, State.REPAIRED, said)]
+
+
+async def _look(
+    archive: Archive, kept: KeptObject, name: str, store: ObjectStore, pace: Pace
+) -> Verified:
+    state, detail = await examine(store, kept, pace.take)
+    if state in LOST and await is_awaited(archive, name, kept.key):
+        state, detail = State.WAITING, "it is still to be copied"
+    elif state is State.WHOLE and kept.derived_version != DERIVED_VERSION:
+        state, detail = State.OUTDATED, f"it was described by version {kept.derived_version}"
+    return _verified(kept, state, detail, name)
+
+
+def _verified(kept: KeptObject, state: State, detail: str, store: str = "") -> Verified:
+    return Verified(state, kept.key, kept.study, kept.instance, kept.size, detail, store)
 
 
 async def _find_unnamed(

@@ -61,9 +61,15 @@ FROM copy_task GROUP BY store ORDER BY store
 """  # noqa: S608
 
 
+_BEGIN = f"""
+INSERT INTO copy_task (kind, store, object_key, next_try)
+VALUES ('abort', $1, $2, now() + interval '{CLAIM_SECONDS} seconds') RETURNING id
+"""  # noqa: S608
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What has to be done: `copy`, `remove` or `repair` an object of a store."""
+    """What has to be done: `copy`, `remove` or `repair` an object, or `abort` its upload."""
 
     id: int
     kind: str
@@ -100,6 +106,27 @@ async def claim_tasks(index: Index, store: str, most: int) -> list[Task]:
         Unavailable: the index does not answer.
     """
     return [Task(*row) for row in await index.fetch(_CLAIM, store, most)]
+
+
+async def begin_upload(index: Index, store: str, key: str) -> int:
+    """Record that an upload goes on for `CLAIM_SECONDS`; return the record's number.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    row: Any = await index.fetchrow(_BEGIN, store, key)
+    return int(row[0])
+
+
+async def end_upload(index: Index, number: int) -> bool:
+    """Remove the record of an upload that came to its end; False if it was given up meanwhile."""
+    statement = "DELETE FROM copy_task WHERE id = $1 RETURNING id"
+    return await index.fetchrow(statement, number) is not None
+
+
+async def give_up_upload(index: Index, number: int) -> None:
+    """Leave what there is of an upload to whoever does tasks, at once."""
+    await index.fetch("UPDATE copy_task SET next_try = now() WHERE id = $1", number)
 
 
 async def renew_claim(index: Index, ids: Iterable[int]) -> None:

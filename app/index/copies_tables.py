@@ -1,13 +1,25 @@
 """The tables of copies, repairs and the scrubber. They name objects by key and store by store.
 
-`copy_task` is the queue of what has to be done about an object in a store: `copy` it there, `remove`
-it from there, or `repair` it. Triggers on the tables of Instances queue the copies, for the stores
-that the session setting `fileroom.copies` names: so whoever writes a row, in the same transaction
-its copies are queued. A task goes when it is done, and never before.
+`copy_task` is the queue of what has to be done about an object in a store: `copy` it there,
+`remove` it from there, `repair` it, or `abort` an upload that did not come to its end. Triggers on
+the tables of Instances queue the copies, for the stores that the session setting `fileroom.copies`
+names: so whoever writes a row, in the same transaction its copies are queued. A task goes when it
+is done, and never before.
 """
 
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Integer, SmallInteger, Table
-from sqlalchemy import Identity, UniqueConstraint, func
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Identity,
+    Index,
+    Integer,
+    SmallInteger,
+    Table,
+    UniqueConstraint,
+    func,
+)
 
 from app.index.tables import C_TEXT, metadata
 

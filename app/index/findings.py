@@ -138,9 +138,7 @@ async def quarantine(index: Index, kept: KeptObject, detail: str, actor: str) ->
         ):
             return False
         names = (kept.study, kept.instance)
-        await connection.execute(
-            _NOTE, kept.tenant_id, "", kept.key, *names, QUARANTINED, detail
-        )
+        await connection.execute(_NOTE, kept.tenant_id, "", kept.key, *names, QUARANTINED, detail)
         return True
 
     return await index.retrying(put)

@@ -1,4 +1,4 @@
-"""The addresses of stores. Apart from the stores, whose library is too large for light processes."""
+"""The addresses of stores. Apart from the stores: their library is too large for light processes."""
 
 import json
 import re
@@ -71,7 +71,9 @@ def read_copies(value: Any) -> Any:
     except ValueError:
         entries = None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise ValueError('should be a JSON list such as [{"name": "offsite", "url": "s3://bucket"}]')
+        raise ValueError(
+            'should be a JSON list such as [{"name": "offsite", "url": "s3://bucket"}]'
+        )
     places = tuple(_copy(entry) for entry in entries)
     if len({place.name for place in places}) < len(places):
         raise ValueError("each copy needs a name of its own")

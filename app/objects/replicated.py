@@ -271,9 +271,7 @@ class _Given:
 class _Whole:
     """An object of one store, read as a whole."""
 
-    def __init__(
-        self, store: ObjectStore, key: str, place: tuple[int, int], sha256: bytes
-    ) -> None:
+    def __init__(self, store: ObjectStore, key: str, place: tuple[int, int], sha256: bytes) -> None:
         self._store = store
         self._key = key
         self._place = place

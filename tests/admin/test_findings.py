@@ -5,7 +5,6 @@ from pathlib import Path
 import httpx
 
 from app.archive.scrubbing import scrub_store
-
 from tests.admin.conftest import KEY, Served
 from tests.admin.test_metrics import sample
 from tests.factories import make_dataset, make_part10

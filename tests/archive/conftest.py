@@ -37,9 +37,7 @@ async def replicated(
 
 
 @pytest.fixture
-async def followed(
-    database_url: str, tmp_path: Path, later: CopyPlace
-) -> AsyncIterator[Archive]:
+async def followed(database_url: str, tmp_path: Path, later: CopyPlace) -> AsyncIterator[Archive]:
     """An empty archive with an `async` copy."""
     place = Place(database_url, tmp_path / "objects", tmp_path / "cache", copies=[later])
     async with open_archive(place) as opened:

@@ -1,5 +1,8 @@
 """Lost objects are repaired from a copy, and what no store has is never given out as good."""
 
+import asyncio
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import obstore
@@ -23,6 +26,7 @@ from app.index.copies import list_queues
 from app.index.events import Position, read_events
 from app.index.places import locate_instance
 from app.mime.media_types import Form
+from app.objects.base import ObjectStore
 from app.objects.local import LocalStore
 from app.objects.remote import RemoteStore
 from app.objects.replicated import ReplicatedStore
@@ -62,20 +66,23 @@ async def lose(archive: Archive, name: str, key: str, loss: str) -> None:
     """Damage an object in one store, behind its back."""
     opened = stores_of(archive.objects)[name]
     opened.forget(key)
+    await asyncio.to_thread(_lose, opened, key, loss)
+
+
+def _lose(opened: ObjectStore, key: str, loss: str) -> None:
     if isinstance(opened, LocalStore):
         path = Path(opened._root, key)
         data = bytearray(path.read_bytes())
         path.unlink()
+        write: Callable[[bytes], object] = path.write_bytes
     else:
         assert isinstance(opened, RemoteStore)
         data = bytearray(obstore.get(opened.library, key).bytes().to_bytes())
         obstore.delete(opened.library, key)
+        write = partial(obstore.put, opened.library, key)
     data[-1] ^= 1
-    kept = bytes(data if loss == "bit" else data[:200])
-    if loss != "gone" and isinstance(opened, LocalStore):
-        path.write_bytes(kept)
-    elif loss != "gone" and isinstance(opened, RemoteStore):
-        obstore.put(opened.library, key, kept)
+    if loss != "gone":
+        write(bytes(data if loss == "bit" else data[:200]))
 
 
 async def read(archive: Archive, principal: Principal, ref: InstanceRef) -> bytes:
@@ -203,9 +210,8 @@ async def test_deleted_instances_are_repaired_quarantined_and_purged_as_well(
     replicated: Archive, principal: Principal
 ) -> None:
     dataset = make_dataset()
-    refs = []
-    for data in (make_part10(dataset), make_part10(StudyInstanceUID=dataset.StudyInstanceUID)):
-        refs.append(await stored(replicated, principal, data))
+    made = [make_part10(dataset), make_part10(StudyInstanceUID=dataset.StudyInstanceUID)]
+    refs = [await stored(replicated, principal, data) for data in made]
     keys = [await key_of(replicated, ref) for ref in refs]
     await delete(replicated, principal, StudyRef(dataset.StudyInstanceUID))
     await lose(replicated, "first", keys[0], "bit")

@@ -225,8 +225,8 @@ async def test_a_whole_goes_on_in_the_copy_where_it_broke_off(
     first.breaks_after = 2**21
     assert await read_all(await stored.stream_whole(KEY, 0, len(DATA), SHA256)) == DATA
     spoil(tmp_path / "objects", 0)
+    spoil(tmp_path / "second", 1)
     with pytest.raises(Unavailable):
-        spoil(tmp_path / "second", 1)
         await read_all(await stored.stream_whole(KEY, 0, len(DATA), SHA256))
 
 
