@@ -69,8 +69,7 @@ async def repair_object(archive: Archive, key: str, before: _Before | None = Non
     if kept is None:
         await end_faults(archive.index, key)
         return None
-    stores = stores_of(archive.objects)
-    states = {name: await examine(store, kept, before) for name, store in stores.items()}
+    states = await _examine_all(archive, kept, before)
     good = [name for name, (state, _) in states.items() if state is State.WHOLE]
     if not good:
         return await _give_up(archive, kept, states)
@@ -88,6 +87,18 @@ async def repair_object(archive: Archive, key: str, before: _Before | None = Non
             await note_fault(archive.index, kept, name, state, detail)
     await _mend(archive, kept, good[0], {name: state for name, (state, _) in lost.items()})
     return State.REPAIRED
+
+
+async def _examine_all(
+    archive: Archive, kept: KeptObject, before: _Before | None
+) -> dict[str, tuple[State, str]]:
+    """Examine an object in every store; where it is damaged, forget what may be made of it."""
+    stores = stores_of(archive.objects)
+    states = {name: await examine(store, kept, before) for name, store in stores.items()}
+    if any(state is State.DAMAGED for state, _ in states.values()):
+        archive.pictures.clear()
+        await asyncio.to_thread(archive.cache.clear)
+    return states
 
 
 async def _give_up(

@@ -1,4 +1,4 @@
-"""The addresses of stores. Apart from the stores: their library is too large for light processes."""
+"""The addresses of stores. Apart from those: their library is too large for light processes."""
 
 import json
 import re

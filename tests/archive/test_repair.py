@@ -15,12 +15,14 @@ from app.archive.findings import list_findings
 from app.archive.noted import Noted
 from app.archive.originals import read_stored
 from app.archive.removal import delete
+from app.archive.render import RenderRequest
 from app.archive.repair import repair_object
 from app.archive.retrieve import retrieve_instances
 from app.archive.stores import stores_of
+from app.archive.thumbnails import plan_thumbnail
 from app.archive.verify import Wanted
 from app.dicom.store_report import Stored
-from app.dicom.uids import InstanceRef, StudyRef
+from app.dicom.uids import InstanceRef, SeriesRef, StudyRef
 from app.errors import Damaged, Forbidden, Unavailable
 from app.index.copies import list_queues
 from app.index.events import Position, read_events
@@ -37,6 +39,7 @@ from tests.archive.test_verify import found
 from tests.factories import make_dataset, make_part10
 
 FORM = Form("application/dicom", multipart=False, transfer_syntaxes=("*",))
+PICTURE = RenderRequest([Form("image/*", multipart=False)])
 REPAIRING = Wanted(repair=True)
 LOSSES = ["bit", "cut", "gone"]
 
@@ -168,6 +171,20 @@ async def test_what_no_store_has_is_quarantined_and_comes_back_when_it_is_sent_a
     assert await read(replicated, principal, ref) == data
     assert await list_findings(replicated, principal, 0, 10) == []
     assert await kinds(replicated) == ["accepted", "quarantined", "mended"]
+
+
+async def test_pictures_that_may_show_damage_are_made_anew(
+    replicated: Archive, principal: Principal
+) -> None:
+    dataset = make_dataset()
+    ref = await stored(replicated, principal, make_part10(dataset))
+    await lose(replicated, "first", await key_of(replicated, ref), "bit")
+    series = SeriesRef(ref.study, ref.series)
+    rendering = await plan_thumbnail(replicated, principal, series, PICTURE, None)
+    await rendering.open()
+    assert list(replicated.cache.directory.glob("rendered-*"))
+    await found(replicated, REPAIRING)
+    assert list(replicated.cache.directory.glob("rendered-*")) == []
 
 
 async def test_without_a_copy_damage_is_quarantined(
