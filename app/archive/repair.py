@@ -95,7 +95,8 @@ async def _examine_all(
     """Examine an object in every store; where it is damaged, forget what may be made of it."""
     stores = stores_of(archive.objects)
     states = {name: await examine(store, kept, before) for name, store in stores.items()}
-    if any(state is State.DAMAGED for state, _ in states.values()):
+    known = is_quarantined(kept.object_key)
+    if not known and any(state is State.DAMAGED for state, _ in states.values()):
         archive.pictures.clear()
         await asyncio.to_thread(archive.cache.clear)
     return states

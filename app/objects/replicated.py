@@ -13,6 +13,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -121,8 +122,18 @@ class ReplicatedStore:
         return self.first.extent_now(key, offset, length)
 
     async def extent(self, key: str, offset: int, length: int) -> "Extent | None":
-        """Return `length` bytes from `offset` unread; None where those are in no file."""
-        return (await self._from_any(key, lambda store: store.extent(key, offset, length)))[1]
+        """Return a range of the first store's file unread; None where another has to be asked."""
+        if not self._is_trusted(FIRST, key):
+            return None
+        try:
+            return await self.first.extent(key, offset, length)
+        except _LOST:
+            for copy in self.copies:
+                with suppress(*_LOST):
+                    if offset + length <= await copy.store.size(key):
+                        self._suspect(FIRST, key)
+                        return None
+            raise
 
     async def stream(
         self, key: str, offset: int = 0, length: int | None = None
