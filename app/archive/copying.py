@@ -41,9 +41,7 @@ _log = logging.getLogger(__name__)
 async def copies_kept(archive: Archive) -> AsyncIterator[None]:
     """Do what is queued for the stores while the block runs; nothing for one directory alone."""
     stores = stores_of(archive.objects)
-    kept = (
-        stores if len(stores) > 1 else {n: s for n, s in stores.items() if isinstance(s, Uploading)}
-    )
+    kept = [name for name, it in stores.items() if len(stores) > 1 or isinstance(it, Uploading)]
     tasks = [asyncio.create_task(_keep(archive, name)) for name in kept]
     try:
         yield
@@ -90,11 +88,15 @@ async def work_on(archive: Archive, name: str) -> int:
         return 0
     renewing = asyncio.create_task(_renew(archive, tasks))
     try:
-        results = await asyncio.gather(*(_try(archive, task) for task in tasks))
+        trying = (_try(archive, task) for task in tasks)
+        results = await asyncio.gather(*trying, return_exceptions=True)
     finally:
         renewing.cancel()
         with suppress(asyncio.CancelledError):
             await renewing
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
     if not any(results):
         await stores_of(archive.objects)[name].check()
     return len(tasks)
