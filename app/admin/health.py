@@ -4,10 +4,10 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from app.admin import metrics
-from app.archive.findings import count_safety
+from app.archive.findings import Safety, count_safety
 from app.errors import ArchiveError, Forbidden, Unavailable
 from app.index.alive import check_alive
-from app.index.overview import count_everything
+from app.index.overview import Overview, count_everything
 from app.rights import Verb
 from app.web import contract
 from app.web.deps import ArchiveDep, PrincipalDep
@@ -50,10 +50,12 @@ async def get_metrics(principal: PrincipalDep, archive: ArchiveDep) -> Response:
     """Return what all workers have counted and what is stored, in Prometheus' text format."""
     if Verb.ADMINISTER not in principal.verbs:
         raise Forbidden("Metrics are for operators")
+    overview: Overview | None
+    safety: Safety | None
     try:
         overview = await count_everything(archive.index, principal.scope)
         safety = await count_safety(archive)
     except Unavailable:
-        overview = safety = None
+        overview, safety = None, None
     counts = metrics.exposition(overview, await archive.staging.free_bytes(), safety)
     return Response(counts, media_type=metrics.CONTENT_TYPE, headers=NO_STORE)

@@ -141,6 +141,7 @@ class RemoteStore:
         if self._uploads is None:
             await self._put_by_library(key, staged)
             return
+        record: AbstractAsyncContextManager[None]
         record = self.records.going_on(key) if self.records else nullcontext()
         async with record, new_client() as client:
             upload = await self._uploads.begin(client, key)

@@ -58,7 +58,7 @@ def find_credentials(bucket: Bucket) -> Credentials | None:
 
 
 class S3Uploads:
-    """The uploads of one bucket. Made for an event loop; `close` it there, or leave it."""
+    """The uploads of one bucket, each step by a client of the caller's."""
 
     def __init__(self, bucket: Bucket, credentials: Credentials) -> None:
         parts = urlsplit(bucket.url)
@@ -169,7 +169,7 @@ class S3Uploads:
             headers["x-amz-security-token"] = self._credentials.token
         names = ";".join(sorted(headers))
         lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
-        request = f"{method}\n{parts.path}\n{_query(query)}\n{lines}\n{names}\n{digest}"
+        request = f"{method}\n{parts.path or '/'}\n{_query(query)}\n{lines}\n{names}\n{digest}"
         scope = f"{day}/{self._region}/s3/aws4_request"
         hashed = hashlib.sha256(request.encode()).hexdigest()
         key = f"AWS4{self._credentials.secret_key}".encode()
