@@ -20,7 +20,7 @@ TABLES = (
         next_try TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
         last_error TEXT COLLATE "C" DEFAULT '' NOT NULL,
         CONSTRAINT copy_task_pkey PRIMARY KEY (id),
-        CONSTRAINT copy_task_store_key UNIQUE (store, object_key, kind)
+        CONSTRAINT copy_task_store_object_key_kind_key UNIQUE (store, object_key, kind)
     )""",
     "CREATE INDEX copy_task_next ON copy_task (store, next_try)",
     """CREATE TABLE finding (
@@ -34,7 +34,7 @@ TABLES = (
         detail TEXT COLLATE "C" DEFAULT '' NOT NULL,
         since TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
         CONSTRAINT finding_pkey PRIMARY KEY (id),
-        CONSTRAINT finding_object_key_key UNIQUE (object_key, store)
+        CONSTRAINT finding_object_key_store_key UNIQUE (object_key, store)
     )""",
     "CREATE INDEX finding_uid ON finding (tenant_id, sop_instance_uid)",
     """CREATE TABLE scrubbed_store (

@@ -154,6 +154,8 @@ class ReplicatedStore:
                     given += len(chunk)
                     yield chunk
                 return
+            except _Differs as error:
+                raise Unavailable(str(error)) from error
             except _LOST as error:
                 self._suspect(name, key)
                 name = next((one for one in self._order(key) if one not in tried), "")
@@ -185,6 +187,8 @@ class ReplicatedStore:
                 async for chunk in opened.after(given):
                     yield chunk
                 return
+            except _Differs as error:  # one of the two is damaged, and it need not be this one
+                fault = fault or Unavailable(str(error))
             except _LOST as error:
                 _log.warning("object %s cannot be read from store %s: %s", key, name, error)
                 self._suspect(name, key)
@@ -240,8 +244,8 @@ class ReplicatedStore:
                 if monotonic() - began > SLOW_SECONDS:
                     self._down[name] = monotonic() + DOWN_SECONDS
             else:
-                for other, error in lost.items():
-                    _log.warning("object %s: %s, not %s (%s)", key, name, other, error)
+                for other, fault in lost.items():
+                    _log.warning("object %s: %s, not %s (%s)", key, name, other, fault)
                     self._suspect(other, key)
                 return name, result
         raise next(iter(lost.values()))
@@ -271,6 +275,10 @@ class ReplicatedStore:
         self._notes.repair(name, key)
 
 
+class _Differs(Exception):
+    """A store has other bytes than those that were given out from another one."""
+
+
 class _Given:
     """What a caller of a stream has got so far."""
 
@@ -293,6 +301,7 @@ class _Whole:
 
         Raises:
             NotFound, Unavailable: this store has not the bytes that were stored.
+            _Differs: it has another beginning.
         """
         digest, held, skip = hashlib.sha256(), b"", given.size
         async for chunk in await self._store.stream(self._key, *self._place):
@@ -300,7 +309,7 @@ class _Whole:
                 await _hash(digest, chunk[:skip])
                 rest, skip = chunk[skip:], max(skip - len(chunk), 0)
                 if not skip and digest.digest() != given.digest.digest():
-                    raise Unavailable("it differs from what was given out already")
+                    raise _Differs("it differs from what was given out already")
             else:
                 rest = chunk
             if held and rest:
@@ -328,14 +337,15 @@ async def _rest(
     """Yield what follows the bytes that were given, whose CRC-32 is `check`.
 
     Raises:
-        NotFound, Unavailable: the store has not the object, or another beginning of it.
+        NotFound, Unavailable: the store has not the object.
+        _Differs: it has another beginning.
     """
     offset, length = place
     again = 0
     async for chunk in await store.stream(key, offset, given):
         again = isal_zlib.crc32(chunk, again)
     if again != check:
-        raise Unavailable("it differs from what was given out already")
+        raise _Differs("it differs from what was given out already")
     left = None if length is None else length - given
     async for chunk in await store.stream(key, offset + given, left):
         yield chunk
