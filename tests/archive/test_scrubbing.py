@@ -6,7 +6,7 @@ import pytest
 
 from app.archive import repair, scrubbing
 from app.archive.context import Archive
-from app.archive.examine import State
+from app.archive.examine import State, examine
 from app.archive.findings import count_safety, list_findings
 from app.archive.scrubbing import look_at_quarantine, scrub_store, scrubbed
 from app.archive.stores import stores_of
@@ -86,14 +86,14 @@ async def test_a_pass_that_was_stopped_goes_on_where_it_was(
     await store(archive, principal, *(make_part10() for _ in range(5)))
     monkeypatch.setattr(scrubbing, "SAVE_SECONDS", 0.0)
     seen: list[str] = []
-    examine = scrubbing.examine
+    look = examine
 
     async def stopping(one: object, kept: object, before: object) -> object:
         if len(seen) == 2 and "stopped" not in seen:
             seen.append("stopped")
             raise Unavailable("the store went away")
         seen.append(kept.key)  # type: ignore[attr-defined]
-        return await examine(one, kept, before)  # type: ignore[arg-type]
+        return await look(one, kept, before)  # type: ignore[arg-type]
 
     monkeypatch.setattr(scrubbing, "examine", stopping)
     with pytest.raises(Unavailable):
