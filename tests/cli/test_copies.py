@@ -42,6 +42,7 @@ def objects(directory: Path) -> list[Path]:
     return sorted((directory / "t").rglob("*.dcm"))
 
 
+@pytest.mark.slow
 def test_the_commands_fill_list_and_repair(tmp_path: Path) -> None:
     source = tmp_path / "one.dcm"
     source.write_bytes(make_part10())
