@@ -21,7 +21,7 @@ READ = """
 SELECT xid::text, id, at, kind, actor, payload FROM event
 WHERE tenant_id = $1 AND (xid, id) > ($2::text::xid8, $3::bigint)
     AND xid < pg_snapshot_xmin(pg_current_snapshot())
-ORDER BY xid, id LIMIT $4
+ORDER BY event.xid, event.id LIMIT $4
 """
 
 
