@@ -12,6 +12,7 @@
     ├── StorageFull           A7xx
     ├── InvalidDataset        carries a Failure Reason (0008,1197)
     └── Unavailable           index, object store or worker does not answer
+        └── Damaged           bytes are lost, and no store has them whole
 
 Messages are for the caller: plain words that say what was expected. They carry UIDs, never names
 or other patient data, and no path, SQL or stack.
@@ -97,6 +98,10 @@ class StorageFull(ArchiveError):
 
 class Unavailable(ArchiveError):
     """The index, the object store or a worker does not answer; asking again later may help."""
+
+
+class Damaged(Unavailable):
+    """The bytes that were stored are lost or damaged everywhere; sending them again mends it."""
 
 
 class InvalidDataset(ArchiveError):

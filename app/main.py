@@ -9,9 +9,11 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app import __version__
-from app.admin import changes, health, holds, pages, receipts, removed, retention
+from app.admin import changes, findings, health, holds, pages, receipts, removed, retention
 from app.admin.metrics import Measured
 from app.archive.context import open_archive
+from app.archive.copying import copies_kept
+from app.archive.scrubbing import scrubbed
 from app.archive.sealing import sealing
 from app.archive.thumbnails_ahead import thumbnails_made_ahead
 from app.archive.upkeep import kept_up
@@ -65,9 +67,13 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_archive(settings.place()) as archive:
             app.state.archive = archive
-            ahead = thumbnails_made_ahead(archive) if settings.jobs.thumbnails else nullcontext()
+            jobs = settings.jobs
+            ahead = thumbnails_made_ahead(archive) if jobs.thumbnails else nullcontext()
+            days, rate = jobs.scrub_days, jobs.scrub_rate
+            scrubbing = scrubbed(archive, days, rate) if days else nullcontext()
             upkeep = kept_up(archive, rules=settings.retention.rules)
-            async with sealing(archive.sealer), ahead, upkeep:
+            sealed = sealing(archive.sealer)
+            async with sealed, ahead, upkeep, scrubbing, copies_kept(archive):
                 yield
 
     app = _Application(
@@ -87,7 +93,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.data_directory = str(settings.data_dir.absolute())
     for routes in (qido, stow, wado_rs, bulk_data, rendered, removal, non_patient, capabilities):
         app.include_router(routes.router, prefix=DICOMWEB)
-    for routes in (wado_uri, changes, receipts, holds, removed, retention, health, pages):
+    api = (changes, findings, receipts, holds, removed, retention)
+    for routes in (wado_uri, *api, health, pages):
         app.include_router(routes.router)
     add_problem_handlers(app)
     busiest = (*stow.DIRECT, *qido.DIRECT, *rendered.DIRECT)

@@ -17,7 +17,7 @@ from pydantic import (
 from pydantic_settings import NoDecode
 
 from app.dicom.limits import Limits
-from app.objects.bucket import SCHEMES, Bucket
+from app.objects.bucket import Bucket, CopyPlace, objects_address, read_copies
 
 PREFIX = "FILEROOM_"
 BETWEEN = "__"
@@ -64,20 +64,6 @@ def _database_address(value: SecretStr) -> SecretStr:
     return value
 
 
-def _objects_address(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme == "file":
-        good = bool(not parts.netloc and parts.path.strip("/"))
-    else:
-        good = parts.scheme in SCHEMES and bool(parts.netloc) and not parts.query
-    if not good:
-        raise ValueError(
-            "objects lie in a directory or a bucket: file:///srv/fileroom/objects, "
-            "s3://bucket/prefix, gs://bucket, az://container"
-        )
-    return value
-
-
 def positive(limits: Limits) -> Limits:
     for field in dataclasses.fields(limits):
         if getattr(limits, field.name) <= 0:
@@ -86,6 +72,7 @@ def positive(limits: Limits) -> Limits:
 
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+Copies = Annotated[tuple[CopyPlace, ...], NoDecode, BeforeValidator(read_copies)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -124,7 +111,7 @@ class Database(Group):
 class Store(Group):
     """A directory or a bucket, and how it is reached."""
 
-    url: Annotated[str, AfterValidator(_objects_address)] | None = None
+    url: Annotated[str, AfterValidator(objects_address)] | None = None
     endpoint: WebAddress | None = None
     region: str | None = None
     access_key: str | None = None
@@ -144,6 +131,8 @@ class Objects(Store):
     """Where bytes are kept."""
 
     cache_bytes: ByteSize = Field(default=ByteSize(2 * 2**30), ge=0)
+    near_bytes: ByteSize = Field(default=ByteSize(2**30), ge=0)
+    copies: Copies = ()
 
 
 class Backup(Store):
@@ -181,6 +170,8 @@ class Jobs(Group):
     codec_memory: ByteSize = Field(default=ByteSize(2 * 2**30), ge=64 * 2**20)
     codec_seconds: Seconds = 60
     thumbnails: bool = True
+    scrub_days: float = Field(default=30, ge=0, le=3_650)
+    scrub_rate: ByteSize = Field(default=ByteSize(20 * 2**20), ge=2**10)
 
 
 class Retention(Group):

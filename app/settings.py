@@ -111,6 +111,13 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _copies_lie_elsewhere(self) -> Self:
+        places = [self.bucket or self.objects_directory, *(it.where for it in self.objects.copies)]
+        if len({str(getattr(place, "url", place)) for place in places}) < len(places):
+            raise ValueError(f"{PREFIX}OBJECTS{BETWEEN}COPIES: each store needs a place of its own")
+        return self
+
     @property
     def objects_directory(self) -> Path:
         """Where the objects lie: beside the index unless another place is set. Objects for a
@@ -171,9 +178,11 @@ class Settings(BaseSettings):
             database_url=self.database.url.get_secret_value(),
             objects=self.objects_directory,
             bucket=self.bucket,
+            copies=self.objects.copies,
             cache=(self.data_dir / "cache").absolute(),
             pool_size=self.database.pool_size,
             cache_bytes=self.objects.cache_bytes,
+            near_bytes=self.objects.near_bytes,
             codec_workers=self.jobs.codec_workers,
             codec_memory_bytes=self.jobs.codec_memory,
             codec_seconds=self.jobs.codec_seconds,
@@ -206,7 +215,7 @@ def known_names() -> Iterator[str]:
         for key, annotation in inner.items():
             variable = f"{PREFIX}{name}{BETWEEN}{key}".upper()
             yield variable
-            if "SecretStr" in annotation:
+            if "SecretStr" in annotation or "CopyPlace" in annotation:
                 yield f"{variable}_FILE"
 
 

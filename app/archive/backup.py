@@ -73,6 +73,12 @@ async def make_backup(
                 missing.append(copied.object_key)
             tell(copied)
         server = await server_version(archive.index.url)
+        async for copied in ahead(
+            moment.segments(), lambda key: _copy_segment(archive, place, key), AT_ONCE
+        ):
+            if copied.fate is Fate.MISSING:
+                missing.append(copied.object_key)
+            tell(copied)
         backup = await _described(moment, stamp, place, dump, server)
     done = replace(backup, objects=count, size=size, missing=tuple(missing[:MOST_MISSING]))
     await place.finish(done)
@@ -110,14 +116,14 @@ async def _put(place: BackupPlace, key: str, chunks: AsyncIterator[bytes]) -> tu
 
 async def _copy(archive: Archive, place: BackupPlace, kept: KeptObject) -> Copied:
     def told(fate: Fate, detail: str = "") -> Copied:
-        return Copied(fate, kept.object_key, kept.size, detail)
+        return Copied(fate, kept.key, kept.size, detail)
 
-    name = object_name(kept.object_key)
+    name = object_name(kept.key)
     if await place.has(name, None if kept.base_offset else kept.size):
         return told(Fate.THERE)
-    archive.objects.forget(kept.object_key)
+    archive.objects.forget(kept.key)
     try:
-        staged = await place.staging.stage(await archive.objects.stream(kept.object_key))
+        staged = await place.staging.stage(await archive.objects.stream(kept.key))
     except NotFound:
         return told(Fate.MISSING, "the store has no such object")
     except Unavailable as error:
@@ -130,6 +136,19 @@ async def _copy(archive: Archive, place: BackupPlace, kept: KeptObject) -> Copie
     finally:
         staged.discard()
     return told(Fate.COPIED)
+
+
+async def _copy_segment(archive: Archive, place: BackupPlace, key: str) -> Copied:
+    """Copy a segment of the log, which proves itself."""
+    name = object_name(key)
+    if await place.has(name, None):
+        return Copied(Fate.THERE, key, 0)
+    try:
+        size, _ = await _put(place, name, await archive.objects.stream(key))
+    except (NotFound, Unavailable) as error:
+        await archive.objects.check()
+        return Copied(Fate.MISSING, key, 0, str(error))
+    return Copied(Fate.COPIED, key, size)
 
 
 def is_whole(staged: Staged, kept: KeptObject) -> bool:

@@ -15,7 +15,7 @@ from app.archive.context import Archive
 from app.archive.digests import read_digest
 from app.errors import NotFound, Unavailable
 from app.index.dump import compare_tables, restore_dump, server_version
-from app.index.kept import KeptObject, list_kept
+from app.index.kept import KeptObject, list_kept, list_segment_keys
 from app.objects.base import ObjectStore
 from app.objects.staged import BLOCK, Staged
 
@@ -67,16 +67,20 @@ async def restore_objects(
     )
     async for copied in restored:
         tell(copied)
+    async for copied in ahead(
+        list_segment_keys(archive.index), lambda key: _fetch_segment(archive, place, backup, key), 1
+    ):
+        tell(copied)
 
 
 async def _fetch(archive: Archive, place: BackupPlace, backup: Backup, kept: KeptObject) -> Copied:
     def told(fate: Fate, detail: str = "") -> Copied:
-        return Copied(fate, kept.object_key, kept.size, detail)
+        return Copied(fate, kept.key, kept.size, detail)
 
     if await _is_there(archive.objects, kept):
         return told(Fate.THERE)
     try:
-        staged = await place.get(backup, object_name(kept.object_key))
+        staged = await place.get(backup, object_name(kept.key))
     except NotFound:
         return told(Fate.MISSING, "the backup has no such object")
     except Unavailable as error:
@@ -84,26 +88,44 @@ async def _fetch(archive: Archive, place: BackupPlace, backup: Backup, kept: Kep
     try:
         if not is_whole(staged, kept):
             return told(Fate.MISSING, "its bytes in the backup are not those that were stored")
-        await _put(archive, kept, staged)
+        await _put(archive, kept.key, staged)
     finally:
         staged.discard()
     return told(Fate.COPIED)
 
 
+async def _fetch_segment(archive: Archive, place: BackupPlace, backup: Backup, key: str) -> Copied:
+    """Fetch a segment of the log, which proves itself."""
+    try:
+        size = await archive.objects.size(key)
+        return Copied(Fate.THERE, key, size)
+    except NotFound:
+        pass
+    try:
+        staged = await place.get(backup, object_name(key))
+    except (NotFound, Unavailable) as error:
+        return Copied(Fate.MISSING, key, 0, str(error))
+    try:
+        await _put(archive, key, staged)
+    finally:
+        staged.discard()
+    return Copied(Fate.COPIED, key, staged.size)
+
+
 async def _is_there(objects: ObjectStore, kept: KeptObject) -> bool:
-    where = (kept.object_key, kept.base_offset, kept.size)
+    where = (kept.key, kept.base_offset, kept.size)
     try:
         return await read_digest(objects, *where) == kept.sha256
     except (NotFound, Unavailable):
         return False
 
 
-async def _put(archive: Archive, kept: KeptObject, fetched: Staged) -> None:
+async def _put(archive: Archive, key: str, fetched: Staged) -> None:
     """Put what was fetched under its old key; only what is damaged there gives way."""
     own = await archive.staging.stage(fetched_chunks(fetched))
     try:
-        await archive.objects.delete(kept.object_key)
-        await archive.objects.put(kept.object_key, own)
+        await archive.objects.delete(key)
+        await archive.objects.put(key, own)
     finally:
         own.discard()
 

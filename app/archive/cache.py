@@ -94,6 +94,13 @@ class FileCache:
         """Return a name for a file in the making."""
         return self.directory / f".{secrets.token_hex(8)}"
 
+    def clear(self) -> None:
+        """Throw all files away. Blocks; run it in a thread."""
+        with os.scandir(self.directory) as scan:
+            for entry in scan:
+                with contextlib.suppress(OSError):
+                    Path(entry.path).unlink()
+
     def _prune(self, keep: Path) -> None:
         entries = []
         with os.scandir(self.directory) as scan:

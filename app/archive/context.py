@@ -1,7 +1,7 @@
 """The one value that use cases get: what they work on. Built once by `main` and `cli`."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +11,7 @@ from app.archive.known_pictures import KnownPictures
 from app.archive.leases import FrameLeases
 from app.archive.running import RunningStores, running_stores_told
 from app.archive.sealing import Sealer
+from app.archive.stores import opened_objects
 from app.archive.upcoming import Upcoming
 from app.archive.workers import Workers
 from app.archive.writer import Writer
@@ -18,8 +19,7 @@ from app.dicom.limits import Limits
 from app.dicom.memo import Memo
 from app.index.engine import Index, Session, open_index
 from app.objects.base import ObjectStore
-from app.objects.bucket import Bucket
-from app.objects.local import LocalStore
+from app.objects.bucket import Bucket, CopyPlace
 from app.objects.staging import Staging
 
 
@@ -32,8 +32,10 @@ class Place:
     """The directory of the objects, or where they wait to go to the bucket."""
     cache: Path
     bucket: Bucket | None = None
+    copies: Sequence[CopyPlace] = ()
     pool_size: int = 8
     cache_bytes: int = 2 * 2**30
+    near_bytes: int = 0
     codec_workers: int = 2
     codec_memory_bytes: int = 2 * 2**30
     codec_seconds: float = 60.0
@@ -67,54 +69,47 @@ class Archive:
         return self.index.transaction()
 
 
-def open_store(place: Place) -> ObjectStore:
-    """Return the object store of an archive."""
-    if place.bucket is None:
-        return LocalStore(place.objects)
-    from app.objects.remote import RemoteStore  # noqa: PLC0415 - its library is large
-
-    return RemoteStore(place.bucket)
-
-
 @asynccontextmanager
 async def open_archive(place: Place) -> AsyncIterator[Archive]:
     """Open an archive whose index is migrated, and close it again at the end of the block.
 
     Raises:
-        Unavailable: the index does not answer, or the directory of objects cannot be used.
+        Unavailable: the index does not answer, or a directory of objects cannot be used.
     """
     limits = place.limits
-    index = await open_index(place.database_url, pool_size=place.pool_size)
-    objects = open_store(place)
-    staging = await asyncio.to_thread(Staging, place.objects / "staging", limits)
-    workers = Workers(place.codec_workers, place.codec_memory_bytes, place.codec_seconds)
-    cache = await asyncio.to_thread(FileCache, place.cache, place.cache_bytes)
-    sealer = Sealer(index, objects, staging)
-    running = RunningStores()
+    later = [copy.name for copy in place.copies if not copy.sync]
+    index = await open_index(place.database_url, pool_size=place.pool_size, copies=later)
     try:
-        async with (
-            running_stores_told(index, running),
-            Writer(index, objects) as writer,  # which writes all that waits, then ends
-        ):
-            yield Archive(
-                index=index,
-                objects=objects,
-                staging=staging,
-                writer=writer,
-                sealer=sealer,
-                workers=workers,
-                cache=cache,
-                memo=Memo(),
-                leases=FrameLeases(index),
-                pictures=KnownPictures(),
-                upcoming=Upcoming(),
-                limits=limits,
-                running=running,
-                deleted_days=place.deleted_days,
-            )
+        async with opened_objects(place, index) as objects:
+            staging = await asyncio.to_thread(Staging, place.objects / "staging", limits)
+            workers = Workers(place.codec_workers, place.codec_memory_bytes, place.codec_seconds)
+            cache = await asyncio.to_thread(FileCache, place.cache, place.cache_bytes)
+            sealer = Sealer(index, objects, staging)
+            running = RunningStores()
+            try:
+                async with (
+                    running_stores_told(index, running),
+                    Writer(index, objects) as writer,  # which writes all that waits, then ends
+                ):
+                    yield Archive(
+                        index=index,
+                        objects=objects,
+                        staging=staging,
+                        writer=writer,
+                        sealer=sealer,
+                        workers=workers,
+                        cache=cache,
+                        memo=Memo(),
+                        leases=FrameLeases(index),
+                        pictures=KnownPictures(),
+                        upcoming=Upcoming(),
+                        limits=limits,
+                        running=running,
+                        deleted_days=place.deleted_days,
+                    )
+            finally:
+                await sealer.close()
+                await workers.close()
+                staging.close()
     finally:
-        await sealer.close()
-        await workers.close()
-        staging.close()
-        objects.close()
         await index.close()

@@ -22,6 +22,7 @@ from app.archive.export_names import (
     study_folder,
 )
 from app.archive.export_targets import Target
+from app.archive.originals import stream_stored
 from app.dicom.non_patient import CATEGORIES
 from app.dicom.uids import Ref, SeriesRef, StudyRef
 from app.errors import Forbidden, Gone, NotFound, Unavailable
@@ -100,19 +101,33 @@ async def _export(archive: Archive, place: InstancePlace, name: str, target: Tar
     if await run(target.has, name, place.size, place.sha256):
         return Exported(name, place.size, was_there=True)
     try:
-        stream = await archive.objects.stream(place.object_key, place.base_offset, place.size)
-    except (NotFound, Unavailable):
+        stream = await stream_stored(archive.objects, place, 0, place.size)
+    except Unavailable:
         return Exported(name, 0, fault="its object is missing or cut short")
     digest = hashlib.sha256()
     await run(target.begin, name, place.size)
     whole = False
     try:
-        async for chunk in stream:
+        async for chunk in _readable(stream):
             await run(_write, target, digest, chunk)
         whole = digest.digest() == place.sha256
+    except _CutShort:
+        return Exported(name, place.size, fault="its object is cut short")
     finally:
         await run(lambda: target.end(keep=whole))
     return Exported(name, place.size, fault="" if whole else "its object is damaged")
+
+
+class _CutShort(Exception):
+    """An object cannot be read to its end."""
+
+
+async def _readable(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in stream:
+            yield chunk
+    except Unavailable as error:
+        raise _CutShort from error
 
 
 def _write(target: Target, digest: "hashlib._Hash", chunk: bytes) -> None:

@@ -84,6 +84,12 @@ class KnownPictures:
         if len(self._described) > MOST_DESCRIBED:
             self._described.popitem(last=False)
 
+    def clear(self) -> None:
+        """Remember nothing: some of it may have been made of damaged bytes."""
+        for memory in (self._known, self._pictures, self._described, self._damaged):
+            memory.clear()
+        self._held = 0
+
     def is_damaged(self, place: InstancePlace) -> bool:
         """Say whether an Instance was found to be none that can be shown."""
         return place.sha256 in self._damaged

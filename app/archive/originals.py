@@ -6,6 +6,7 @@ and kept in the cache; the offsets that the scan recorded are into it.
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,11 +15,13 @@ from app.archive.context import Archive
 from app.dicom.deflated import DEFLATED, inflate_dataset
 from app.dicom.limits import Limits
 from app.dicom.source import FileSource, Source
-from app.errors import NotFound, Unavailable
+from app.errors import Damaged, NotFound, Unavailable
 from app.index.frames import FramePlace
 from app.index.places import InstancePlace
+from app.index.quarantine import is_quarantined
 from app.objects.base import ObjectStore
 from app.objects.extents import Extent
+from app.objects.replicated import ReplicatedStore
 
 BLOCK = 2**20
 
@@ -69,8 +72,29 @@ async def open_extent(archive: Archive, place: InstancePlace, part: FramePlace) 
         raise lost(place) from error
 
 
+async def stream_stored(
+    objects: ObjectStore, place: InstancePlace, offset: int, length: int
+) -> AsyncIterator[bytes]:
+    """Look the object up, then return an iterator over some of an Instance's stored bytes.
+
+    Where there are copies, the end of a whole Instance comes only if its digest is right.
+
+    Raises:
+        Unavailable: the object store does not answer, or has lost the object.
+    """
+    key, start = place.object_key, place.base_offset + offset
+    try:
+        if isinstance(objects, ReplicatedStore) and (offset, length) == (0, place.size):
+            return await objects.stream_whole(key, start, length, place.sha256)
+        return await objects.stream(key, start, length)
+    except NotFound as error:
+        raise lost(place) from error
+
+
 def lost(place: InstancePlace) -> Unavailable:
     """Return the error for an object that the index names and the store does not have."""
+    if is_quarantined(place.object_key):
+        return Damaged(f"the bytes of Instance {place.ref.instance} are damaged, in every store")
     return Unavailable(f"the bytes of Instance {place.ref.instance} are missing")
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from app.archive.context import Archive
 from app.errors import Forbidden
 from app.index.purging import TABLES, Deleted, forget_deleted, list_deleted
+from app.index.quarantine import stored_key
 from app.rights import Principal, Verb
 
 
@@ -48,5 +49,5 @@ async def purge_deleted(
             for one in gone:
                 tell(one)
                 if really:
-                    await archive.objects.delete(one.object_key)
+                    await archive.objects.delete(stored_key(one.object_key))
             page = await list_deleted(archive.index, table, before, page[-1])

@@ -17,7 +17,7 @@ from app.archive.context import Archive
 from app.archive.decoded import decoded_instance, from_thread
 from app.archive.encoded import encoded_instance
 from app.archive.frames import is_encodable
-from app.archive.originals import lost, source_of
+from app.archive.originals import lost, source_of, stream_stored
 from app.dicom.delivery import APPLICATION_DICOM, Delivery, How, deliver_instance
 from app.dicom.encodings import VERSION, targets
 from app.dicom.recode import to_explicit_little_endian
@@ -186,7 +186,7 @@ async def open_instance(
     }
     try:
         if delivery.how is How.STORED:
-            section = partial(_stored, archive, place)
+            section = partial(stream_stored, archive.objects, place)
             chunks = await section(0, place.size)
             return Body(headers, place.size, chunks, section, place.ref)
         if delivery.how is How.REWRITTEN:
@@ -204,9 +204,3 @@ async def open_instance(
     except InvalidDataset as error:
         words = f"Instance {place.ref.instance}: {error}"
         raise InvalidDataset(words, error.reason) from error
-
-
-async def _stored(
-    archive: Archive, place: InstancePlace, offset: int, length: int
-) -> AsyncIterator[bytes]:
-    return await archive.objects.stream(place.object_key, place.base_offset + offset, length)

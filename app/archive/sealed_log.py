@@ -10,9 +10,11 @@ import orjson
 from app.archive.answers import ahead, each
 from app.archive.context import Archive
 from app.archive.digests import read_digest
+from app.archive.examine import State
+from app.archive.pace import Pace
 from app.archive.sealing import fetch_segment
 from app.archive.segment import Chain, Segment, entry_line, read_position
-from app.archive.verify import AT_ONCE, Pace, State, Verified
+from app.archive.verify import AT_ONCE, Verified
 from app.errors import NotFound, Unavailable
 from app.index.accepted import find_given_up
 from app.index.events import Position, read_events

@@ -7,10 +7,11 @@ meanwhile keeps it, and none can come after.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from app.archive.context import Archive
+from app.archive.stores import stores_of
 from app.archive.verify import Verified, find_unnamed
 from app.errors import Forbidden, NotFound, Unavailable
 from app.index.sweeping import Unnamed, condemn, forget_swept, oldest_store
@@ -56,9 +57,8 @@ async def sweep_unnamed(
     if running is not None:
         latest = min(latest, running.timestamp())
     page: list[Verified] = []
-    async for one in find_unnamed(archive, "t/", latest):
-        if one.instance:
-            page.append(one)
+    async for one in _unnamed(archive, latest):
+        page.append(one)
         if len(page) == PAGE:
             await _sweep(archive, principal, page, tell, really=really)
             page = []
@@ -67,6 +67,14 @@ async def sweep_unnamed(
     await _sweep_staging(archive, latest, tell, really=really)
     if really:
         await forget_swept(archive.index)
+
+
+async def _unnamed(archive: Archive, latest: float) -> AsyncIterator[Verified]:
+    """Yield objects of Instances in any store that no row names."""
+    for store in stores_of(archive.objects).values():
+        async for one in find_unnamed(archive, store, "t/", latest):
+            if one.instance:
+                yield one
 
 
 async def _sweep(

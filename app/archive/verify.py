@@ -1,56 +1,37 @@
 """Verify: read every object again, and compare what is there with what the index says.
 
-Nothing is changed. Bytes that no row names may be those of a store that is under way, so only old
-ones are told of: the key of each attempt says when it was made.
+Nothing is changed unless a repair is wanted. Bytes that no row names may be those of a store that
+is under way, so only old ones are told of: the key of each attempt says when it was made.
 """
 
-import asyncio
-import re
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
+from functools import partial
 
 from app.archive.answers import ahead
 from app.archive.context import Archive
-from app.archive.digests import read_digest
+from app.archive.examine import State, examine
+from app.archive.pace import Pace
+from app.archive.repair import LOST, is_awaited, repair_object
+from app.archive.stores import stores_of
 from app.dicom.scanned import DERIVED_VERSION
-from app.errors import NotFound, Unavailable
 from app.index.kept import KeptObject, find_named, list_kept
-from app.objects.base import LOG, attempted_at, study_prefix
+from app.index.quarantine import is_quarantined
+from app.objects.base import LOG, KeyParts, ObjectStore, attempted_at, parse_key, study_prefix
 
 AT_ONCE = 3
 """Objects that are read side by side."""
 GRACE_SECONDS = 3600
 """Age from which bytes that no row names belong to no store that is under way."""
 _PAGE = 500
-_KEY = re.compile(
-    r"t/([0-9]+)/(?:[0-9a-f]{2}/[0-9a-f]{2}/([0-9.]+)/[0-9.]+|[a-z-]+)"
-    r"/([0-9.]+)\.([0-9A-Z]{26})\.dcm",
-    re.ASCII,
-)
-
-
-class State(StrEnum):
-    """What was found out about an object."""
-
-    WHOLE = "whole"
-    DAMAGED = "damaged"
-    """Its bytes are not those that were stored."""
-    MISSING = "missing"
-    """A row names it, and the store does not have it."""
-    UNNAMED = "unnamed"
-    """The store has it, and no row names it."""
-    OUTDATED = "outdated"
-    """Whole, but described in the index as an older version did it."""
-    SEALED = "sealed"
-    """A segment of the log, as it was signed (`sealed_log`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """One object. `study` and `instance` are '' where its key does not say them."""
+    """One object. `study` and `instance` are '' where its key does not say them; `store` is ''
+    where all of them are meant."""
 
     state: State
     object_key: str
@@ -58,77 +39,84 @@ class Verified:
     instance: str = ""
     size: int = 0
     detail: str = ""
+    store: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is verified: what was stored `since`, of one `study`, `rate` bytes a second."""
+    """What is verified: what was stored `since`, of one `study`, `rate` bytes a second.
+
+    With `repair` what is lost is repaired, or put into quarantine.
+    """
 
     since: datetime | None = None
     study: str | None = None
     rate: float = float("inf")
-
-
-class Pace:
-    """Holds readers back to a rate that all share."""
-
-    def __init__(self, rate: float) -> None:
-        self._rate = rate
-        self._free_at = 0.0
-
-    async def take(self, size: int) -> None:
-        """Wait until `size` bytes more are within the rate."""
-        now = time.monotonic()
-        self._free_at = max(now, self._free_at) + size / self._rate
-        if self._free_at > now + 0.01:
-            await asyncio.sleep(self._free_at - now)
+    repair: bool = False
 
 
 async def verify_objects(
     archive: Archive, wanted: Wanted, tell: Callable[[Verified], None]
 ) -> None:
-    """Read what rows name, then look for what none does; `tell` of each object.
+    """Read what rows name in every store, then look for what none does; `tell` of each object.
 
     With `since` only rows are looked at: when bytes came, no store says for sure.
 
     Raises:
-        Unavailable: the index or the store does not answer.
+        Unavailable: the index or a store does not answer.
+        StorageFull: there is no room for a repair.
     """
     pace = Pace(wanted.rate)
     kept = list_kept(archive.index, wanted.since, wanted.study)
-    async for verified in ahead(kept, lambda one: _verify(archive, one, pace), AT_ONCE):
-        tell(verified)
+    job = partial(_verify, archive, pace=pace, repair=wanted.repair)
+    async for found in ahead(kept, job, AT_ONCE):
+        for verified in found:
+            tell(verified)
     if wanted.since is None:
         prefix = study_prefix(1, wanted.study) if wanted.study else ""
-        async for verified in find_unnamed(archive, prefix):
-            tell(verified)
+        for name, store in stores_of(archive.objects).items():
+            async for verified in find_unnamed(archive, store, prefix):
+                tell(replace(verified, store=name))
 
 
-async def _verify(archive: Archive, kept: KeptObject, pace: Pace) -> Verified:
-    def found(state: State, detail: str = "") -> Verified:
-        return Verified(state, kept.object_key, kept.study, kept.instance, kept.size, detail)
+async def _verify(
+    archive: Archive, kept: KeptObject, *, pace: Pace, repair: bool
+) -> list[Verified]:
+    """Return what an object is worth in each store, or what came of its repair."""
+    if is_quarantined(kept.object_key):
+        all_ = [_verified(kept, State.QUARANTINED, "no store has it whole")]
+    else:
+        stores = stores_of(archive.objects).items()
+        all_ = [await _look(archive, kept, name, store, pace) for name, store in stores]
+    lost = [one for one in all_ if one.state in (*LOST, State.QUARANTINED)]
+    if not (repair and lost):
+        return all_
+    outcome = await repair_object(archive, kept.key, pace.take)
+    if outcome is None:
+        return []  # it was purged this moment
+    if outcome is State.QUARANTINED:
+        return [_verified(kept, outcome, "no store has it whole")]
+    said = "; ".join(f"{one.store}: {one.detail}" for one in lost)
+    return [_verified(kept, State.REPAIRED, said)]
 
-    where = (kept.object_key, kept.base_offset, kept.size)
-    try:
-        digest = await read_digest(archive.objects, *where, pace.take)
-        size = await archive.objects.size(kept.object_key)
-    except NotFound:
-        return found(State.MISSING, "the store has no such object")
-    except Unavailable as error:
-        await archive.objects.check()  # a store that does not answer at all has damaged nothing
-        return found(State.DAMAGED, f"it cannot be read as a whole: {error}")
-    if digest != kept.sha256:
-        detail = f"its SHA-256 is {digest.hex()}, and was {kept.sha256.hex()}"
-        return found(State.DAMAGED, detail)
-    if kept.base_offset == 0 and size != kept.size:
-        return found(State.DAMAGED, f"it has {size} bytes, and had {kept.size}")
-    if kept.derived_version != DERIVED_VERSION:
-        return found(State.OUTDATED, f"it was described by version {kept.derived_version}")
-    return found(State.WHOLE)
+
+async def _look(
+    archive: Archive, kept: KeptObject, name: str, store: ObjectStore, pace: Pace
+) -> Verified:
+    state, detail = await examine(store, kept, pace.take)
+    if state in LOST and await is_awaited(archive, name, kept.key):
+        state, detail = State.WAITING, "it is still to be copied"
+    elif state is State.WHOLE and kept.derived_version != DERIVED_VERSION:
+        state, detail = State.OUTDATED, f"it was described by version {kept.derived_version}"
+    return _verified(kept, state, detail, name)
+
+
+def _verified(kept: KeptObject, state: State, detail: str, store: str = "") -> Verified:
+    return Verified(state, kept.key, kept.study, kept.instance, kept.size, detail, store)
 
 
 async def find_unnamed(
-    archive: Archive, prefix: str, latest: float | None = None
+    archive: Archive, store: ObjectStore, prefix: str, latest: float | None = None
 ) -> AsyncIterator[Verified]:
     """Yield objects below a prefix that no row names and whose attempt was before `latest`.
 
@@ -138,16 +126,16 @@ async def find_unnamed(
     Raises:
         Unavailable: the index or the store does not answer.
     """
-    page: list[re.Match[str]] = []
+    page: list[tuple[str, KeyParts]] = []
     latest = time.time() - GRACE_SECONDS if latest is None else latest
-    async for key in archive.objects.keys(prefix):
+    async for key in store.keys(prefix):
         if key.startswith(LOG):
             continue
-        match = _KEY.fullmatch(key)
-        if match is None:
+        parts = parse_key(key)
+        if parts is None:
             yield Verified(State.UNNAMED, key, detail="its name is none of an Instance's")
-        elif attempted_at(match[4]) < latest:
-            page.append(match)
+        elif attempted_at(parts.attempt) < latest:
+            page.append((key, parts))
         if len(page) == _PAGE:
             async for verified in _unnamed_of(archive, page):
                 yield verified
@@ -156,22 +144,24 @@ async def find_unnamed(
         yield verified
 
 
-async def _unnamed_of(archive: Archive, page: list[re.Match[str]]) -> AsyncIterator[Verified]:
-    for tenant in {match[1] for match in page}:
-        mine = [match for match in page if match[1] == tenant]
+async def _unnamed_of(
+    archive: Archive, page: list[tuple[str, KeyParts]]
+) -> AsyncIterator[Verified]:
+    for tenant in {parts.tenant_id for _, parts in page}:
+        mine = {key: parts for key, parts in page if parts.tenant_id == tenant}
         named = await find_named(
             archive.index,
-            int(tenant),
-            [match[0] for match in mine],
-            [match[2] or "" for match in mine],
-            [match[3] for match in mine],
+            tenant,
+            mine,
+            [parts.study for parts in mine.values()],
+            [parts.instance for parts in mine.values()],
         )
-        for match in mine:
-            if match[0] not in named:
+        for key, parts in mine.items():
+            if key not in named:
                 yield Verified(
                     State.UNNAMED,
-                    match[0],
-                    match[2] or "",
-                    match[3],
+                    key,
+                    parts.study,
+                    parts.instance,
                     detail="an attempt to store it that was given up, or its row is lost",
                 )

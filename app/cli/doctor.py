@@ -14,10 +14,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict
 from pathlib import Path
 
+from app.cli.doctor_safety import backups, copies, lost, seal, server
+from app.cli.finding import MARKS, Finding, Verdict
 from app.cli.joining import LOCK_NAME, joined_index, own_postgres
 from app.cli.listening import bound_socket
 from app.cli.refusal import Refusal
@@ -25,12 +26,9 @@ from app.cli.tag_states import describe
 from app.errors import ArchiveError, NotFound, Unavailable
 from app.index.account import EmbeddedError, choose_account
 from app.index.attribute_values import State, indexed_attributes
-from app.index.backup_runs import LastRuns, last_runs_at
 from app.index.binaries import installed_programs, major_version
 from app.index.kept import sample_keys
-from app.index.locks import FileLock
 from app.index.migrations import pending
-from app.index.segments import seal_lag_of
 from app.objects.base import ObjectStore
 from app.objects.bucket import Bucket
 from app.settings import Settings, SettingsError, load_settings
@@ -38,29 +36,6 @@ from app.settings import Settings, SettingsError, load_settings
 LITTLE_SPACE = 2 * 2**30
 SLOW_SYNC = 0.1
 CLOCK_SLACK = 60.0
-OLD_DAYS = {"backup": 2, "drill": 40}
-LONG_UNSEALED = 60.0
-
-
-class Verdict(StrEnum):
-    """How a check went."""
-
-    GOOD = "good"
-    NOTE = "note"
-    BAD = "bad"
-
-
-MARKS = {Verdict.GOOD: "✔", Verdict.NOTE: "•", Verdict.BAD: "✘"}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check found, and how to mend it if it has to be."""
-
-    check: str
-    verdict: Verdict
-    found: str
-    mend: str = ""
 
 
 def examine(flags: dict[str, object]) -> Iterator[Finding]:
@@ -133,15 +108,10 @@ def _data_directory(settings: Settings) -> Finding:
 
 
 def _who_serves(settings: Settings) -> Finding:
-    holder = _server(settings)
+    holder = server(settings)
     if holder is None:
         return Finding("server", Verdict.NOTE, "none serves this data directory at the moment")
     return Finding("server", Verdict.GOOD, f"process {holder} serves this data directory")
-
-
-def _server(settings: Settings) -> int | None:
-    holder = FileLock(settings.data_dir / LOCK_NAME).holder()
-    return holder[0] if holder else None
 
 
 def _programs(settings: Settings) -> Finding:
@@ -192,8 +162,8 @@ def _index(settings: Settings) -> Finding:
 
 def _port(settings: Settings) -> Finding:
     http = settings.http
-    if (server := _server(settings)) is not None:
-        return Finding("port", Verdict.GOOD, f"process {server} has the one that it serves")
+    if (serving := server(settings)) is not None:
+        return Finding("port", Verdict.GOOD, f"process {serving} has the one that it serves")
     try:
         with bound_socket(http.host, http.port):
             return Finding("port", Verdict.GOOD, f"{http.port} on {http.host} is free")
@@ -216,7 +186,7 @@ def _objects(settings: Settings) -> Finding:
 
 def _stored(settings: Settings) -> Finding:
     """Look whether what the index names lies where the settings say."""
-    from app.archive.context import open_store  # noqa: PLC0415 - only for this
+    from app.archive.stores import open_store  # noqa: PLC0415 - only for this
 
     if settings.database.url is None and not own_postgres(settings).cluster.is_dir():
         return Finding("stored", Verdict.NOTE, "nothing yet")
@@ -235,43 +205,6 @@ def _stored(settings: Settings) -> Finding:
             "Set FILEROOM_OBJECTS__URL to where they lie; `fileroom verify` looks for all of them.",
         )
     return Finding("stored", Verdict.GOOD, f"{len(keys)} objects were tried: all are in {where}")
-
-
-def _backups(settings: Settings) -> Finding:
-    """Say when the last backup and the last drill were made."""
-    if settings.database.url is None and not own_postgres(settings).cluster.is_dir():
-        return Finding("backup", Verdict.NOTE, "nothing to back up yet")
-    try:
-        with joined_index(settings, "fileroom doctor") as joined:
-            runs = LastRuns() if pending(joined.url) else last_runs_at(joined.url)
-    except (EmbeddedError, Refusal, ArchiveError) as error:
-        return Finding("backup", Verdict.NOTE, f"was not looked for: {error}")
-    found, old = [], False
-    for name, at in asdict(runs).items():
-        days = None if at is None else (time.time() - at.timestamp()) / 86_400
-        old = old or days is None or days > OLD_DAYS[name]
-        found.append(f"no {name} yet" if days is None else f"{name} of {days:,.1f} days ago")
-    verdict = Verdict.NOTE if old else Verdict.GOOD
-    mend = "`fileroom backup PLACE` every day, `fileroom drill PLACE` every month." if old else ""
-    return Finding("backup", verdict, ", ".join(found), mend)
-
-
-def _seal(settings: Settings) -> Finding:
-    """Look how long the log has been waiting for its seal."""
-    if settings.database.url is None and not own_postgres(settings).cluster.is_dir():
-        return Finding("seal", Verdict.NOTE, "nothing yet")
-    try:
-        with joined_index(settings, "fileroom doctor") as joined:
-            lag = 0.0 if pending(joined.url) else seal_lag_of(joined.url)
-    except (EmbeddedError, Refusal, ArchiveError) as error:
-        return Finding("seal", Verdict.NOTE, f"was not looked at: {error}")
-    if lag < LONG_UNSEALED:
-        return Finding("seal", Verdict.GOOD, "the log is sealed")
-    said = f"for {lag:,.0f} s the log has not been sealed"
-    if settings.database.url is None and _server(settings) is None:
-        return Finding("seal", Verdict.NOTE, said, "`fileroom serve` does it.")
-    mend = "Its log says why. What is deleted meanwhile is answered with 503, and is gone."
-    return Finding("seal", Verdict.BAD, said, mend)
 
 
 async def _missing(store: ObjectStore, keys: Sequence[str]) -> list[str]:
@@ -370,7 +303,9 @@ CHECKS: dict[str, Callable[[Settings], Finding]] = {
     "key": _key,
     "objects": _objects,
     "stored": _stored,
-    "backup": _backups,
-    "seal": _seal,
+    "backup": backups,
+    "seal": seal,
+    "copies": copies,
+    "findings": lost,
     "clock": _clock,
 }

@@ -191,6 +191,7 @@ def list_tags(data_dir: DataDir = None) -> None:
 
 
 application.add_typer(safety.commands)
+application.add_typer(safety.copies, name="copies")
 
 
 application.add_typer(seal.keys, name="seal-keys")

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from app.archive.context import Archive
+from app.archive.examine import State
 from app.archive.manifest import Manifest, ManifestHead, ManifestProof, read_manifest
 from app.archive.manifests import open_manifest
+from app.archive.pace import Pace
 from app.archive.rotation import read_keys, rotate_key
 from app.archive.seal_keys import PUBLIC_BYTES, key_id
 from app.archive.sealed_log import Told as Object
 from app.archive.sealed_log import objects_told_of, verify_told
 from app.archive.segment import Segment, moment
-from app.archive.verify import Pace, State, Verified
+from app.archive.verify import Verified
 from app.cli.importing import OPERATOR
 from app.cli.opening import check_there, with_archive
 from app.cli.refusal import Refusal

@@ -25,14 +25,18 @@ def verify(  # noqa: PLR0913, PLR0917 - a flag each
         float | None, typer.Option(min=0.001, help="Read at most so many MB/s.")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Write the findings as JSON.")] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mend from a copy; without one, quarantine.")
+    ] = False,
     manifest: seal.Manifests = None,
     key: seal.Keys = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Read all objects again and compare them with what was stored; change nothing.
+    """Read all objects again, in all stores, and compare them with what was stored.
 
     Tells of objects and segments of the log that are damaged or missing (the exit code is then 3),
-    and of bytes that the index does not know. The server may run meanwhile.
+    and of bytes that the index does not know. Changes nothing without --repair. The server may run
+    meanwhile.
 
     Examples:
 
@@ -48,7 +52,7 @@ def verify(  # noqa: PLR0913, PLR0917 - a flag each
     from app.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings(flags(data_dir))
-    raise typer.Exit(run_verify(settings, since, study, rate, report))
+    raise typer.Exit(run_verify(settings, since, study, rate, report, repair=repair))
 
 
 @commands.command()
@@ -154,3 +158,38 @@ def drill(
 
     settings = load_settings(flags(data_dir))
     raise typer.Exit(run_drill(settings, source, key, scratch or settings.data_dir))
+
+
+copies = typer.Typer(no_args_is_help=True, help="Further stores: FILEROOM_OBJECTS__COPIES.")
+
+
+@copies.command(name="fill")
+def fill_copy(
+    name: Annotated[str, typer.Argument(help="A copy's name.")], data_dir: DataDir = None
+) -> None:
+    """Queue all that is stored for a copy; the server copies it. What is there already stays.
+
+    A copy that is new is filled by itself.
+
+    Example:
+
+        fileroom copies fill offsite
+    """
+    from app.cli.copies import run_fill  # noqa: PLC0415
+    from app.settings import load_settings  # noqa: PLC0415
+
+    run_fill(load_settings(flags(data_dir)), name)
+
+
+@copies.command(name="list")
+def list_copies(data_dir: DataDir = None) -> None:
+    """Print the stores, whether they answer, and what waits for each.
+
+    Example:
+
+        fileroom copies list
+    """
+    from app.cli.copies import run_list  # noqa: PLC0415
+    from app.settings import load_settings  # noqa: PLC0415
+
+    run_list(load_settings(flags(data_dir)))

@@ -11,19 +11,21 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from app.archive.context import Archive
+from app.archive.examine import State
 from app.archive.sealed_log import verify_log
-from app.archive.verify import State, Verified, Wanted, verify_objects
+from app.archive.verify import Verified, Wanted, verify_objects
 from app.cli.importing import OPERATOR
 from app.cli.opening import check_there, with_archive
 from app.cli.refusal import Refusal
 from app.dicom.uids import check_uid
 from app.errors import NotFound
+from app.objects.bucket import FIRST
 from app.settings import Settings
 
 SOME_WRONG = 3
-"""Exit code: something is damaged or missing."""
-_WRONG = (State.DAMAGED, State.MISSING)
-_SHOWN = (*_WRONG, State.UNNAMED)
+"""Exit code: something is damaged or missing, and was not repaired."""
+_WRONG = (State.DAMAGED, State.MISSING, State.QUARANTINED)
+_SHOWN = (*_WRONG, State.REPAIRED, State.UNNAMED)
 
 
 def run_verify(
@@ -32,6 +34,8 @@ def run_verify(
     study: str | None,
     rate: float | None,
     report: Path | None,
+    *,
+    repair: bool = False,
 ) -> int:
     """Verify, and return the exit code.
 
@@ -43,6 +47,7 @@ def run_verify(
         since=_moment(since) if since else None,
         study=check_uid(study) if study else None,
         rate=rate * 1e6 if rate else float("inf"),
+        repair=repair,
     )
     check_there(settings)
     check_report(report)
@@ -113,7 +118,9 @@ class Told:
         self.size += verified.size
         if verified.state in _SHOWN:
             self.wrong.append(verified)
-            sys.stdout.write(f"{verified.state}: {verified.object_key}: {verified.detail}\n")
+            where = f" in {verified.store}" if verified.store not in {"", FIRST} else ""
+            told = f"{verified.state}{where}: {verified.object_key}: {verified.detail}\n"
+            sys.stdout.write(told)
         wrong = sum(self.counts[state] for state in _WRONG)
         self._progress.update(self._task, advance=1, wrong=f"{wrong:,} wrong" if wrong else "")
 
@@ -148,6 +155,7 @@ class Told:
                 {
                     "state": str(one.state),
                     "object": one.object_key,
+                    "store": one.store,
                     "study": one.study,
                     "instance": one.instance,
                     "detail": one.detail,

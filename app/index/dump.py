@@ -17,7 +17,7 @@ from app.index.binaries import installed_programs
 from app.index.engine import connect
 from app.index.events import Position
 from app.index.faults import index_errors
-from app.index.kept import KeptObject, list_kept
+from app.index.kept import KeptObject, list_kept, list_segment_keys
 from app.index.log_offset import continue_log
 from app.index.pool import Connection
 
@@ -57,6 +57,10 @@ class Snapshot:
     def kept(self) -> AsyncIterator[KeptObject]:
         """Yield what its rows name, in their order."""
         return list_kept(self._connection)
+
+    def segments(self) -> AsyncIterator[str]:
+        """Yield the keys of the segments of the log that it names."""
+        return list_segment_keys(self._connection)
 
     async def tables(self) -> dict[str, list[str]]:
         """Return for each table how many rows it has, and a hash over them."""

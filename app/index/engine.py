@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from typing import Any, TypeAlias, TypeVar
@@ -176,13 +176,15 @@ class Index:
                 await self.engine.dispose()
 
 
-async def open_index(url: str, *, pool_size: int = 4) -> Index:
+async def open_index(url: str, *, pool_size: int = 4, copies: Sequence[str] = ()) -> Index:
     """Return the index behind a `postgresql://` URL; connections are opened when needed.
 
-    `pool_size` is the most connections that each of the pools holds.
+    `pool_size` is the most connections that each of the pools holds. What is stored is queued for
+    the stores that `copies` names (`copies_tables`).
     """
-    engine = make_engine(url, pool_size=pool_size)
-    pool = _make_pool(url, pool_size, BY_KEY)
+    queued = {"fileroom.copies": ",".join(copies)} if copies else {}
+    engine = make_engine(url, pool_size=pool_size, settings=queued)
+    pool = _make_pool(url, pool_size, {**BY_KEY, **queued})
     return Index(url, engine, pool, _make_pool(url, pool_size, FOR_ITS_VALUES))
 
 
@@ -192,12 +194,16 @@ def _make_pool(url: str, size: int, settings: Mapping[str, str]) -> Pool:
 
 
 def make_engine(
-    url: str, *, pool_size: int, statement_seconds: int = STATEMENT_SECONDS
+    url: str,
+    *,
+    pool_size: int,
+    statement_seconds: int = STATEMENT_SECONDS,
+    settings: Mapping[str, str] = {},
 ) -> AsyncEngine:
     """Return a SQLAlchemy engine over `connect`; 0 seconds means no limit for a statement."""
 
     async def creator() -> Connection:
-        return await connect(url, statement_seconds=statement_seconds)
+        return await connect(url, statement_seconds=statement_seconds, **settings)
 
     made = create_async_engine(
         "postgresql+asyncpg://",

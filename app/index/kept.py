@@ -10,10 +10,11 @@ import asyncpg
 
 from app.index.engine import Index, connect
 from app.index.faults import index_errors
+from app.index.quarantine import quarantined_key, stored_key
 
 PAGE = 500
 
-_COLUMNS = "object_key, base_offset, {0}.size, sha256, derived_version"
+_COLUMNS = "object_key, base_offset, {0}.size, sha256, derived_version, {0}.tenant_id"
 _WHERE = """
 WHERE {0}.id > $1 AND ($2::timestamptz IS NULL OR stored_at >= $2)
     AND ($3::text IS NULL OR {1} = $3)
@@ -35,6 +36,28 @@ KEPT = (
     _select("non_patient_instance", "''"),
     _select("removed_non_patient_instance", "''"),
 )
+TABLES = (
+    "instance",
+    "removed_instance",
+    "non_patient_instance",
+    "removed_non_patient_instance",
+)
+"""In the order of `KEPT`."""
+
+
+def _by_key(table: str, study: str, parents: str = "") -> str:
+    return f"""
+SELECT {study} AS study, sop_instance_uid, {_COLUMNS.format(table)} FROM {table} {parents}
+WHERE {table}.tenant_id = $1 AND sop_instance_uid = $2 AND object_key = ANY($3)
+"""  # noqa: S608
+
+
+BY_KEY = (
+    _by_key("instance", "study_instance_uid", PARENTS),
+    _by_key("removed_instance", "study_instance_uid"),
+    _by_key("non_patient_instance", "''"),
+    _by_key("removed_non_patient_instance", "''"),
+)
 NAMED = """
 SELECT object_key FROM instance WHERE tenant_id = $1 AND sop_instance_uid = ANY($2)
 UNION ALL
@@ -47,10 +70,16 @@ WHERE tenant_id = $1 AND sop_instance_uid = ANY($2)
 """
 
 
+SEGMENTS = """
+SELECT tenant_id, number, object_key FROM segment
+WHERE (tenant_id, number) > ($1, $2) ORDER BY 1, 2 LIMIT $3
+"""
 SAMPLE = """
-(SELECT object_key FROM instance ORDER BY id LIMIT 3)
+(SELECT object_key FROM instance WHERE NOT starts_with(object_key, 'quarantine/')
+ORDER BY id LIMIT 3)
 UNION ALL
-(SELECT object_key FROM instance ORDER BY id DESC LIMIT 3)
+(SELECT object_key FROM instance WHERE NOT starts_with(object_key, 'quarantine/')
+ORDER BY id DESC LIMIT 3)
 """
 
 
@@ -68,6 +97,12 @@ class KeptObject:
     size: int
     sha256: bytes
     derived_version: int
+    tenant_id: int
+
+    @property
+    def key(self) -> str:
+        """The key under which the bytes are, or were before they went to quarantine."""
+        return stored_key(self.object_key)
 
 
 class Fetching(Protocol):
@@ -94,6 +129,47 @@ async def list_kept(
             last = rows[-1]["id"]
 
 
+async def list_kept_of(
+    index: Index, table_number: int, after: int, limit: int
+) -> list[tuple[int, KeptObject]]:
+    """Return some of what one of the `TABLES` names, after a row, with the rows' own numbers.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    rows = await index.fetch(KEPT[table_number], after, None, None, limit)
+    return [(row["id"], KeptObject(*row[1:])) for row in rows]
+
+
+async def find_kept(
+    index: Index, tenant_id: int, sop_instance_uid: str, key: str
+) -> KeptObject | None:
+    """Return what is kept under a key, also if that is in quarantine; None if no row names it.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    keys = [key, quarantined_key(key)]
+    for statement in BY_KEY:
+        rows = await index.fetch(statement, tenant_id, sop_instance_uid, keys)
+        for row in rows:
+            return KeptObject(*row)
+    return None
+
+
+async def list_segment_keys(index: Fetching) -> AsyncIterator[str]:
+    """Yield the keys of all segments of the sealed log, of all tenants.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    last = (0, 0)
+    while rows := await index.fetch(SEGMENTS, *last, PAGE):
+        for row in rows:
+            yield row["object_key"]
+        last = (rows[-1]["tenant_id"], rows[-1]["number"])
+
+
 async def find_named(
     index: Index, tenant_id: int, keys: Iterable[str], studies: Iterable[str], uids: Iterable[str]
 ) -> set[str]:
@@ -103,7 +179,7 @@ async def find_named(
         Unavailable: the index does not answer.
     """
     rows = await index.fetch(NAMED, tenant_id, list(uids), sorted(set(studies)))
-    return {row["object_key"] for row in rows} & set(keys)
+    return {stored_key(row["object_key"]) for row in rows} & set(keys)
 
 
 def sample_keys(url: str) -> list[str]:

@@ -15,6 +15,7 @@ from app.index.faults import TryAgain
 from app.index.frames import unpack_bulk_values
 from app.index.packing import unpack_metadata
 from app.index.pool import Connection
+from app.index.quarantine import stored_key
 
 FIND_PRESENT = """
 SELECT study_instance_uid, series_instance_uid, metadata_dictionary, instance.*
@@ -38,6 +39,7 @@ UPDATE {table} SET object_key = $4, base_offset = 0
 WHERE tenant_id = $1 AND sop_instance_uid = $2 AND object_key = $3
     AND NOT EXISTS (SELECT FROM swept_object WHERE object_key = $4) RETURNING id
 """
+END_FINDINGS = "DELETE FROM finding WHERE object_key = $1"
 LOG_REPLACED = """
 INSERT INTO event (tenant_id, kind, actor, payload) VALUES ($1, 'mended', $2, $3::text::jsonb)
 """
@@ -129,6 +131,7 @@ async def replace_object(
         statement = REPLACE.format(table=table)
         if await connection.fetchval(statement, tenant_id, uid, *keys) is None:
             raise Unavailable("the Instance was changed while it was stored again")
+        await connection.execute(END_FINDINGS, stored_key(present.object_key))
         await connection.execute(LOG_REPLACED, tenant_id, actor, orjson.dumps(payload).decode())
 
     await index.retrying(replace)

@@ -8,6 +8,7 @@ import re
 import secrets
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from app.errors import InvalidRequest
@@ -114,6 +115,29 @@ def check_key(key: str) -> str:
     if parts[0] in {STAGING, SECRETS} or not all(_COMPONENT.fullmatch(part) for part in parts):
         raise InvalidRequest(f"{key[:200]!r} is no key of an object")
     return key
+
+
+_KEY = re.compile(
+    r"t/([0-9]+)/(?:[0-9a-f]{2}/[0-9a-f]{2}/([0-9.]+)/[0-9.]+|[a-z-]+)"
+    r"/([0-9.]+)\.([0-9A-Z]{26})\.dcm",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyParts:
+    """What a key says. `study` is '' for an Instance of no Patient."""
+
+    tenant_id: int
+    study: str
+    instance: str
+    attempt: str
+
+
+def parse_key(key: str) -> KeyParts | None:
+    """Return what a key says of its Instance, None if it is none of an Instance's."""
+    match = _KEY.fullmatch(key)
+    return KeyParts(int(match[1]), match[2] or "", match[3], match[4]) if match else None
 
 
 def new_attempt() -> str:

@@ -1,14 +1,17 @@
 """Objects in a bucket of S3 or what speaks like it, of Google Cloud Storage, or of Azure.
 
 A key is created once. Up to a size one conditional request does that, whose answer says if the key
-was there already. Longer objects go up in parts, to a key that no other attempt can have; what
-dies on the way leaves parts that the bucket's own rule for incomplete uploads removes.
+was there already. Longer objects go up in parts, to a key that no other attempt can have. Before
+the first part somebody records that an upload to this key goes on, and until when; so what a kill
+leaves of it is aborted by whoever finds the record. Where the credentials are not ours to sign
+with (a machine's role), the library sends the parts, and what dies on the way the bucket's own rule
+for incomplete uploads removes.
 """
 
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -21,13 +24,16 @@ from obstore.exceptions import (
 )
 from obstore.store import from_url
 
-from app.errors import Conflict, NotFound, Unavailable
+from app.errors import ArchiveError, Conflict, NotFound, Unavailable
 from app.objects.base import SECRETS, check_key
 from app.objects.bucket import Bucket
+from app.objects.s3_uploads import S3Uploads, find_credentials, new_client
 from app.objects.secret import SECRET_BYTES
 from app.objects.staged import BLOCK, Staged
+from app.objects.threads import Threads
 
 if TYPE_CHECKING:
+    import httpx
     from obstore import BytesStream
     from obstore.store import ObjectStore, RetryConfig
 
@@ -37,6 +43,7 @@ _CREATE_BYTES = 32 * 2**20
 """Longest object that goes up in one request, whose body is held in memory."""
 _PART_BYTES = 16 * 2**20
 _PARTS_AT_ONCE = 4
+_MOST_PARTS = 10_000
 _PAGE = 1000
 _REFUSED = (PermissionDeniedError, UnauthenticatedError)
 _BEYOND = "status code: 416"
@@ -59,6 +66,17 @@ class _Steps(Protocol[_Value_co]):
     def __anext__(self) -> Coroutine[Any, Any, _Value_co]: ...
 
 
+class Records(Protocol):
+    """Remembers which uploads go on, past the end of this process."""
+
+    def going_on(self, key: str) -> AbstractAsyncContextManager[None]:
+        """Have a record that an upload to a key goes on, while the block runs.
+
+        After an error it stays, for what is left of the upload.
+        """
+        ...
+
+
 class RemoteStore:
     """An object store behind HTTP."""
 
@@ -69,6 +87,9 @@ class RemoteStore:
             Unavailable: the address cannot be used at all.
         """
         self._secrets: dict[str, bytes] = {}
+        credentials = find_credentials(bucket)
+        self._uploads = S3Uploads(bucket, credentials) if credentials else None
+        self.records: Records | None = None
         given: dict[str, str | None] = {
             "aws_endpoint": bucket.endpoint,
             "aws_region": bucket.region or ("us-east-1" if bucket.endpoint else None),
@@ -117,6 +138,56 @@ class RemoteStore:
         return True
 
     async def _put_in_parts(self, key: str, staged: Staged) -> None:
+        if self._uploads is None:
+            await self._put_by_library(key, staged)
+            return
+        record: AbstractAsyncContextManager[None]
+        record = self.records.going_on(key) if self.records else nullcontext()
+        async with record, new_client() as client:
+            upload = await self._uploads.begin(client, key)
+            try:
+                tags = await self._send_parts(client, key, upload, staged)
+                await self._complete(client, key, upload, tags, staged.size)
+            except BaseException:
+                with suppress(ArchiveError):
+                    await asyncio.shield(self._uploads.abort(client, key, upload))
+                raise
+
+    async def _complete(
+        self, client: "httpx.AsyncClient", key: str, upload: str, tags: list[str], size: int
+    ) -> None:
+        assert self._uploads is not None  # noqa: S101 - the caller looked
+        try:
+            await self._uploads.complete(client, key, upload, tags)
+        except NotFound:  # an answer that was lost, then the same request once more
+            if not await self._exists(key) or await self.size(key) != size:
+                raise Unavailable("the object store has lost an upload") from None
+
+    async def _send_parts(
+        self, client: "httpx.AsyncClient", key: str, upload: str, staged: Staged
+    ) -> list[str]:
+        """Send all parts, a few at a time; return their tags."""
+        assert self._uploads is not None  # noqa: S101 - the caller looked
+        uploads, source = self._uploads, staged.source()
+        free, threads = asyncio.Semaphore(_PARTS_AT_ONCE), Threads(2, "parts")
+        size = max(_PART_BYTES, -(-staged.size // _MOST_PARTS))
+
+        async def send(number: int) -> str:
+            async with free:
+                data = await threads.run(source.read, (number - 1) * size, size)
+                return await uploads.send(client, key, upload, number, data)
+
+        numbers = range(1, -(-staged.size // size) + 1)
+        sending = [asyncio.create_task(send(number)) for number in numbers]
+        try:
+            return await asyncio.gather(*sending)
+        finally:
+            for task in sending:
+                task.cancel()
+            await asyncio.gather(*sending, return_exceptions=True)
+            threads.close()
+
+    async def _put_by_library(self, key: str, staged: Staged) -> None:
         written = await asyncio.to_thread(staged.write_out)
         try:
             with _faults(key):
@@ -131,17 +202,38 @@ class RemoteStore:
         finally:
             written.unlink(missing_ok=True)
 
+    async def abort_uploads(self, key: str) -> int:
+        """Throw away what is left of uploads to a key; return how many there were.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+        check_key(key)
+        if self._uploads is None:
+            return 0
+        async with new_client() as client:
+            left = await self._uploads.list(client, key)
+            for upload in left:
+                await self._uploads.abort(client, key, upload)
+        return len(left)
+
+    async def read_up_to(self, key: str, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`, fewer where the object ends before."""
+        check_key(key)
+        with _faults(key):
+            got = await obstore.get_range_async(self.library, key, start=offset, length=length)
+        return got.to_bytes()
+
     async def read(self, key: str, offset: int, length: int) -> bytes:
         """Return exactly `length` bytes from `offset`; a short object is `Unavailable`."""
         check_key(key)
         if length == 0:
             await self.size(key)
             return b""
-        with _faults(key):
-            got = await obstore.get_range_async(self.library, key, start=offset, length=length)
-        if len(got) != length:
+        data = await self.read_up_to(key, offset, length)
+        if len(data) != length:
             raise _short(key)
-        return got.to_bytes()
+        return data
 
     def read_now(self, _key: str, _offset: int, _length: int) -> bytes | None:
         """Return None: every read waits for the network."""

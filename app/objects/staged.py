@@ -234,7 +234,7 @@ class InMemory:
                 fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _READ_ONLY)
                 try:
                     self._room.take(self.size)
-                    _write_all(fd, pieces)
+                    write_all(fd, pieces)
                     os.fsync(fd)
                 finally:
                     os.close(fd)
@@ -273,7 +273,7 @@ class OnDisk:
         size = sum(map(len, pieces))
         with os_faults():
             self._room.take(size)
-            _write_all(self._fd, pieces)
+            write_all(self._fd, pieces)
         self.size += size
 
     def add(self, pieces: Sequence[bytes]) -> None:
@@ -330,7 +330,7 @@ def _nothing() -> None:
     """Release no memory: the part that this one was made of counts it."""
 
 
-def _write_all(fd: int, pieces: Sequence[bytes]) -> None:
+def write_all(fd: int, pieces: Sequence[bytes]) -> None:
     for first in range(0, len(pieces), _IOV_MAX):
         some = pieces[first : first + _IOV_MAX]
         written = os.writev(fd, some)

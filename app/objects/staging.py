@@ -43,7 +43,7 @@ class Staging:
         self._memory_left = memory_bytes
         self._numbers = count()
         with os_faults():
-            self.directory, self._lock = _own_directory(directory)
+            self.directory, self._lock = own_directory(directory)
         self._room = Room(self._lock, limits.reserve_bytes)
         self.threads = Threads(4, "staging")
         """For what blocks on a staged part: writing, hashing, scanning."""
@@ -138,7 +138,7 @@ def find_strays(directory: Path, before: float) -> list[Path]:
         return [one for one in files if one.stat().st_mtime < before]
 
 
-def _own_directory(directory: Path) -> tuple[Path, int]:
+def own_directory(directory: Path) -> tuple[Path, int]:
     """Return a new directory of this process, and the descriptor that holds its lock."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o750)
     starting = _lock(directory)

@@ -24,6 +24,7 @@ _PROBLEMS = {
     413: "The request or its answer is over a limit",
     415: "The body is of a media type that is not taken",
     416: "There are no such bytes as Range names",
+    500: "Its bytes are damaged, and no copy has them",
     503: "Busy or not ready; ask again",
     507: "There is no room left; nothing was stored",
 }
@@ -49,7 +50,7 @@ RULE = _row(400, 401, 403, 404, 503)
 """Of what finds, changes and removes a rule or a hold."""
 SAID = _row(400, 401, 403, 404, 409, 413, 503)
 """Of what takes a rule or a hold in JSON."""
-READ = _row(304, 400, 401, 403, 404, 406, 409, 410, 412, 413, 503)
+READ = _row(304, 400, 401, 403, 404, 406, 409, 410, 412, 413, 500, 503)
 """Of what reads a resource."""
 READ_RANGES = {**_row(206, 416), **READ}
 """Of what reads one body, of which a Range may be asked for."""

@@ -35,6 +35,7 @@ STATUS: dict[type[ArchiveError], HTTPStatus] = {
     errors.StorageFull: HTTPStatus.INSUFFICIENT_STORAGE,
     errors.InvalidDataset: HTTPStatus.CONFLICT,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.Damaged: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 _RETRY_AFTER = {HTTPStatus.SERVICE_UNAVAILABLE: "5", HTTPStatus.TOO_MANY_REQUESTS: "5"}
 

@@ -10,12 +10,12 @@ import pytest
 
 from app.archive import sweep, verify
 from app.archive.context import Archive
+from app.archive.examine import State
 from app.archive.holds import hold_study, release_study
 from app.archive.purge import purge_deleted
 from app.archive.removal import delete, reject, restore
 from app.archive.restoring import restore_deleted
 from app.archive.sweep import sweep_unnamed
-from app.archive.verify import State
 from app.dicom.uids import InstanceRef, Ref, StudyRef
 from app.errors import ArchiveError
 from app.index.overview import count_everything

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.archive.context import Archive
-from app.archive.verify import State
+from app.archive.examine import State
 from app.dicom.store_report import Failed, FailureReason, Stored
 from app.index.events import Position, read_events
 from app.rights import Principal

@@ -8,11 +8,11 @@ from pydicom.uid import HangingProtocolStorage
 
 from app.archive import verify
 from app.archive.context import Archive
+from app.archive.examine import State
 from app.archive.non_patient import delete_non_patient
 from app.archive.purge import purge_deleted
 from app.archive.removal import delete, reject, restore
 from app.archive.store import store_instances
-from app.archive.verify import State
 from app.dicom.uids import NonPatientRef, StudyRef
 from app.errors import Forbidden, Unavailable
 from app.index import purging

@@ -8,11 +8,13 @@ from pydicom.uid import HangingProtocolStorage
 from sqlalchemy import text
 
 from app.archive.context import Archive
+from app.archive.examine import State
 from app.archive.non_patient import delete_non_patient
+from app.archive.pace import Pace
 from app.archive.removal import delete
 from app.archive.sealed_log import objects_told_of, verify_log, verify_told
 from app.archive.store import store_instances
-from app.archive.verify import Pace, State, Verified
+from app.archive.verify import Verified
 from app.dicom.uids import NonPatientRef, StudyRef
 from app.errors import Unavailable
 from app.objects.local import LocalStore

@@ -12,12 +12,12 @@ from pydicom.uid import HangingProtocolStorage
 
 from app.archive import running, sweep, verify
 from app.archive.context import Archive, Place, open_archive
+from app.archive.examine import State
 from app.archive.purge import purge_deleted
 from app.archive.removal import delete
 from app.archive.running import RunningStores, running_stores_told
 from app.archive.store import store_instances
 from app.archive.sweep import Swept, sweep_unnamed
-from app.archive.verify import State
 from app.dicom.uids import NonPatientRef, StudyRef
 from app.errors import Forbidden, Unavailable
 from app.index.events import Position, read_events

@@ -10,9 +10,10 @@ from sqlalchemy import text
 
 from app.archive import verify
 from app.archive.context import Archive
+from app.archive.examine import State
 from app.archive.removal import delete
 from app.archive.store import store_instances
-from app.archive.verify import State, Verified, Wanted, verify_objects
+from app.archive.verify import Verified, Wanted, verify_objects
 from app.dicom.uids import NonPatientRef, StudyRef
 from app.objects.base import attempted_at, new_attempt, non_patient_key, object_key
 from app.rights import Principal

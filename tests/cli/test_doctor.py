@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.doctor import CHECKS, MARKS, Finding, Verdict, examine, report
+from app.cli.doctor import CHECKS, examine, report
+from app.cli.finding import MARKS, Finding, Verdict
 from app.cli.joining import LOCK_NAME
 from app.index.account import EmbeddedError
 from app.index.embedded import EmbeddedPostgres
@@ -31,6 +32,8 @@ ORDER = [
     "stored",
     "backup",
     "seal",
+    "copies",
+    "findings",
     "clock",
 ]
 

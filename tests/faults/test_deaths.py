@@ -8,7 +8,7 @@ import pytest
 
 from app.archive import removal, verify
 from app.archive.context import Archive, Place, open_archive
-from app.archive.verify import State
+from app.archive.examine import State
 from app.objects.base import new_attempt
 from tests import s3_server
 from tests.archive.test_verify import found

@@ -9,8 +9,8 @@ import pytest
 
 from app.archive import removal, verify
 from app.archive.context import Archive, Place, open_archive
+from app.archive.examine import State
 from app.archive.store import store_instances
-from app.archive.verify import State
 from app.dicom.store_report import FailureReason
 from app.dicom.uids import InstanceRef, Ref, StudyRef
 from app.index.events import Position, read_events

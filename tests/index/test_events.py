@@ -45,6 +45,16 @@ async def test_what_a_slower_transaction_appended_first_is_not_missed(index: Ind
     assert kinds(events) == ["slow", "fast"]
 
 
+async def test_the_order_is_that_of_numbers_not_of_their_digits(index: Index) -> None:
+    await append(index, "ninth")
+    await append(index, "tenth")
+    for kind, xid in (("ninth", 9), ("tenth", 10)):
+        await index.fetch("UPDATE event SET xid = $1::text::xid8 WHERE kind = $2", str(xid), kind)
+    events = await read_events(index, 1, Position(), limit=1)
+    assert kinds(events) == ["ninth"]
+    assert kinds(await read_events(index, 1, events[-1].position)) == ["tenth"]
+
+
 async def test_what_is_rolled_back_never_happened(index: Index) -> None:
     try:
         async with index.transaction() as session:

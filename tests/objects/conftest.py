@@ -5,8 +5,10 @@ import pytest
 
 from app.dicom.limits import Limits
 from app.objects.base import ObjectStore, new_attempt
+from app.objects.landing import Landing
 from app.objects.local import LocalStore
 from app.objects.remote import RemoteStore
+from app.objects.replicated import Copy, ReplicatedStore
 from app.objects.staging import Staging
 from tests import s3_server
 
@@ -23,14 +25,52 @@ def staging(tmp_path: Path) -> Iterator[Staging]:
     staging.close()
 
 
-@pytest.fixture(params=["local", pytest.param("s3", marks=ON_S3)])
-async def store(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[ObjectStore]:
-    """Each kind of store in turn, empty."""
-    store: ObjectStore
-    if request.param == "local":
-        store = LocalStore(tmp_path / "objects")
-    else:
-        store = RemoteStore(request.getfixturevalue("s3").bucket(new_attempt()))
+class Notebook:
+    """What a store with copies has noted."""
+
+    def __init__(self) -> None:
+        self.notes: list[tuple[str, str, str]] = []
+
+    def repair(self, store: str, key: str) -> None:
+        self.notes.append(("repair", store, key))
+
+    def remove(self, store: str, key: str) -> None:
+        self.notes.append(("remove", store, key))
+
+
+@pytest.fixture
+def notebook() -> Notebook:
+    return Notebook()
+
+
+@pytest.fixture
+def landing(tmp_path: Path) -> Iterator[Landing]:
+    landing = Landing(tmp_path / "second" / "staging", Limits())
+    yield landing
+    landing.close()
+
+
+@pytest.fixture(
+    params=[
+        "local",
+        "local+local",
+        pytest.param("s3", marks=ON_S3),
+        pytest.param("local+s3", marks=ON_S3),
+    ]
+)
+async def store(
+    tmp_path: Path, landing: Landing, notebook: Notebook, request: pytest.FixtureRequest
+) -> AsyncIterator[ObjectStore]:
+    """Each kind of store in turn, and stores with a copy, empty."""
+
+    def opened(kind: str, number: int) -> ObjectStore:
+        if kind == "local":
+            return LocalStore(tmp_path / ("objects", "second")[number])
+        return RemoteStore(request.getfixturevalue("s3").bucket(new_attempt()))
+
+    first, *others = [opened(kind, at) for at, kind in enumerate(request.param.split("+"))]
+    copies = [Copy("second", other, sync=True, land=landing.land) for other in others]
+    store = ReplicatedStore(first, copies, notebook) if copies else first
     yield store
     store.close()
 

@@ -1,0 +1,100 @@
+"""Checks of `fileroom doctor` for what keeps things safe: backups, seal, copies, what was lost."""
+
+import asyncio
+import time
+from dataclasses import asdict
+
+from app.cli.finding import Finding, Verdict
+from app.cli.joining import LOCK_NAME, joined_index, own_postgres
+from app.cli.refusal import Refusal
+from app.errors import ArchiveError, Unavailable
+from app.index.account import EmbeddedError
+from app.index.backup_runs import LastRuns, last_runs_at
+from app.index.findings import faults_of
+from app.index.locks import FileLock
+from app.index.migrations import pending
+from app.index.segments import seal_lag_of
+from app.settings import Settings
+
+OLD_DAYS = {"backup": 2, "drill": 40}
+LONG_UNSEALED = 60.0
+
+
+def backups(settings: Settings) -> Finding:
+    """Say when the last backup and the last drill were made."""
+    if settings.database.url is None and not own_postgres(settings).cluster.is_dir():
+        return Finding("backup", Verdict.NOTE, "nothing to back up yet")
+    try:
+        with joined_index(settings, "fileroom doctor") as joined:
+            runs = LastRuns() if pending(joined.url) else last_runs_at(joined.url)
+    except (EmbeddedError, Refusal, ArchiveError) as error:
+        return Finding("backup", Verdict.NOTE, f"was not looked for: {error}")
+    found, old = [], False
+    for name, at in asdict(runs).items():
+        days = None if at is None else (time.time() - at.timestamp()) / 86_400
+        old = old or days is None or days > OLD_DAYS[name]
+        found.append(f"no {name} yet" if days is None else f"{name} of {days:,.1f} days ago")
+    verdict = Verdict.NOTE if old else Verdict.GOOD
+    mend = "`fileroom backup PLACE` every day, `fileroom drill PLACE` every month." if old else ""
+    return Finding("backup", verdict, ", ".join(found), mend)
+
+
+def seal(settings: Settings) -> Finding:
+    """Look how long the log has been waiting for its seal."""
+    if settings.database.url is None and not own_postgres(settings).cluster.is_dir():
+        return Finding("seal", Verdict.NOTE, "nothing yet")
+    try:
+        with joined_index(settings, "fileroom doctor") as joined:
+            lag = 0.0 if pending(joined.url) else seal_lag_of(joined.url)
+    except (EmbeddedError, Refusal, ArchiveError) as error:
+        return Finding("seal", Verdict.NOTE, f"was not looked at: {error}")
+    if lag < LONG_UNSEALED:
+        return Finding("seal", Verdict.GOOD, "the log is sealed")
+    said = f"for {lag:,.0f} s the log has not been sealed"
+    if settings.database.url is None and server(settings) is None:
+        return Finding("seal", Verdict.NOTE, said, "`fileroom serve` does it.")
+    mend = "Its log says why. What is deleted meanwhile is answered with 503, and is gone."
+    return Finding("seal", Verdict.BAD, said, mend)
+
+
+def copies(settings: Settings) -> Finding:
+    """Ask each copy whether it answers."""
+    from app.archive.stores import open_place  # noqa: PLC0415 - only for this
+
+    silent = []
+    for copy in settings.objects.copies:
+        try:
+            store = open_place(copy.where)
+            asyncio.run(store.check())
+            store.close()
+        except Unavailable as error:
+            silent.append(f"{copy.name}: {error}")
+    if silent:
+        mend = "Check its entry in FILEROOM_OBJECTS__COPIES, and the way there."
+        return Finding("copies", Verdict.BAD, "; ".join(silent), mend)
+    names = ", ".join(copy.name for copy in settings.objects.copies)
+    return Finding("copies", Verdict.GOOD, f"{names or 'none'}{' answer' if names else ''}")
+
+
+def lost(settings: Settings) -> Finding:
+    """Tell what the scrubber found lost and could not repair."""
+    if settings.database.url is None and not own_postgres(settings).cluster.is_dir():
+        return Finding("findings", Verdict.NOTE, "nothing yet")
+    try:
+        with joined_index(settings, "fileroom doctor") as joined:
+            found = {} if pending(joined.url) else faults_of(joined.url)
+    except (EmbeddedError, Refusal, ArchiveError) as error:
+        return Finding("findings", Verdict.NOTE, f"were not looked for: {error}")
+    if not found:
+        return Finding("findings", Verdict.GOOD, "no object is known to be lost")
+    said = ", ".join(f"{count:,} {state}" for state, count in found.items())
+    mend = (
+        "`fileroom verify --repair` mends them from a copy. What is quarantined no store has: "
+        "store it again, or bring its object back. GET /api/v1/findings lists them."
+    )
+    return Finding("findings", Verdict.BAD, f"objects that are lost: {said}", mend)
+
+
+def server(settings: Settings) -> int | None:
+    holder = FileLock(settings.data_dir / LOCK_NAME).holder()
+    return holder[0] if holder else None

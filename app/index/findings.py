@@ -1,0 +1,173 @@
+"""What is wrong with objects, where it is not mended yet; and the moves that mend it.
+
+An object is mended as one that comes again is: its bytes are put under a new key, and the row is
+moved there. Where no store has them whole, the row goes to quarantine (`index.quarantine`). Each
+move is a fact in the log, and ends the findings of the object in the same transaction.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import orjson
+
+from app.index.engine import Index, connect
+from app.index.faults import index_errors
+from app.index.kept import TABLES, KeptObject
+from app.index.pool import Connection
+from app.index.quarantine import quarantined_key
+from app.index.removal import LOG
+
+QUARANTINED = "quarantined"
+PAGE = 500
+
+_MOVE = """
+UPDATE {table} SET object_key = $4, base_offset = $5
+WHERE tenant_id = $1 AND sop_instance_uid = $2 AND object_key = $3 RETURNING id
+"""
+_END = "DELETE FROM finding WHERE object_key = $1"
+_NOTE = """
+INSERT INTO finding
+    (tenant_id, store, object_key, study_instance_uid, sop_instance_uid, state, detail)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (object_key, store) DO UPDATE SET state = excluded.state, detail = excluded.detail
+"""
+_LIST = """
+SELECT id, store, object_key, study_instance_uid, sop_instance_uid, state, detail, since
+FROM finding WHERE ($1::integer IS NULL OR tenant_id = $1) AND id > $2
+    AND ($3::text IS NULL OR state = $3)
+ORDER BY id LIMIT $4
+"""
+_COUNT = "SELECT state, count(*) FROM finding GROUP BY state ORDER BY state"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFault:
+    """What is wrong with an object in a store; `store` is '' for one that is in quarantine."""
+
+    id: int
+    store: str
+    object_key: str
+    study: str
+    instance: str
+    state: str
+    detail: str
+    since: datetime
+
+
+async def note_fault(index: Index, kept: KeptObject, store: str, state: str, detail: str) -> None:
+    """Note what is wrong with an object in a store; since when is kept.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    names = (kept.study, kept.instance)
+    await index.fetch(_NOTE, kept.tenant_id, store, kept.key, *names, state, detail)
+
+
+async def end_faults(index: Index, key: str) -> None:
+    """Forget what was wrong with an object: it is whole, or gone."""
+    await index.fetch(_END, key)
+
+
+async def list_faults(
+    index: Index,
+    tenant_id: int | None = None,
+    after: int = 0,
+    state: str | None = None,
+    limit: int = PAGE,
+) -> list[FoundFault]:
+    """Return findings after one of them, of a tenant or of all, in the order of finding.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    return [FoundFault(*row) for row in await index.fetch(_LIST, tenant_id, after, state, limit)]
+
+
+async def count_faults(index: Index) -> dict[str, int]:
+    """Return how many findings there are of each state.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    return {row["state"]: row["count"] for row in await index.fetch(_COUNT)}
+
+
+def faults_of(url: str) -> dict[str, int]:
+    """Return how many findings there are of each state, for where no event loop runs.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+
+    async def run() -> Sequence[tuple[str, int]]:
+        with index_errors(connecting=True):
+            connection = await connect(url)
+            try:
+                return [(row["state"], row["count"]) for row in await connection.fetch(_COUNT)]
+            finally:
+                await connection.close()
+
+    return dict(asyncio.run(run()))
+
+
+async def move_object(index: Index, kept: KeptObject, key: str, actor: str) -> bool:
+    """Let a row have another object, of the same bytes from its beginning; say whether it did.
+
+    It does not if the row was changed or removed meanwhile.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    return await index.retrying(lambda it: _move(it, kept, (key, 0), "mended", actor))
+
+
+async def quarantine(index: Index, kept: KeptObject, detail: str, actor: str) -> bool:
+    """Put an object into quarantine; say whether a row named it still.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    place = (quarantined_key(kept.key), kept.base_offset)
+
+    async def put(connection: Connection) -> bool:
+        if kept.object_key != place[0] and not await _move(
+            connection, kept, place, QUARANTINED, actor
+        ):
+            return False
+        names = (kept.study, kept.instance)
+        await connection.execute(_NOTE, kept.tenant_id, "", kept.key, *names, QUARANTINED, detail)
+        return True
+
+    return await index.retrying(put)
+
+
+async def release(index: Index, kept: KeptObject, actor: str) -> bool:
+    """Let a row name its object again, which is whole after all; say whether it did.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    place = (kept.key, kept.base_offset)
+    return await index.retrying(lambda it: _move(it, kept, place, "released", actor))
+
+
+async def _move(
+    connection: Connection, kept: KeptObject, place: tuple[str, int], kind: str, actor: str
+) -> bool:
+    who = (kept.tenant_id, kept.instance, kept.object_key)
+    for table in TABLES:
+        if await connection.fetchval(_MOVE.format(table=table), *who, *place) is not None:
+            break
+    else:
+        return False
+    await connection.execute(_END, kept.key)
+    attempt = place[0].rpartition(f"/{kept.instance}.")[2]
+    payload = {
+        **({"study": kept.study} if kept.study else {}),
+        "instances": {kept.instance: [kept.sha256.hex(), attempt]},
+    }
+    await connection.fetchval(LOG, kept.tenant_id, kind, actor, orjson.dumps(payload).decode())
+    return True
