@@ -350,12 +350,19 @@ async def _write_values(
 
 
 def _row(one: NewInstance, study: Parent, series: Parent) -> tuple[object, ...]:
-    """Return the values of `COLUMNS`, in their order."""
+    packed = metadata_packer(series.dictionary)(one.scanned.metadata)
+    return instance_row(one, study.key, series.key, packed)
+
+
+def instance_row(
+    one: NewInstance, study_key: int, series_key: int, packed: bytes
+) -> tuple[object, ...]:
+    """Return the values of `COLUMNS`, in their order; `packed` is the Metadata."""
     scanned, frames = one.scanned, one.scanned.frames
     searched = instance_values(scanned.fragments)
     return (
-        study.key,
-        series.key,
+        study_key,
+        series_key,
         one.ref.instance,
         *(searched.get(name) for name in SEARCHED),
         scanned.transfer_syntax_uid,
@@ -370,7 +377,7 @@ def _row(one: NewInstance, study: Parent, series: Parent) -> tuple[object, ...]:
         frames.length,
         frames.table,
         pack_bulk_values(scanned.bulk_values),
-        metadata_packer(series.dictionary)(scanned.metadata),
+        packed,
     )
 
 

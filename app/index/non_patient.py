@@ -103,12 +103,13 @@ async def add_non_patient(
         Unavailable: the index does not answer.
         StorageFull: it has no room left.
     """
-    return await index.retrying(lambda it: _add(it, tenant_id, actor, category, new))
+    return await index.retrying(lambda it: add_to_category(it, tenant_id, actor, category, new))
 
 
-async def _add(
+async def add_to_category(
     connection: Connection, tenant_id: int, actor: str, category: str, new: Sequence[NewInstance]
 ) -> list[Added]:
+    """Do as `add_non_patient`, in the caller's transaction."""
     pack = metadata_packer(make_dictionary(b""))
     fresh: dict[str, NewInstance] = {}
     for one in sorted(new, key=lambda one: one.ref.instance):  # locks in one order

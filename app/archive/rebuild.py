@@ -1,0 +1,248 @@
+"""Rebuild: a new index from the object store alone.
+
+First the sealed log is replayed: it says which objects were accepted, and which of them were
+deleted, rejected or given up since. Then each of those objects is read, checked against the digest
+of its acceptance, and scanned as at a store. Last, all objects are listed: a whole one that is
+younger than the last seal may have been acknowledged, so it is admitted and told of; an older one
+that no event names is left out and told of.
+
+Segments that cannot be trusted are told of, and what they say is taken all the same: it is the best
+knowledge there is, and hiding what was deleted matters more than doubting it.
+"""
+
+import re
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from app.archive.answers import ahead, each
+from app.archive.context import Archive
+from app.archive.seal_keys import SealKey, seal_secret
+from app.archive.sealing import fetch_segment, segment_row
+from app.archive.segment import Chain, read_entry
+from app.archive.verify import GRACE_SECONDS, KEY
+from app.dicom.identity import identify
+from app.dicom.non_patient import category_of, identify_non_patient, sop_class_of
+from app.dicom.scan import scan
+from app.dicom.uids import InstanceRef
+from app.errors import Conflict, Forbidden, InvalidDataset, NotFound, Unavailable
+from app.index.instances import NewInstance, add_each_instance
+from app.index.non_patient import add_non_patient
+from app.index.rebuilding import (
+    LIVE,
+    Item,
+    bring_in,
+    find_listed,
+    finish,
+    is_unused,
+    log_goes_on,
+    next_items,
+    replay,
+    replayed,
+)
+from app.objects.base import attempted_at, non_patient_key, object_key, segment_key
+from app.rights import Principal, Verb
+
+AT_ONCE = 6
+_PAGE = 200
+
+
+class Outcome(StrEnum):
+    """What became of an object or a segment."""
+
+    LIVE = "live"
+    REMOVED = "removed"
+    """Deleted or rejected; its bytes are there still."""
+    ADMITTED = "admitted"
+    """No sealed event names it, and it is whole and young enough to have been acknowledged."""
+    LEFT_OUT = "left out"
+    """No sealed event names it."""
+    LOST = "lost"
+    """It was accepted, and is not there as it was stored."""
+    DOUBTFUL = "doubtful"
+    """A segment of the log that is damaged, or not signed as it should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """One object or segment; `detail` says why it is not simply live or removed."""
+
+    outcome: Outcome
+    object_key: str
+    detail: str = ""
+
+
+Tell = Callable[[Rebuilt], None]
+
+
+async def rebuild_index(archive: Archive, principal: Principal, tell: Tell) -> None:
+    """Make the index of an archive anew; `tell` of each object. One that broke off goes on.
+
+    Raises:
+        Forbidden: `principal` may not administer.
+        Conflict: the index is in use.
+        Unavailable: index or store do not answer.
+    """
+    if Verb.ADMINISTER not in principal.verbs:
+        raise Forbidden("Rebuilding is for administrators")
+    tenant_id = principal.scope.tenant_id
+    if await replayed(archive.index, tenant_id) is None and not await is_unused(archive.index):
+        raise Conflict("the index is in use: a rebuild makes a new one from the objects")
+    await _replay(archive, tenant_id, tell)
+    await log_goes_on(archive.index)
+    for live in (False, True):
+        while items := await next_items(archive.index, live=live):
+            await _bring_in(archive, items, tell)
+    await _admit(archive, principal, tell)
+    await finish(archive.index)
+
+
+async def _replay(archive: Archive, tenant_id: int, tell: Tell) -> None:
+    """Take in the segments that follow those that are replayed already."""
+    public = await _public_keys(archive, tenant_id)
+    chain = Chain(public.values(), tenant_id)
+    done = await replayed(archive.index, tenant_id)
+    key_number = 1
+    async for key in _segment_keys(archive, tenant_id):
+        try:
+            segment = await fetch_segment(archive.objects, key)
+        except (NotFound, Unavailable) as error:
+            await archive.objects.check()
+            tell(Rebuilt(Outcome.DOUBTFUL, key, str(error)))
+            continue
+        for fault in chain.faults(segment):
+            tell(Rebuilt(Outcome.DOUBTFUL, key, fault))
+        key_number += segment.next_key is not None
+        if done is None or segment.head.number > done[0]:
+            events = [read_entry(line) for line in segment.lines]
+            row = segment_row(segment, key_number)
+            await replay(archive.index, tenant_id, row, events, public)
+
+
+async def _segment_keys(archive: Archive, tenant_id: int) -> AsyncIterator[str]:
+    """Yield the keys of all segments up to the last one that is there, missing ones included."""
+    prefix = segment_key(tenant_id, 0).rpartition("/")[0] + "/"
+    last = 0
+    async for key in archive.objects.keys(prefix):
+        last = max(last, int(key.removeprefix(prefix).removesuffix(".json")))
+    for number in range(1, last + 1):
+        yield segment_key(tenant_id, number)
+
+
+async def _public_keys(archive: Archive, tenant_id: int) -> dict[int, bytes]:
+    """Return the public keys of the seal by number, as far as their secrets are there."""
+    prefix = seal_secret(tenant_id, 0)[:-1]
+    kept = await archive.objects.all_secrets()
+    found = {name.removeprefix(prefix): seed for name, seed in kept.items() if name.startswith(prefix)}
+    return {int(number): SealKey.of(int(number), seed).public for number, seed in found.items()}
+
+
+async def _bring_in(archive: Archive, items: list[Item], tell: Tell) -> None:
+    """Read a page of objects that the log names, and give them rows."""
+    found: dict[Item, NewInstance] = {}
+    async for item, new in ahead(each(items), lambda item: _load(archive, item), AT_ONCE):
+        if isinstance(new, str):
+            tell(Rebuilt(Outcome.LOST, _key_of(item), new))
+        else:
+            found[item] = new
+            outcome = Outcome.LIVE if item.state == LIVE else Outcome.REMOVED
+            tell(Rebuilt(outcome, new.object_key))
+    await bring_in(archive.index, found, items)
+
+
+def _key_of(item: Item) -> str:
+    if item.category:
+        return non_patient_key(item.tenant_id, item.category, item.instance, item.attempt)
+    return object_key(item.tenant_id, item.study, item.series, item.instance, item.attempt)
+
+
+async def _load(archive: Archive, item: Item) -> tuple[Item, NewInstance | str]:
+    """Return an object as if it had just been put, or why that cannot be."""
+    key = _key_of(item)
+    try:
+        new = await _read(archive, key)
+    except (NotFound, InvalidDataset) as error:
+        return item, str(error)
+    except Unavailable as error:
+        await archive.objects.check()  # a store that does not answer at all has lost nothing
+        return item, str(error)
+    if new.sha256 != item.sha256:
+        return item, "its bytes are not those that were accepted"
+    if new.ref != InstanceRef(item.study, item.series, item.instance):
+        return item, "it is of another Instance than the one that was accepted"
+    return item, new
+
+
+async def _read(archive: Archive, key: str) -> NewInstance:
+    """Return an object as if it had just been put.
+
+    Raises:
+        NotFound, Unavailable: it is not there, or cannot be read.
+        InvalidDataset: it is no Instance that may be stored.
+    """
+    archive.objects.forget(key)
+    staged = await archive.staging.stage(await archive.objects.stream(key))
+    try:
+        look = archive.staging.threads.run
+        scanned = await look(scan, staged.source(), archive.limits, archive.memo)
+        of_patient = category_of(sop_class_of(scanned)) is None
+        ref = (identify if of_patient else identify_non_patient)(scanned).ref
+        return NewInstance(ref, scanned, key, staged.size, staged.sha256, staged.dataset_sha256)
+    finally:
+        staged.discard()
+
+
+async def _admit(archive: Archive, principal: Principal, tell: Tell) -> None:
+    """Look at all objects for those that the log does not name."""
+    tenant_id = principal.scope.tenant_id
+    done = await replayed(archive.index, tenant_id)
+    youngest = done[1].timestamp() - GRACE_SECONDS if done else 0.0
+    page: list[re.Match[str]] = []
+    async for key in archive.objects.keys(f"t/{tenant_id}/"):
+        match = KEY.fullmatch(key)
+        if match is None:
+            tell(Rebuilt(Outcome.LEFT_OUT, key, "its name is none of an Instance's"))
+            continue
+        page.append(match)
+        if len(page) == _PAGE:
+            await _admit_page(archive, principal, page, youngest, tell)
+            page = []
+    await _admit_page(archive, principal, page, youngest, tell)
+
+
+async def _admit_page(
+    archive: Archive,
+    principal: Principal,
+    page: list[re.Match[str]],
+    youngest: float,
+    tell: Tell,
+) -> None:
+    uids = {match[3] for match in page}
+    listed = await find_listed(archive.index, principal.scope.tenant_id, uids)
+    for match in page:
+        if f"{match[3]}.{match[4]}" in listed:
+            continue
+        if attempted_at(match[4]) < youngest:
+            why = "an attempt to store it that was given up before the last seal"
+            tell(Rebuilt(Outcome.LEFT_OUT, match[0], why))
+        else:
+            tell(await _admit_one(archive, principal, match))
+
+
+async def _admit_one(archive: Archive, principal: Principal, match: re.Match[str]) -> Rebuilt:
+    try:
+        new = await _read(archive, match[0])
+    except (NotFound, InvalidDataset, Unavailable) as error:
+        await archive.objects.check()
+        return Rebuilt(Outcome.LEFT_OUT, match[0], str(error))
+    if new.ref.instance != match[3] or new.ref.study != (match[2] or ""):
+        return Rebuilt(Outcome.LEFT_OUT, match[0], "it is of another Instance than its name says")
+    tenant_id, name = principal.scope.tenant_id, principal.name
+    if match[2]:
+        (added,) = await add_each_instance(archive.index, tenant_id, name, [new])
+    else:
+        category = match[0].split("/")[2]
+        (added,) = await add_non_patient(archive.index, tenant_id, name, category, [new])
+    if added is None:
+        return Rebuilt(Outcome.ADMITTED, match[0], "no sealed event names it")
+    return Rebuilt(Outcome.LEFT_OUT, match[0], "another object of its Instance is there")

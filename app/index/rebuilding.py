@@ -1,0 +1,356 @@
+"""What a new index learns from the log before it has any row of its own: a list of what there was.
+
+`rebuild_item` has a row for each object that an event named, with what became of it: so a log of
+any length is replayed in little memory, and a rebuild that was broken off goes on. `rebuild` says
+how far the log is replayed. Both are emptied when all is done.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    Table,
+    text,
+)
+from sqlalchemy import Index as TableIndex
+
+from app.dicom.scanned import DERIVED_VERSION
+from app.index.engine import Index
+from app.index.events import Event
+from app.index.instances import COLUMNS, NewInstance, add_instances, instance_row
+from app.index.log_offset import continue_log
+from app.index.non_patient import REMOVE, add_to_category
+from app.index.packing import make_dictionary, metadata_packer
+from app.index.pool import Connection
+from app.index.removal import DELETED
+from app.index.seal_keys import ADD as ADD_KEY
+from app.index.segments import ADD as ADD_SEGMENT
+from app.index.segments import SegmentRow, segment_values
+from app.index.tables import C_TEXT, metadata
+
+LIVE = "live"
+GONE = "gone"
+"""Purged, or given up for another object of the same bytes."""
+PAGE = 100
+
+rebuild = Table(
+    "rebuild",
+    metadata,
+    Column("tenant_id", Integer, primary_key=True, autoincrement=False),
+    Column("segment", BigInteger, nullable=False),
+    Column("sealed_at", DateTime(timezone=True), nullable=False),
+)
+rebuild_item = Table(
+    "rebuild_item",
+    metadata,
+    Column("tenant_id", Integer, nullable=False),
+    Column("sop_instance_uid", C_TEXT, nullable=False),
+    Column("attempt", C_TEXT, nullable=False),
+    Column("study", C_TEXT, nullable=False),
+    Column("series", C_TEXT, nullable=False),
+    Column("category", C_TEXT, nullable=False),
+    Column("sha256", LargeBinary, nullable=False),
+    Column("state", C_TEXT, nullable=False),
+    Column("ordinal", BigInteger, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("event_id", BigInteger, nullable=False),
+    Column("changed_at", DateTime(timezone=True), nullable=False),
+    Column("done", Boolean, nullable=False, server_default=text("false")),
+    PrimaryKeyConstraint("tenant_id", "sop_instance_uid", "attempt"),
+)
+TableIndex(
+    "rebuild_item_next",
+    rebuild_item.c.ordinal,
+    rebuild_item.c.sop_instance_uid,
+    postgresql_where=text("NOT done"),
+)
+
+EMPTY = """
+SELECT NOT EXISTS (SELECT FROM event) AND NOT EXISTS (SELECT FROM instance)
+    AND NOT EXISTS (SELECT FROM removed_instance) AND NOT EXISTS (SELECT FROM non_patient_instance)
+"""
+REPLAYED = "SELECT segment, sealed_at FROM rebuild WHERE tenant_id = $1"
+NOTE_REPLAYED = """
+INSERT INTO rebuild VALUES ($1, $2, $3)
+ON CONFLICT (tenant_id) DO UPDATE SET segment = excluded.segment, sealed_at = excluded.sealed_at
+"""
+EVENTS = """
+INSERT INTO event (id, tenant_id, xid, at, kind, actor, payload) OVERRIDING SYSTEM VALUE
+SELECT id, $1, xid::xid8, at, kind, actor, payload::jsonb
+FROM unnest($2::bigint[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::text[])
+    AS old (id, xid, at, kind, actor, payload)
+"""
+NUMBER_ON = "SELECT setval(pg_get_serial_sequence('event', 'id'), max(id)) FROM event"
+ACCEPT = f"""
+INSERT INTO rebuild_item (tenant_id, sop_instance_uid, attempt, study, series, category, sha256,
+    state, ordinal, at, event_id, changed_at)
+SELECT $1, uid, attempt, $5, series, $6, decode(digest, 'hex'), '{LIVE}', $7, $8, $9, $8
+FROM unnest($2::text[], $3::text[], $4::text[], $10::text[]) AS new (uid, digest, attempt, series)
+ON CONFLICT (tenant_id, sop_instance_uid, attempt) DO UPDATE SET state = '{LIVE}',
+    ordinal = excluded.ordinal, at = excluded.at, event_id = excluded.event_id
+"""  # noqa: S608 - our own words, as below
+CHANGE = f"""
+UPDATE rebuild_item SET state = $3, event_id = $4, changed_at = $5
+WHERE tenant_id = $1 AND sop_instance_uid = ANY($2) AND state NOT IN ('{DELETED}', '{GONE}')
+"""  # noqa: S608
+PURGE = f"""
+UPDATE rebuild_item SET state = '{GONE}' WHERE tenant_id = $1 AND (sop_instance_uid, attempt) = (
+    SELECT sop_instance_uid, attempt FROM rebuild_item
+    WHERE tenant_id = $1 AND sop_instance_uid = $2 AND state = '{DELETED}'
+    ORDER BY changed_at, ordinal LIMIT 1)
+"""  # noqa: S608
+MEND = f"""
+UPDATE rebuild_item SET attempt = $3
+WHERE tenant_id = $1 AND sop_instance_uid = $2 AND state = '{LIVE}'
+"""  # noqa: S608
+NEXT = f"""
+SELECT tenant_id, sop_instance_uid, attempt, study, series, category, sha256, state, at, event_id,
+    changed_at
+FROM rebuild_item WHERE NOT done AND state <> '{GONE}' AND (state = '{LIVE}') = $1
+ORDER BY ordinal, sop_instance_uid LIMIT {PAGE}
+"""  # noqa: S608
+DONE = """
+UPDATE rebuild_item SET done = true FROM unnest($1::integer[], $2::text[], $3::text[])
+    AS these (tenant_id, uid, attempt)
+WHERE rebuild_item.tenant_id = these.tenant_id AND sop_instance_uid = uid
+    AND rebuild_item.attempt = these.attempt
+"""
+NAMED = """
+SELECT sop_instance_uid || '.' || attempt AS name FROM rebuild_item
+WHERE tenant_id = $1 AND sop_instance_uid = ANY($2)
+"""
+UNLOGGED = "DELETE FROM event WHERE xid = event_transaction()"
+STORED_AT = """
+UPDATE {table} SET stored_at = at FROM unnest($2::text[], $3::timestamptz[]) AS these (uid, at)
+WHERE tenant_id = $1 AND sop_instance_uid = uid
+"""
+_REST = list(COLUMNS)[2:]
+_PLACES = ", ".join(f"${number}" for number in range(9, 9 + len(_REST)))
+ADD_REMOVED = f"""
+INSERT INTO removed_instance (id, tenant_id, study_instance_uid, series_instance_uid, reason,
+    event_id, removed_at, stored_at, derived_version, {", ".join(_REST)})
+VALUES (nextval(pg_get_serial_sequence('instance', 'id')), $1, $2, $3, $4, $5, $6, $7, $8, {_PLACES})
+"""  # noqa: S608
+REMOVED_AT = """
+UPDATE removed_non_patient_instance SET event_id = $3, removed_at = $4, stored_at = $5
+WHERE tenant_id = $1 AND object_key = $2
+"""
+TIMES = (
+    """UPDATE study SET created_at = first, updated_at = last FROM (
+        SELECT study_key, min(stored_at) AS first, max(stored_at) AS last FROM instance GROUP BY 1
+    ) AS stored WHERE study_key = study.id""",
+    """UPDATE series SET created_at = first, updated_at = last FROM (
+        SELECT series_key, min(stored_at) AS first, max(stored_at) AS last FROM instance GROUP BY 1
+    ) AS stored WHERE series_key = series.id""",
+    "TRUNCATE rebuild_item, rebuild",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An object that the log names: whose it is, its digest, and what became of it last."""
+
+    tenant_id: int
+    instance: str
+    attempt: str
+    study: str
+    series: str
+    category: str
+    sha256: bytes
+    state: str
+    at: datetime
+    event_id: int
+    changed_at: datetime
+
+
+async def is_unused(index: Index) -> bool:
+    """Say whether nothing was ever stored in this index.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    return bool((await index.fetch(EMPTY))[0][0])
+
+
+async def replayed(index: Index, tenant_id: int) -> tuple[int, datetime] | None:
+    """Return the number of the last segment that is replayed and when it was sealed.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    row = await index.fetchrow(REPLAYED, tenant_id)
+    return (row["segment"], row["sealed_at"]) if row else None
+
+
+async def replay(
+    index: Index,
+    tenant_id: int,
+    segment: SegmentRow,
+    events: Sequence[Event],
+    keys: Mapping[int, bytes],
+) -> None:
+    """Take in the events of a segment, at their old places in the log, and the keys of the seal.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+
+    async def work(connection: Connection) -> None:
+        columns = zip(*map(_event_row, events), strict=True)
+        await connection.execute(EVENTS, tenant_id, *map(list, columns))
+        await connection.execute(NUMBER_ON)
+        for place, event in enumerate(events):
+            await _apply(connection, tenant_id, segment.number * 1_000_000 + place, event)
+        await connection.execute(ADD_SEGMENT, tenant_id, *segment_values(segment))
+        for number, public in keys.items():
+            await connection.execute(ADD_KEY, tenant_id, number, public)
+        await connection.execute(NOTE_REPLAYED, tenant_id, segment.number, segment.sealed_at)
+
+    await index.retrying(work)
+
+
+async def log_goes_on(index: Index) -> None:
+    """Let what is logged from now on come after all that was replayed.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    async with index.at_once() as connection:
+        await continue_log(connection)
+
+
+async def next_items(index: Index, *, live: bool) -> list[Item]:
+    """Return the next objects to bring in, in the order in which they were accepted.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    return [Item(*row) for row in await index.fetch(NEXT, live)]
+
+
+async def bring_in(index: Index, found: Mapping[Item, NewInstance], items: Iterable[Item]) -> None:
+    """Add a page of objects as what the log says they are; the others of `items` are only done.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+
+    async def work(connection: Connection) -> None:
+        for item, new in found.items():
+            if item.state != LIVE:
+                await _add_removed(connection, item, new)
+        for tenant_id, category in dict.fromkeys((it.tenant_id, it.category) for it in found):
+            live = {
+                item: new
+                for item, new in found.items()
+                if (item.tenant_id, item.category, item.state) == (tenant_id, category, LIVE)
+            }
+            await _add_live(connection, tenant_id, category, live)
+        await connection.execute(UNLOGGED)
+        names = zip(*((it.tenant_id, it.instance, it.attempt) for it in items), strict=True)
+        await connection.execute(DONE, *map(list, names))
+
+    index.known.clear()
+    await index.retrying(work)
+
+
+async def find_listed(index: Index, tenant_id: int, uids: Iterable[str]) -> set[str]:
+    """Return those objects of Instances that the log names, each as `<UID>.<attempt>`.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    return {row["name"] for row in await index.fetch(NAMED, tenant_id, list(uids))}
+
+
+async def finish(index: Index) -> None:
+    """Give Studies and Series their times, and forget what only the rebuild needed.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+
+    async def work(connection: Connection) -> None:
+        for statement in TIMES:
+            await connection.execute(statement)
+
+    await index.retrying(work)
+
+
+def _event_row(event: Event) -> tuple[object, ...]:
+    place, payload = event.position, orjson.dumps(event.payload).decode()
+    return place.number, str(place.transaction), event.at, event.kind, event.actor, payload
+
+
+async def _apply(connection: Connection, tenant_id: int, ordinal: int, event: Event) -> None:
+    """Note what an event says of objects; others are kept in the log alone."""
+    payload, uids = event.payload, list(_uids(event.payload))
+    match event.kind:
+        case "accepted":
+            rows = list(_accepted(payload))
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            of = (payload.get("study", ""), payload.get("category", ""))
+            when = (ordinal, event.at, event.position.number)
+            await connection.execute(ACCEPT, tenant_id, *columns[:3], *of, *when, columns[3])
+        case "removed" | "rejected":
+            state = payload.get("reason", DELETED)
+            number = event.position.number
+            await connection.execute(CHANGE, tenant_id, uids, state, number, event.at)
+        case "purged":
+            for uid in uids:
+                await connection.execute(PURGE, tenant_id, uid)
+        case "mended":
+            for uid, (_, attempt) in payload["instances"].items():
+                await connection.execute(MEND, tenant_id, uid, attempt)
+
+
+def _accepted(payload: Mapping[str, Any]) -> Iterable[tuple[str, str, str, str]]:
+    """Yield UID, digest, attempt and Series of each Instance."""
+    series = payload.get("series", {"": payload.get("instances", {})})
+    for name, instances in series.items():
+        for uid, (digest, attempt) in instances.items():
+            yield uid, digest, attempt, name
+
+
+def _uids(payload: Mapping[str, Any]) -> Iterable[str]:
+    if "series" in payload:
+        return [uid for instances in payload["series"].values() for uid in instances]
+    return list(payload.get("instances", ()))
+
+
+async def _add_live(
+    connection: Connection, tenant_id: int, category: str, live: Mapping[Item, NewInstance]
+) -> None:
+    new = list(live.values())
+    if category:
+        await add_to_category(connection, tenant_id, "", category, new)
+    else:
+        await add_instances(connection, tenant_id, "", new)
+    table = "non_patient_instance" if category else "instance"
+    uids, times = [it.instance for it in live], [it.at for it in live]
+    await connection.execute(STORED_AT.format(table=table), tenant_id, uids, times)
+
+
+async def _add_removed(connection: Connection, item: Item, new: NewInstance) -> None:
+    if item.category:
+        await add_to_category(connection, item.tenant_id, "", item.category, [new])
+        classes = [str(instance_row(new, 0, 0, b"")[list(COLUMNS).index("sop_class_uid")])]
+        arguments = (item.tenant_id, None, classes, item.instance, "", item.category)
+        await connection.execute(REMOVE, *arguments)
+        when = (item.event_id, item.changed_at, item.at)
+        await connection.execute(REMOVED_AT, item.tenant_id, new.object_key, *when)
+        return
+    packed = metadata_packer(make_dictionary(b""))(new.scanned.metadata)
+    what = (item.study, item.series, item.state, item.event_id, item.changed_at, item.at)
+    values = instance_row(new, 0, 0, packed)[2:]
+    await connection.execute(ADD_REMOVED, item.tenant_id, *what, DERIVED_VERSION, *values)
