@@ -160,6 +160,27 @@ def drill(
     raise typer.Exit(run_drill(settings, source, key, scratch or settings.data_dir))
 
 
+@commands.command()
+def rebuild(
+    report: Annotated[Path | None, typer.Option(help="Write what happened as JSON.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Make a new index from the objects alone, where the old one is lost and there is no backup.
+
+    The sealed log among the objects says what was stored, deleted and rejected. Each object is read
+    and checked. What is admitted or left out beyond the log is listed; if something that was
+    stored is lost, the exit code is 3. May be interrupted and run again.
+
+    Example:
+
+        mv data/postgres lost && fileroom rebuild --report rebuilt.json
+    """
+    from app.cli.rebuilding import run_rebuild  # noqa: PLC0415
+    from app.settings import load_settings  # noqa: PLC0415
+
+    raise typer.Exit(run_rebuild(load_settings(flags(data_dir)), report))
+
+
 copies = typer.Typer(no_args_is_help=True, help="Further stores: FILEROOM_OBJECTS__COPIES.")
 
 

@@ -1,0 +1,247 @@
+"""A rebuild makes the index that there was, from what lies in the object store alone."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping
+from pathlib import Path
+
+import pytest
+from pydicom.uid import HangingProtocolStorage
+
+from app.archive.context import Archive, Place, open_archive
+from app.archive.non_patient import delete_non_patient
+from app.archive.rebuild import Outcome, Rebuilt, rebuild_index
+from app.archive.removal import delete, reject, restore
+from app.archive.sealed_log import verify_log
+from app.archive.store import store_instances
+from app.archive.verify import State
+from app.dicom.uids import InstanceRef, NonPatientRef, StudyRef
+from app.errors import Conflict, Forbidden
+from app.index.events import Position, read_events
+from app.index.migrations import migrate
+from app.index.overview import count_everything
+from app.index.packing import make_dictionary, unpack_metadata
+from app.rights import Principal, Scope
+from tests.archive.test_backup import spoil
+from tests.archive.test_store import parts, store
+from tests.archive.test_verify import files
+from tests.factories import make_non_patient, make_part10, new_uid
+
+Told = list[Rebuilt]
+
+# What an index says, without numbers that are given anew and times of a Study or Series
+CONTENT = {
+    "instance": """
+        SELECT study_instance_uid, series_instance_uid, metadata_dictionary, instance.* FROM instance
+        JOIN series ON series.id = series_key JOIN study ON study.id = series.study_key
+        ORDER BY sop_instance_uid""",
+    "series": """
+        SELECT study_instance_uid, series.* FROM series JOIN study ON study.id = study_key
+        ORDER BY series_instance_uid""",
+    "study": "SELECT * FROM study ORDER BY study_instance_uid",
+    "patient": "SELECT * FROM patient WHERE number_of_studies > 0 ORDER BY patient_id",
+    "removed": "SELECT * FROM removed_instance ORDER BY sop_instance_uid, object_key",
+    "other": "SELECT * FROM non_patient_instance ORDER BY sop_instance_uid",
+    "removed other": "SELECT * FROM removed_non_patient_instance ORDER BY sop_instance_uid",
+    "event": "SELECT xid::text AS place, * FROM event ORDER BY event.xid, id",
+    "segment": "SELECT * FROM segment ORDER BY number",
+    "key": "SELECT number, public_key FROM seal_key ORDER BY number",
+}
+NUMBERS = {"id", "study_key", "series_key", "patient_key"}
+GIVEN_ANEW = {
+    "study": {"version", "created_at", "updated_at"},
+    "series": {"version", "created_at", "updated_at"},
+}
+
+
+async def content(archive: Archive) -> dict[str, list[dict[str, object]]]:
+    found = {}
+    for name, statement in CONTENT.items():
+        left_out = (set() if name == "event" else NUMBERS) | GIVEN_ANEW.get(name, set())
+        rows = await archive.index.search(statement)
+        found[name] = [_plain(row, left_out) for row in rows]
+    return found
+
+
+def _plain(row: Mapping[str, object], left_out: Collection[str]) -> dict[str, object]:
+    """Return a row with its Metadata unpacked, which is packed with what came first."""
+    values = {name: value for name, value in row.items() if name not in left_out}
+    dictionary = values.pop("metadata_dictionary", None)
+    if "metadata" in values:
+        packed = values["metadata"]
+        assert isinstance(packed, bytes)
+        assert isinstance(dictionary, bytes | None)
+        values["metadata"] = unpack_metadata(dictionary or make_dictionary(b""), packed)
+    return values
+
+
+@pytest.fixture(autouse=True)
+def _no_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.archive.removal.LEASE_SECONDS", 0)
+
+
+@pytest.fixture
+async def again(empty_database_url: str, tmp_path: Path) -> AsyncIterator[Archive]:
+    """The same objects with a new, empty index."""
+    await asyncio.to_thread(migrate, empty_database_url)
+    place = Place(empty_database_url, tmp_path / "objects", tmp_path / "cache-again")
+    async with open_archive(place) as opened:
+        yield opened
+
+
+async def rebuilt(archive: Archive, principal: Principal) -> Told:
+    told: Told = []
+    await rebuild_index(archive, principal, told.append)
+    return told
+
+
+def outcomes(told: Told) -> dict[Outcome, int]:
+    return {one: sum(it.outcome is one for it in told) for one in {it.outcome for it in told}}
+
+
+async def eventful(archive: Archive, principal: Principal) -> None:
+    """Store, delete, reject, bring back and store again, in one Study and in several."""
+    study, series = new_uid(), new_uid()
+    names = {"StudyInstanceUID": study, "SeriesInstanceUID": series}
+    made = [make_part10(**names, InstanceNumber=n, SOPInstanceUID=new_uid()) for n in range(6)]
+    await store(archive, principal, *made)
+    refs = [
+        InstanceRef(study, series, event)
+        for one in await read_events(archive.index, 1, Position())
+        for event in one.payload["series"][series]
+    ]
+    await delete(archive, principal, refs[0])
+    await reject(archive, principal, refs[1], "113001^DCM")
+    await reject(archive, principal, refs[2], "113037^DCM")
+    await restore(archive, principal, refs[2])
+    await delete(archive, principal, refs[3])
+    await store(archive, principal, *made)  # what was deleted comes again, under new keys
+    await delete(archive, principal, refs[3])
+    for _ in range(2):
+        await store(archive, principal, *(make_part10(StudyInstanceUID=new_uid()) for _ in range(3)))
+    gone = new_uid()
+    await store(archive, principal, make_part10(StudyInstanceUID=gone))
+    await delete(archive, principal, StudyRef(gone))
+    palette = make_non_patient(HangingProtocolStorage)
+    protocol = NonPatientRef("hanging-protocols", palette.SOPInstanceUID)
+    into = NonPatientRef("hanging-protocols", None)
+    await store_instances(archive, principal, parts(make_part10(palette)), into)
+    await delete_non_patient(archive, principal, protocol)
+    await store_instances(archive, principal, parts(make_part10(palette)), into)
+
+
+async def test_the_new_index_is_the_old_one(
+    archive: Archive, again: Archive, principal: Principal
+) -> None:
+    await eventful(archive, principal)
+    await archive.sealer.seal_waiting()
+    told = await rebuilt(again, principal)
+    assert outcomes(told).keys() == {Outcome.LIVE, Outcome.REMOVED}
+    before, after = await content(archive), await content(again)
+    for name in CONTENT:
+        assert after[name] == before[name], name
+    assert await count_everything(again.index, Scope()) == await count_everything(
+        archive.index, Scope()
+    )
+
+
+async def test_the_log_and_its_seal_go_on(
+    archive: Archive, again: Archive, principal: Principal
+) -> None:
+    await eventful(archive, principal)
+    await archive.sealer.seal_waiting()
+    old = await read_events(archive.index, 1, Position(), limit=1000)
+    await rebuilt(again, principal)
+    await store(again, principal, make_part10())
+    events = await read_events(again.index, 1, Position(), limit=1000)
+    assert events[:-1] == old
+    assert await again.sealer.seal_waiting() == 1
+    assert {one.state async for one in verify_log(again, 1)} == {State.SEALED}
+
+
+async def test_what_is_not_sealed_is_admitted_and_told_of(
+    archive: Archive, again: Archive, principal: Principal
+) -> None:
+    await store(archive, principal, make_part10())
+    await archive.sealer.seal_waiting()
+    await store(archive, principal, make_part10())
+    told = await rebuilt(again, principal)
+    assert outcomes(told) == {Outcome.LIVE: 1, Outcome.ADMITTED: 1}
+    assert (await count_everything(again.index, Scope())).instances == 2
+
+
+async def test_without_any_log_all_that_is_whole_is_admitted(
+    archive: Archive, again: Archive, principal: Principal, tmp_path: Path
+) -> None:
+    await store(archive, principal, *(make_part10() for _ in range(3)))
+    damaged, *_ = files(tmp_path)
+    damaged.chmod(0o600)
+    damaged.write_bytes(b"no DICOM any more")
+    told = await rebuilt(again, principal)
+    assert outcomes(told) == {Outcome.ADMITTED: 2, Outcome.LEFT_OUT: 1}
+
+
+async def test_what_no_event_names_is_left_out_when_it_is_old(
+    archive: Archive, again: Archive, principal: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.archive.rebuild.GRACE_SECONDS", -60)
+    await store(archive, principal, make_part10())
+    await archive.sealer.seal_waiting()
+    await store(archive, principal, make_part10())
+    told = await rebuilt(again, principal)
+    assert outcomes(told) == {Outcome.LIVE: 1, Outcome.LEFT_OUT: 1}
+
+
+async def test_what_was_accepted_and_is_lost_is_told_of(
+    archive: Archive, again: Archive, principal: Principal, tmp_path: Path
+) -> None:
+    await store(archive, principal, *(make_part10() for _ in range(3)))
+    await archive.sealer.seal_waiting()
+    missing, damaged, _ = files(tmp_path)
+    missing.unlink()
+    spoil(damaged)
+    told = await rebuilt(again, principal)
+    assert outcomes(told) == {Outcome.LIVE: 1, Outcome.LOST: 2}
+
+
+async def test_a_segment_that_was_tampered_with_is_told_of(
+    archive: Archive, again: Archive, principal: Principal, tmp_path: Path
+) -> None:
+    await store(archive, principal, make_part10())
+    await archive.sealer.seal_waiting()
+    (segment,) = (tmp_path / "objects" / "log").rglob("*.json")
+    segment.chmod(0o600)
+    segment.write_bytes(segment.read_bytes().replace(b'"actor":"test"', b'"actor":"tset"'))
+    told = await rebuilt(again, principal)
+    assert outcomes(told) == {Outcome.DOUBTFUL: 1, Outcome.LIVE: 1}
+
+
+async def test_what_was_broken_off_goes_on(
+    archive: Archive, again: Archive, principal: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.index.rebuilding.PAGE", 2)
+    await eventful(archive, principal)
+    await archive.sealer.seal_waiting()
+    told: Told = []
+
+    def tell(one: Rebuilt) -> None:
+        told.append(one)
+        if len(told) % 5 == 0:
+            raise ZeroDivisionError
+
+    for _ in range(50):
+        try:
+            await rebuild_index(again, principal, tell)
+            break
+        except ZeroDivisionError:
+            continue
+    before, after = await content(archive), await content(again)
+    for name in CONTENT:
+        assert after[name] == before[name], name
+
+
+async def test_an_index_in_use_is_never_made_anew(archive: Archive, principal: Principal) -> None:
+    await store(archive, principal, make_part10())
+    with pytest.raises(Conflict, match="in use"):
+        await rebuilt(archive, principal)
+    with pytest.raises(Forbidden):
+        await rebuilt(archive, Principal("x", verbs=frozenset()))
