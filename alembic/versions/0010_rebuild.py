@@ -14,6 +14,7 @@ STATEMENTS = (
         tenant_id INTEGER NOT NULL,
         segment BIGINT NOT NULL,
         sealed_at TIMESTAMP WITH TIME ZONE NOT NULL,
+        applied BIGINT DEFAULT 0 NOT NULL,
         CONSTRAINT rebuild_pkey PRIMARY KEY (tenant_id)
     )""",
     """CREATE TABLE rebuild_item (

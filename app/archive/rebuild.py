@@ -10,7 +10,6 @@ Segments that cannot be trusted are told of, and what they say is taken all the 
 knowledge there is, and hiding what was deleted matters more than doubting it.
 """
 
-import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,9 +19,9 @@ from app.archive.context import Archive
 from app.archive.seal_keys import SealKey, seal_secret
 from app.archive.sealing import fetch_segment, segment_row
 from app.archive.segment import Chain, read_entry
-from app.archive.verify import GRACE_SECONDS, KEY
-from app.dicom.identity import identify
-from app.dicom.non_patient import category_of, identify_non_patient, sop_class_of
+from app.archive.verify import GRACE_SECONDS
+from app.dicom.identity import identify, identify_non_patient, sop_class_of
+from app.dicom.non_patient import category_of
 from app.dicom.scan import scan
 from app.dicom.uids import InstanceRef
 from app.errors import Conflict, Forbidden, InvalidDataset, NotFound, Unavailable
@@ -31,6 +30,7 @@ from app.index.non_patient import add_non_patient
 from app.index.rebuilding import (
     LIVE,
     Item,
+    apply_next,
     bring_in,
     find_listed,
     finish,
@@ -40,7 +40,14 @@ from app.index.rebuilding import (
     replay,
     replayed,
 )
-from app.objects.base import attempted_at, non_patient_key, object_key, segment_key
+from app.objects.base import (
+    KeyParts,
+    attempted_at,
+    non_patient_key,
+    object_key,
+    parse_key,
+    segment_key,
+)
 from app.rights import Principal, Verb
 
 AT_ONCE = 6
@@ -89,6 +96,8 @@ async def rebuild_index(archive: Archive, principal: Principal, tell: Tell) -> N
     if await replayed(archive.index, tenant_id) is None and not await is_unused(archive.index):
         raise Conflict("the index is in use: a rebuild makes a new one from the objects")
     await _replay(archive, tenant_id, tell)
+    while await apply_next(archive.index, tenant_id):
+        pass
     await log_goes_on(archive.index)
     for live in (False, True):
         while items := await next_items(archive.index, live=live):
@@ -131,9 +140,11 @@ async def _segment_keys(archive: Archive, tenant_id: int) -> AsyncIterator[str]:
 
 async def _public_keys(archive: Archive, tenant_id: int) -> dict[int, bytes]:
     """Return the public keys of the seal by number, as far as their secrets are there."""
-    prefix = seal_secret(tenant_id, 0)[:-1]
+    prefix = seal_secret(tenant_id)
     kept = await archive.objects.all_secrets()
-    found = {name.removeprefix(prefix): seed for name, seed in kept.items() if name.startswith(prefix)}
+    found = {
+        name.removeprefix(prefix): seed for name, seed in kept.items() if name.startswith(prefix)
+    }
     return {int(number): SealKey.of(int(number), seed).public for number, seed in found.items()}
 
 
@@ -197,13 +208,13 @@ async def _admit(archive: Archive, principal: Principal, tell: Tell) -> None:
     tenant_id = principal.scope.tenant_id
     done = await replayed(archive.index, tenant_id)
     youngest = done[1].timestamp() - GRACE_SECONDS if done else 0.0
-    page: list[re.Match[str]] = []
+    page: list[tuple[str, KeyParts]] = []
     async for key in archive.objects.keys(f"t/{tenant_id}/"):
-        match = KEY.fullmatch(key)
-        if match is None:
+        parts = parse_key(key)
+        if parts is None:
             tell(Rebuilt(Outcome.LEFT_OUT, key, "its name is none of an Instance's"))
             continue
-        page.append(match)
+        page.append((key, parts))
         if len(page) == _PAGE:
             await _admit_page(archive, principal, page, youngest, tell)
             page = []
@@ -213,36 +224,36 @@ async def _admit(archive: Archive, principal: Principal, tell: Tell) -> None:
 async def _admit_page(
     archive: Archive,
     principal: Principal,
-    page: list[re.Match[str]],
+    page: list[tuple[str, KeyParts]],
     youngest: float,
     tell: Tell,
 ) -> None:
-    uids = {match[3] for match in page}
+    uids = {parts.instance for _, parts in page}
     listed = await find_listed(archive.index, principal.scope.tenant_id, uids)
-    for match in page:
-        if f"{match[3]}.{match[4]}" in listed:
+    for key, parts in page:
+        if f"{parts.instance}.{parts.attempt}" in listed:
             continue
-        if attempted_at(match[4]) < youngest:
+        if attempted_at(parts.attempt) < youngest:
             why = "an attempt to store it that was given up before the last seal"
-            tell(Rebuilt(Outcome.LEFT_OUT, match[0], why))
+            tell(Rebuilt(Outcome.LEFT_OUT, key, why))
         else:
-            tell(await _admit_one(archive, principal, match))
+            tell(await _admit_one(archive, principal, key, parts))
 
 
-async def _admit_one(archive: Archive, principal: Principal, match: re.Match[str]) -> Rebuilt:
+async def _admit_one(archive: Archive, principal: Principal, key: str, parts: KeyParts) -> Rebuilt:
     try:
-        new = await _read(archive, match[0])
+        new = await _read(archive, key)
     except (NotFound, InvalidDataset, Unavailable) as error:
         await archive.objects.check()
-        return Rebuilt(Outcome.LEFT_OUT, match[0], str(error))
-    if new.ref.instance != match[3] or new.ref.study != (match[2] or ""):
-        return Rebuilt(Outcome.LEFT_OUT, match[0], "it is of another Instance than its name says")
+        return Rebuilt(Outcome.LEFT_OUT, key, str(error))
+    if (new.ref.study, new.ref.instance) != (parts.study, parts.instance):
+        return Rebuilt(Outcome.LEFT_OUT, key, "it is of another Instance than its name says")
     tenant_id, name = principal.scope.tenant_id, principal.name
-    if match[2]:
+    if parts.study:
         (added,) = await add_each_instance(archive.index, tenant_id, name, [new])
     else:
-        category = match[0].split("/")[2]
+        category = key.split("/")[2]
         (added,) = await add_non_patient(archive.index, tenant_id, name, category, [new])
     if added is None:
-        return Rebuilt(Outcome.ADMITTED, match[0], "no sealed event names it")
-    return Rebuilt(Outcome.LEFT_OUT, match[0], "another object of its Instance is there")
+        return Rebuilt(Outcome.ADMITTED, key, "no sealed event names it")
+    return Rebuilt(Outcome.LEFT_OUT, key, "another object of its Instance is there")

@@ -25,6 +25,11 @@ class SealKey:
     number: int
     private: Ed25519PrivateKey
 
+    @classmethod
+    def of(cls, number: int, seed: bytes) -> "SealKey":
+        """Return the key of a seed of 32 bytes."""
+        return cls(number, Ed25519PrivateKey.from_private_bytes(seed))
+
     @property
     def public(self) -> bytes:
         """The public key, 32 bytes."""
@@ -78,5 +83,9 @@ async def read_secret(objects: ObjectStore, tenant_id: int, number: int) -> Seal
     Raises:
         Unavailable: the store does not answer.
     """
-    seed = await objects.secret(f"seal-{tenant_id}-{number}")
-    return SealKey(number, Ed25519PrivateKey.from_private_bytes(seed))
+    return SealKey.of(number, await objects.secret(f"{seal_secret(tenant_id)}{number}"))
+
+
+def seal_secret(tenant_id: int) -> str:
+    """Return how the names of the secrets begin that are a tenant's seeds; the number follows."""
+    return f"seal-{tenant_id}-"

@@ -94,7 +94,7 @@ class Sealer:
             segment = await self._compose(turn, events, key)
             if not await self._put(segment):
                 segment = await self._adopt(turn, segment.head.number, key)
-            row = _row(segment, key)
+            row = segment_row(segment, key.number)
             await turn.add(row)
         _log.debug("segment %d of tenant %d is sealed", row.number, tenant_id)
         return row
@@ -211,7 +211,8 @@ def _cut(events: list[Event]) -> list[Event]:
     return events
 
 
-def _row(segment: Segment, key: SealKey) -> SegmentRow:
+def segment_row(segment: Segment, key: int) -> SegmentRow:
+    """Return the row of a segment that the key of this number has sealed."""
     head = segment.head
     return SegmentRow(
         number=head.number,
@@ -221,7 +222,7 @@ def _row(segment: Segment, key: SealKey) -> SegmentRow:
         root=head.root,
         hash=head.hash,
         sealed_at=head.sealed_at,
-        next_key=key.number + 1 if segment.next_key else key.number,
+        next_key=key + 1 if segment.next_key else key,
         object_key=segment_key(head.tenant_id, head.number),
     )
 

@@ -61,6 +61,14 @@ def entry_line(event: Event) -> bytes:
     return canonical(entry)
 
 
+def read_entry(line: bytes) -> Event:
+    """Return the event of a line; a ValueError, TypeError or KeyError if it is none."""
+    entry = orjson.loads(line)
+    at = datetime.strptime(entry["at"], "%Y-%m-%dT%H:%M:%S.%f%z")
+    position = read_position(entry["position"])
+    return Event(position, at, entry["kind"], entry["actor"], entry["payload"])
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """What is signed. `before` is the hash of the head before, nothing for the first segment."""

@@ -151,7 +151,7 @@ async def release(index: Index, kept: KeptObject, actor: str) -> bool:
         Unavailable: the index does not answer.
     """
     place = (kept.key, kept.base_offset)
-    return await index.retrying(lambda it: _move(it, kept, place, "released", actor))
+    return await index.retrying(lambda it: _move(it, kept, place, "recovered", actor))
 
 
 async def _move(

@@ -26,13 +26,15 @@ from sqlalchemy import Index as TableIndex
 
 from app.dicom.scanned import DERIVED_VERSION
 from app.index.engine import Index
-from app.index.events import Event
+from app.index.events import Event, make_event
+from app.index.holds import RELEASE
 from app.index.instances import COLUMNS, NewInstance, add_instances, instance_row
 from app.index.log_offset import continue_log
 from app.index.non_patient import REMOVE, add_to_category
 from app.index.packing import make_dictionary, metadata_packer
 from app.index.pool import Connection
 from app.index.removal import DELETED
+from app.index.retention_rules import apply_rule_event
 from app.index.seal_keys import ADD as ADD_KEY
 from app.index.segments import ADD as ADD_SEGMENT
 from app.index.segments import SegmentRow, segment_values
@@ -49,6 +51,7 @@ rebuild = Table(
     Column("tenant_id", Integer, primary_key=True, autoincrement=False),
     Column("segment", BigInteger, nullable=False),
     Column("sealed_at", DateTime(timezone=True), nullable=False),
+    Column("applied", BigInteger, nullable=False, server_default="0"),
 )
 rebuild_item = Table(
     "rebuild_item",
@@ -81,7 +84,7 @@ SELECT NOT EXISTS (SELECT FROM event) AND NOT EXISTS (SELECT FROM instance)
 """
 REPLAYED = "SELECT segment, sealed_at FROM rebuild WHERE tenant_id = $1"
 NOTE_REPLAYED = """
-INSERT INTO rebuild VALUES ($1, $2, $3)
+INSERT INTO rebuild (tenant_id, segment, sealed_at) VALUES ($1, $2, $3)
 ON CONFLICT (tenant_id) DO UPDATE SET segment = excluded.segment, sealed_at = excluded.sealed_at
 """
 EVENTS = """
@@ -90,12 +93,17 @@ SELECT id, $1, xid::xid8, at, kind, actor, payload::jsonb
 FROM unnest($2::bigint[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::text[])
     AS old (id, xid, at, kind, actor, payload)
 """
+UNAPPLIED = f"""
+SELECT xid::text, id, at, kind, actor, payload FROM event JOIN rebuild USING (tenant_id)
+WHERE tenant_id = $1 AND id > applied ORDER BY id LIMIT {PAGE}
+"""  # noqa: S608
+NOTE_APPLIED = "UPDATE rebuild SET applied = $2 WHERE tenant_id = $1"
 NUMBER_ON = "SELECT setval(pg_get_serial_sequence('event', 'id'), max(id)) FROM event"
 ACCEPT = f"""
 INSERT INTO rebuild_item (tenant_id, sop_instance_uid, attempt, study, series, category, sha256,
     state, ordinal, at, event_id, changed_at)
-SELECT $1, uid, attempt, $5, series, $6, decode(digest, 'hex'), '{LIVE}', $7, $8, $9, $8
-FROM unnest($2::text[], $3::text[], $4::text[], $10::text[]) AS new (uid, digest, attempt, series)
+SELECT $1, uid, attempt, $5, series, $6, decode(digest, 'hex'), '{LIVE}', $7, $8, $7, $8
+FROM unnest($2::text[], $3::text[], $4::text[], $9::text[]) AS new (uid, digest, attempt, series)
 ON CONFLICT (tenant_id, sop_instance_uid, attempt) DO UPDATE SET state = '{LIVE}',
     ordinal = excluded.ordinal, at = excluded.at, event_id = excluded.event_id
 """  # noqa: S608 - our own words, as below
@@ -113,11 +121,17 @@ MEND = f"""
 UPDATE rebuild_item SET attempt = $3
 WHERE tenant_id = $1 AND sop_instance_uid = $2 AND state = '{LIVE}'
 """  # noqa: S608
+HOLD = """
+INSERT INTO hold (tenant_id, study_instance_uid, reason, held_by, held_at)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (tenant_id, study_instance_uid) DO UPDATE
+    SET reason = excluded.reason, held_by = excluded.held_by, held_at = excluded.held_at
+"""
 NEXT = f"""
 SELECT tenant_id, sop_instance_uid, attempt, study, series, category, sha256, state, at, event_id,
     changed_at
 FROM rebuild_item WHERE NOT done AND state <> '{GONE}' AND (state = '{LIVE}') = $1
-ORDER BY ordinal, sop_instance_uid LIMIT {PAGE}
+ORDER BY ordinal, sop_instance_uid LIMIT $2
 """  # noqa: S608
 DONE = """
 UPDATE rebuild_item SET done = true FROM unnest($1::integer[], $2::text[], $3::text[])
@@ -139,7 +153,8 @@ _PLACES = ", ".join(f"${number}" for number in range(9, 9 + len(_REST)))
 ADD_REMOVED = f"""
 INSERT INTO removed_instance (id, tenant_id, study_instance_uid, series_instance_uid, reason,
     event_id, removed_at, stored_at, derived_version, {", ".join(_REST)})
-VALUES (nextval(pg_get_serial_sequence('instance', 'id')), $1, $2, $3, $4, $5, $6, $7, $8, {_PLACES})
+VALUES (nextval(pg_get_serial_sequence('instance', 'id')), $1, $2, $3, $4, $5, $6, $7, $8,
+    {_PLACES})
 """  # noqa: S608
 REMOVED_AT = """
 UPDATE removed_non_patient_instance SET event_id = $3, removed_at = $4, stored_at = $5
@@ -209,14 +224,32 @@ async def replay(
         columns = zip(*map(_event_row, events), strict=True)
         await connection.execute(EVENTS, tenant_id, *map(list, columns))
         await connection.execute(NUMBER_ON)
-        for place, event in enumerate(events):
-            await _apply(connection, tenant_id, segment.number * 1_000_000 + place, event)
         await connection.execute(ADD_SEGMENT, tenant_id, *segment_values(segment))
         for number, public in keys.items():
             await connection.execute(ADD_KEY, tenant_id, number, public)
         await connection.execute(NOTE_REPLAYED, tenant_id, segment.number, segment.sealed_at)
 
     await index.retrying(work)
+
+
+async def apply_next(index: Index, tenant_id: int) -> bool:
+    """Note what the next events say became of objects; say whether there were any.
+
+    Events about one Study are in the order of their numbers, not in that of the log (`events`).
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+
+    async def work(connection: Connection) -> bool:
+        events = [make_event(row) for row in await connection.fetch(UNAPPLIED, tenant_id)]
+        for event in events:
+            await _apply(connection, tenant_id, event)
+        if events:
+            await connection.execute(NOTE_APPLIED, tenant_id, events[-1].position.number)
+        return bool(events)
+
+    return await index.retrying(work)
 
 
 async def log_goes_on(index: Index) -> None:
@@ -235,7 +268,7 @@ async def next_items(index: Index, *, live: bool) -> list[Item]:
     Raises:
         Unavailable: the index does not answer.
     """
-    return [Item(*row) for row in await index.fetch(NEXT, live)]
+    return [Item(*row) for row in await index.fetch(NEXT, live, PAGE)]
 
 
 async def bring_in(index: Index, found: Mapping[Item, NewInstance], items: Iterable[Item]) -> None:
@@ -292,15 +325,15 @@ def _event_row(event: Event) -> tuple[object, ...]:
     return place.number, str(place.transaction), event.at, event.kind, event.actor, payload
 
 
-async def _apply(connection: Connection, tenant_id: int, ordinal: int, event: Event) -> None:
-    """Note what an event says of objects; others are kept in the log alone."""
+async def _apply(connection: Connection, tenant_id: int, event: Event) -> None:
+    """Note what an event says became of objects, Studies or rules; others are in the log alone."""
     payload, uids = event.payload, list(_uids(event.payload))
     match event.kind:
         case "accepted":
             rows = list(_accepted(payload))
             columns = [list(column) for column in zip(*rows, strict=True)]
             of = (payload.get("study", ""), payload.get("category", ""))
-            when = (ordinal, event.at, event.position.number)
+            when = (event.position.number, event.at)
             await connection.execute(ACCEPT, tenant_id, *columns[:3], *of, *when, columns[3])
         case "removed" | "rejected":
             state = payload.get("reason", DELETED)
@@ -311,7 +344,21 @@ async def _apply(connection: Connection, tenant_id: int, ordinal: int, event: Ev
                 await connection.execute(PURGE, tenant_id, uid)
         case "mended":
             for uid, (_, attempt) in payload["instances"].items():
-                await connection.execute(MEND, tenant_id, uid, attempt)
+                await connection.execute(MEND, tenant_id, uid, attempt.removesuffix(".dcm"))
+        case _:
+            await _apply_to_others(connection, tenant_id, event)
+
+
+async def _apply_to_others(connection: Connection, tenant_id: int, event: Event) -> None:
+    """Do again what an event says of a hold or a retention rule."""
+    match event.kind:
+        case "held":
+            said = (event.payload["study"], event.payload["because"], event.actor, event.at)
+            await connection.execute(HOLD, tenant_id, *said)
+        case "released":
+            await connection.execute(RELEASE, tenant_id, event.payload["study"])
+        case "rule-added" | "rule-activated" | "rule-removed":
+            await apply_rule_event(connection, tenant_id, event)
 
 
 def _accepted(payload: Mapping[str, Any]) -> Iterable[tuple[str, str, str, str]]:
@@ -319,7 +366,7 @@ def _accepted(payload: Mapping[str, Any]) -> Iterable[tuple[str, str, str, str]]
     series = payload.get("series", {"": payload.get("instances", {})})
     for name, instances in series.items():
         for uid, (digest, attempt) in instances.items():
-            yield uid, digest, attempt, name
+            yield uid, digest, attempt.removesuffix(".dcm"), name
 
 
 def _uids(payload: Mapping[str, Any]) -> Iterable[str]:

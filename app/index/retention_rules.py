@@ -24,6 +24,7 @@ import orjson
 
 from app.errors import Conflict, NotFound
 from app.index.engine import Index
+from app.index.events import Event
 from app.index.pool import Connection
 
 _MOMENT = "(now() - make_interval(days => rule.days))"
@@ -88,6 +89,18 @@ WHERE tenant_id = $1 AND id = $2 AND activated_at IS NULL RETURNING {_COLUMNS}
 REMOVE = f"""
 DELETE FROM retention_rule WHERE tenant_id = $1 AND id = $2 RETURNING {_COLUMNS}
 """  # noqa: S608
+_LISTS = ("modalities", "stations", "institutions")
+ADD_AGAIN = f"""
+WITH again AS (
+    INSERT INTO retention_rule (id, tenant_id, name, action, days, counted_from,
+        {", ".join(_LISTS)}, made_by, made_at)
+    OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+)
+SELECT setval(pg_get_serial_sequence('retention_rule', 'id'), $1)
+"""  # noqa: S608
+ACTIVATE_AGAIN = """
+UPDATE retention_rule SET activated_at = $3 WHERE tenant_id = $1 AND id = $2
+"""
 LOG = """
 INSERT INTO event (tenant_id, kind, actor, payload) VALUES ($1, $2, $3, $4::text::jsonb)
 """
@@ -242,3 +255,19 @@ def described(terms: Terms) -> dict[str, Any]:
         "stations": list(terms.stations),
         "institutions": list(terms.institutions),
     }
+
+
+async def apply_rule_event(connection: Connection, tenant_id: int, event: Event) -> None:
+    """Do again to the rules what an event of the log says, in an index that is made anew."""
+    rule = event.payload["rule"]
+    match event.kind:
+        case "rule-added":
+            names = ("name", "action", "days", "counted_from", *_LISTS)
+            values = (rule[name] for name in names)
+            await connection.execute(
+                ADD_AGAIN, rule["id"], tenant_id, *values, event.actor, event.at
+            )
+        case "rule-activated":
+            await connection.execute(ACTIVATE_AGAIN, tenant_id, rule["id"], event.at)
+        case "rule-removed":
+            await connection.fetchrow(REMOVE, tenant_id, rule["id"])

@@ -130,7 +130,7 @@ class Turn:
     async def add(self, segment: SegmentRow) -> None:
         """Write the row of a segment whose object is there."""
         try:
-            await self.connection.execute(ADD, self.tenant_id, *_values(segment))
+            await self.connection.execute(ADD, self.tenant_id, *segment_values(segment))
         except asyncpg.UniqueViolationError:
             raise Unavailable("another sealer was faster") from None
 
@@ -282,7 +282,7 @@ def _segment(row: Any) -> SegmentRow:
     )
 
 
-def _values(segment: SegmentRow) -> tuple[object, ...]:
+def segment_values(segment: SegmentRow) -> tuple[object, ...]:
     """Return the values of `_COLUMNS`, in their order."""
     return (
         segment.number,

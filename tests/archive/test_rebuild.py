@@ -8,18 +8,21 @@ import pytest
 from pydicom.uid import HangingProtocolStorage
 
 from app.archive.context import Archive, Place, open_archive
+from app.archive.examine import State
+from app.archive.holds import hold_study, release_study
 from app.archive.non_patient import delete_non_patient
 from app.archive.rebuild import Outcome, Rebuilt, rebuild_index
 from app.archive.removal import delete, reject, restore
+from app.archive.retention import activate_rule, add_rule, remove_rule
 from app.archive.sealed_log import verify_log
 from app.archive.store import store_instances
-from app.archive.verify import State
 from app.dicom.uids import InstanceRef, NonPatientRef, StudyRef
 from app.errors import Conflict, Forbidden
 from app.index.events import Position, read_events
 from app.index.migrations import migrate
 from app.index.overview import count_everything
 from app.index.packing import make_dictionary, unpack_metadata
+from app.index.retention_rules import Action, Terms
 from app.rights import Principal, Scope
 from tests.archive.test_backup import spoil
 from tests.archive.test_store import parts, store
@@ -31,7 +34,8 @@ Told = list[Rebuilt]
 # What an index says, without numbers that are given anew and times of a Study or Series
 CONTENT = {
     "instance": """
-        SELECT study_instance_uid, series_instance_uid, metadata_dictionary, instance.* FROM instance
+        SELECT study_instance_uid, series_instance_uid, metadata_dictionary, instance.*
+        FROM instance
         JOIN series ON series.id = series_key JOIN study ON study.id = series.study_key
         ORDER BY sop_instance_uid""",
     "series": """
@@ -42,6 +46,8 @@ CONTENT = {
     "removed": "SELECT * FROM removed_instance ORDER BY sop_instance_uid, object_key",
     "other": "SELECT * FROM non_patient_instance ORDER BY sop_instance_uid",
     "removed other": "SELECT * FROM removed_non_patient_instance ORDER BY sop_instance_uid",
+    "hold": "SELECT * FROM hold ORDER BY 2",
+    "rule": "SELECT id AS number, * FROM retention_rule ORDER BY id",
     "event": "SELECT xid::text AS place, * FROM event ORDER BY event.xid, id",
     "segment": "SELECT * FROM segment ORDER BY number",
     "key": "SELECT number, public_key FROM seal_key ORDER BY number",
@@ -58,7 +64,7 @@ async def content(archive: Archive) -> dict[str, list[dict[str, object]]]:
     for name, statement in CONTENT.items():
         left_out = (set() if name == "event" else NUMBERS) | GIVEN_ANEW.get(name, set())
         rows = await archive.index.search(statement)
-        found[name] = [_plain(row, left_out) for row in rows]
+        found[name] = [_plain(dict(row), left_out) for row in rows]
     return found
 
 
@@ -101,8 +107,10 @@ def outcomes(told: Told) -> dict[Outcome, int]:
 async def eventful(archive: Archive, principal: Principal) -> None:
     """Store, delete, reject, bring back and store again, in one Study and in several."""
     study, series = new_uid(), new_uid()
-    names = {"StudyInstanceUID": study, "SeriesInstanceUID": series}
-    made = [make_part10(**names, InstanceNumber=n, SOPInstanceUID=new_uid()) for n in range(6)]
+    made = [
+        make_part10(StudyInstanceUID=study, SeriesInstanceUID=series, InstanceNumber=number)
+        for number in range(6)
+    ]
     await store(archive, principal, *made)
     refs = [
         InstanceRef(study, series, event)
@@ -117,15 +125,27 @@ async def eventful(archive: Archive, principal: Principal) -> None:
     await store(archive, principal, *made)  # what was deleted comes again, under new keys
     await delete(archive, principal, refs[3])
     for _ in range(2):
-        await store(archive, principal, *(make_part10(StudyInstanceUID=new_uid()) for _ in range(3)))
+        await store(
+            archive, principal, *(make_part10(StudyInstanceUID=new_uid()) for _ in range(3))
+        )
+    held, freed = new_uid(), new_uid()
+    for uid in (held, freed):
+        await store(archive, principal, make_part10(StudyInstanceUID=uid))
+        await hold_study(archive, principal, uid, "case 17")
+    await release_study(archive, principal, freed)
+    kept = await add_rule(
+        archive, principal, Terms("ten years", Action.KEEP, 3653, modalities=("PX",))
+    )
+    await activate_rule(archive, principal, kept.id)
+    other = await add_rule(archive, principal, Terms("old", Action.DELETE, 9000))
+    await remove_rule(archive, principal, other.id)
     gone = new_uid()
     await store(archive, principal, make_part10(StudyInstanceUID=gone))
     await delete(archive, principal, StudyRef(gone))
     palette = make_non_patient(HangingProtocolStorage)
-    protocol = NonPatientRef("hanging-protocols", palette.SOPInstanceUID)
     into = NonPatientRef("hanging-protocols", None)
     await store_instances(archive, principal, parts(make_part10(palette)), into)
-    await delete_non_patient(archive, principal, protocol)
+    await delete_non_patient(archive, principal, "hanging-protocols", palette.SOPInstanceUID)
     await store_instances(archive, principal, parts(make_part10(palette)), into)
 
 

@@ -209,7 +209,7 @@ async def test_what_is_whole_after_all_leaves_quarantine(
     assert await repair_object(archive, key) is State.WHOLE
     assert await key_of(archive, ref) == key
     assert await read(archive, principal, ref) == data
-    assert await kinds(archive) == ["accepted", "quarantined", "released"]
+    assert await kinds(archive) == ["accepted", "quarantined", "recovered"]
     assert await list_findings(archive, principal, 0, 10) == []
 
 
