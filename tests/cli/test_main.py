@@ -21,6 +21,7 @@ COMMANDS = (
     "backup",
     "restore",
     "drill",
+    "rebuild",
     "manifest",
     "sweep",
     "migrate",
