@@ -11,18 +11,6 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    DateTime,
-    Integer,
-    LargeBinary,
-    PrimaryKeyConstraint,
-    Table,
-    text,
-)
-from sqlalchemy import Index as TableIndex
 
 from app.dicom.scanned import DERIVED_VERSION
 from app.index.engine import Index
@@ -38,45 +26,11 @@ from app.index.retention_rules import apply_rule_event
 from app.index.seal_keys import ADD as ADD_KEY
 from app.index.segments import ADD as ADD_SEGMENT
 from app.index.segments import SegmentRow, segment_values
-from app.index.tables import C_TEXT, metadata
 
 LIVE = "live"
 GONE = "gone"
 """Purged, or given up for another object of the same bytes."""
 PAGE = 100
-
-rebuild = Table(
-    "rebuild",
-    metadata,
-    Column("tenant_id", Integer, primary_key=True, autoincrement=False),
-    Column("segment", BigInteger, nullable=False),
-    Column("sealed_at", DateTime(timezone=True), nullable=False),
-    Column("applied", BigInteger, nullable=False, server_default="0"),
-)
-rebuild_item = Table(
-    "rebuild_item",
-    metadata,
-    Column("tenant_id", Integer, nullable=False),
-    Column("sop_instance_uid", C_TEXT, nullable=False),
-    Column("attempt", C_TEXT, nullable=False),
-    Column("study", C_TEXT, nullable=False),
-    Column("series", C_TEXT, nullable=False),
-    Column("category", C_TEXT, nullable=False),
-    Column("sha256", LargeBinary, nullable=False),
-    Column("state", C_TEXT, nullable=False),
-    Column("ordinal", BigInteger, nullable=False),
-    Column("at", DateTime(timezone=True), nullable=False),
-    Column("event_id", BigInteger, nullable=False),
-    Column("changed_at", DateTime(timezone=True), nullable=False),
-    Column("done", Boolean, nullable=False, server_default=text("false")),
-    PrimaryKeyConstraint("tenant_id", "sop_instance_uid", "attempt"),
-)
-TableIndex(
-    "rebuild_item_next",
-    rebuild_item.c.ordinal,
-    rebuild_item.c.sop_instance_uid,
-    postgresql_where=text("NOT done"),
-)
 
 EMPTY = """
 SELECT NOT EXISTS (SELECT FROM event) AND NOT EXISTS (SELECT FROM instance)
