@@ -22,7 +22,7 @@ def test_the_index_is_made_again_from_the_objects(tmp_path: Path) -> None:
         gone = httpx.delete(f"{server.dicomweb}/studies/{deleted}")
         assert gone.status_code == 204
         before = httpx.get(f"{server.dicomweb}/studies/{kept}/metadata").json()
-        here = ["--data-dir", server.data_dir]
+        here: list[str | Path] = ["--data-dir", server.data_dir]
     assert "There is an index" in fileroom("rebuild", *here, code=1)
     shutil.rmtree(server.data_dir / "postgres")
     said = fileroom("rebuild", *here, "--report", tmp_path / "report.json")
