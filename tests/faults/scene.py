@@ -167,4 +167,4 @@ async def unnamed(archive: Archive) -> list[str]:
         "SELECT object_key FROM instance UNION ALL SELECT object_key FROM removed_instance"
     )
     named = {row["object_key"] for row in rows}
-    return [key async for key in archive.objects.keys("") if key not in named]
+    return [key async for key in archive.objects.keys("t/") if key not in named]

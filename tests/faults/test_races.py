@@ -11,9 +11,12 @@ from app.archive import removal, verify
 from app.archive.context import Archive, Place, open_archive
 from app.archive.examine import State
 from app.archive.store import store_instances
+from app.archive.sweep import sweep_unnamed
 from app.dicom.store_report import FailureReason
 from app.dicom.uids import InstanceRef, Ref, StudyRef
 from app.index.events import Position, read_events
+from app.index.removal import DELETED, remove_instances
+from app.rights import Scope
 from tests.archive.test_store import objects, parts, rows, store
 from tests.archive.test_verify import found
 from tests.factories import make_dataset, make_part10, new_uid
@@ -29,6 +32,7 @@ COVERED = frozenset(
         Fault.STORE_DURING_REMOVAL,
         Fault.REMOVAL_DURING_STORE,
         Fault.STORE_DURING_PURGE,
+        Fault.STORE_DURING_SWEEP,
     }
 )
 HOLD = "SELECT FROM study WHERE study_instance_uid = $1 FOR UPDATE"
@@ -176,6 +180,27 @@ async def test_what_is_stored_while_its_removed_self_is_purged_keeps_its_bytes(
     await whole(archive, scene, database_url)
 
 
+@pytest.mark.parametrize("when", list(When))
+async def test_what_is_stored_while_a_sweep_looks_at_its_object_keeps_it(
+    archive: Archive,
+    other: Archive,
+    scene: Scene,
+    database_url: str,
+    when: When,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.archive.sweep.SHORTEST_GRACE", -60.0)
+    async with held(Point.COMMIT, when, scene.act(archive, Action.STORE)):
+        sweep = sweep_unnamed(other, PRINCIPAL, -60.0, lambda _: None, really=True)
+        sweeping = asyncio.create_task(sweep)
+        if when is When.BEFORE:  # its object is there, and no row that others see
+            await until(lambda: someone_waits(other))
+        else:
+            await sweeping
+    await sweeping
+    await whole(archive, scene, database_url)
+
+
 async def test_the_numbers_of_events_are_the_order_of_what_happened_to_one_study(
     archive: Archive, other: Archive, scene: Scene, database_url: str
 ) -> None:
@@ -190,7 +215,10 @@ async def test_the_numbers_of_events_are_the_order_of_what_happened_to_one_study
         await holder.execute(HOLD, studies[1])
         storing = asyncio.create_task(store(other, PRINCIPAL, *some, last))
         await until(lambda: someone_waits(other))  # it has the first Study, and is older from now
-        await removed(archive, StudyRef(studies[2]))
+        gone = StudyRef(
+            studies[2]
+        )  # not by `delete`, which waits for a seal, and so for the holder
+        await remove_instances(archive.index, Scope(), gone, "test", DELETED, removal.unconditional)
     assert len((await storing).stored) == 3
     live: set[str] = set()
     events = await read_events(archive.index, 1, Position())
