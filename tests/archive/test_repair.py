@@ -96,7 +96,7 @@ async def read(archive: Archive, principal: Principal, ref: InstanceRef) -> byte
 
 async def holdings(archive: Archive, name: str) -> dict[str, bytes]:
     opened = stores_of(archive.objects)[name]
-    keys = [key async for key in opened.keys("")]
+    keys = [key async for key in opened.keys("t/")]
     return {key: await opened.read(key, 0, await opened.size(key)) for key in keys}
 
 
