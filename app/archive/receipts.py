@@ -13,19 +13,20 @@ from datetime import datetime
 
 from app.archive.context import Archive
 from app.archive.merkle import Tree
+from app.archive.repair import is_awaited
 from app.archive.sealing import fetch_segment
 from app.archive.segment import Segment
+from app.archive.stores import stores_of
 from app.dicom.uids import InstanceRef, StudyRef
 from app.errors import Forbidden, NotFound, Unavailable
 from app.index.accepted import Accepted, find_accepted, find_events, list_accepted
 from app.index.events import Event, Position
+from app.index.quarantine import is_quarantined
 from app.index.segments import SegmentRow, find_segment
 from app.rights import Principal, Verb
 
 MOST = 1000
 """Receipts of one answer."""
-STORE = "objects"
-"""What the place is called that an archive keeps its objects in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Receipt:
 
     accepted: Accepted
     event: Position | None
-    stores: tuple[str, ...] = (STORE,)
+    stores: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +116,20 @@ async def _receipts(
     by_time: dict[datetime, list[Event]] = defaultdict(list)
     for event in events:
         by_time[event.at].append(event)
-    receipts = [Receipt(one, _event_of(one, by_time[one.stored_at])) for one in page]
+    receipts = [
+        Receipt(one, _event_of(one, by_time[one.stored_at]), await _stores(archive, one))
+        for one in page
+    ]
     wanted = sorted({one.event for one in receipts if one.event is not None})
     return Receipts(receipts, await _prove(archive, tenant_id, wanted), following)
+
+
+async def _stores(archive: Archive, one: Accepted) -> tuple[str, ...]:
+    """Return the names of the stores that have the object, none if it is in quarantine."""
+    if is_quarantined(one.object_key):
+        return ()
+    names = stores_of(archive.objects)
+    return tuple([name for name in names if not await is_awaited(archive, name, one.object_key)])
 
 
 def _event_of(one: Accepted, events: Iterable[Event]) -> Position | None:

@@ -13,7 +13,7 @@ from app.rights import Scope
 
 _COLUMNS = """
 instance.id, study_instance_uid, series_instance_uid, sop_instance_uid, sha256, dataset_sha256,
-instance.size, stored_at
+instance.size, stored_at, object_key
 """
 FIND = f"SELECT {_COLUMNS} {INSTANCE}"
 EXISTS = f"SELECT study.id {STUDY}"
@@ -51,6 +51,7 @@ class Accepted:
     dataset_sha256: bytes
     size: int
     stored_at: datetime
+    object_key: str
 
 
 async def find_accepted(index: Index, scope: Scope, ref: InstanceRef) -> Accepted:

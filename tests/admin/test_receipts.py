@@ -64,7 +64,7 @@ async def test_a_receipt_proves_itself_with_the_public_key(client: httpx.AsyncCl
     digests = leaf["payload"]["series"][receipt["series"]]
     assert digests[receipt["instance"]][0] == receipt["sha256"]
     assert receipt["stored_at"] == leaf["at"]
-    assert receipt["stores"] == ["objects"]
+    assert receipt["stores"] == ["first"]
     whole = (await client.get(RECEIPTS + study)).json()
     assert whole["next"] is None
     assert whole["proofs"] == {receipt["event"]: proof}

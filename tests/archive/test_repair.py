@@ -14,6 +14,7 @@ from app.archive.examine import State
 from app.archive.findings import list_findings
 from app.archive.noted import Noted
 from app.archive.originals import read_stored
+from app.archive.receipts import give_receipt
 from app.archive.removal import delete
 from app.archive.render import RenderRequest
 from app.archive.repair import repair_object
@@ -147,6 +148,20 @@ async def test_a_frame_that_the_first_store_lost_comes_from_the_copy(
     place = await locate_instance(replicated.index, Scope(), ref)
     await lose(replicated, "first", place.object_key, loss)
     assert await read_stored(replicated.objects, place, 1000, 500) == data[1000:1500]
+
+
+async def test_a_receipt_names_the_stores_that_have_the_object(
+    replicated: Archive, principal: Principal, data: bytes
+) -> None:
+    ref = await stored(replicated, principal, data)
+    key = await key_of(replicated, ref)
+    (receipt,) = (await give_receipt(replicated, principal, ref)).receipts
+    assert receipt.stores == ("first", "second")
+    for name in receipt.stores:
+        await lose(replicated, name, key, "gone")
+    await found(replicated, REPAIRING)
+    (receipt,) = (await give_receipt(replicated, principal, ref)).receipts
+    assert receipt.stores == ()
 
 
 @pytest.mark.parametrize("loss", LOSSES)
