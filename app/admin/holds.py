@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.archive.holds import LONGEST_REASON, find_hold, hold_study, list_holds, release_study
+from app.dicom.uids import check_uid
 from app.index.holds import Hold
 from app.web import contract
 from app.web.deps import ArchiveDep, PrincipalDep, StudyPath
@@ -62,7 +63,7 @@ async def get_holds(
     limit: Annotated[int, Query(ge=1, le=MOST, description="Holds of one answer")] = MOST,
 ) -> JSONResponse:
     """Return all holds, in order of Study Instance UID."""
-    found = await list_holds(archive, principal, after, limit)
+    found = await list_holds(archive, principal, check_uid(after) if after else "", limit)
     following = found[-1].study if len(found) == limit else None
     body = {"holds": [_shown(one) for one in found], "next": following}
     return JSONResponse(body, headers=NO_STORE)

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from app.archive.context import Archive
 from app.archive.restoring import list_deleted, list_deleted_non_patient, purged_at
 from app.dicom.non_patient import category_of
+from app.dicom.uids import check_uid
 from app.index.removed import DeletedNonPatient, DeletedStudy
 from app.web import contract
 from app.web.deps import ArchiveDep, PrincipalDep
@@ -29,7 +30,7 @@ async def get_removed(
 
     `purged_at` is when the first of it goes for good, null if that is not by itself.
     """
-    found = await list_deleted(archive, principal, after, limit)
+    found = await list_deleted(archive, principal, check_uid(after) if after else "", limit)
     body = {
         "removed": [_study(archive, one) for one in found],
         "next": found[-1].study if len(found) == limit else None,

@@ -108,6 +108,14 @@ async def test_a_rule_is_made_looked_at_activated_and_removed(
     assert (await client.delete(f"/dicom-web/studies/{study}")).status_code == 204
 
 
+@pytest.mark.parametrize("door", ["holds", "removed"])
+async def test_a_page_begins_after_a_uid(client: httpx.AsyncClient, door: str) -> None:
+    for after in ("\0", "é", "x" * 100):
+        refused = await client.get(f"/api/v1/{door}", params={"after": after})
+        assert refused.status_code == 400, after
+    assert (await client.get(f"/api/v1/{door}", params={"after": "1.2.3"})).status_code == 200
+
+
 @pytest.mark.parametrize(
     "change",
     [{"action": "burn"}, {"days": 0}, {"days": "x"}, {"counted_from": "birth"}, {"modalities": 1}],

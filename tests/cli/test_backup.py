@@ -44,10 +44,10 @@ def test_an_archive_is_backed_up_rehearsed_and_restored(tmp_path: Path) -> None:
         stored(server, study, 3)
         assert "no backup yet, no drill yet" in fileroom("doctor", *here)
         said = fileroom("backup", place, "--encrypt-to", str(key.to_public()), *here)
-        assert "3 copied" in said
+        assert re.search(r"[3-6] copied", said)  # with segments of the log
         stored(server, study, 1)
         said = fileroom("drill", place, *there, *here)
-        assert "3 copied" in said
+        assert re.search(r"[3-6] copied", said)
         assert re.search(r"RPO: it is [0-9]+ s old, and 1 changes came after it", said)
         assert re.search(r"RTO: it was restored and checked in [0-9.]+ s", said)
         assert not list(server.data_dir.glob("fileroom-drill-*"))
@@ -62,7 +62,7 @@ def test_an_archive_is_backed_up_rehearsed_and_restored(tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     said = fileroom("restore", place, *there, "--data-dir", other / "data")
-    assert "3 copied" in said
+    assert re.search(r"[3-6] copied", said)
     with serve(other) as server:
         after = httpx.get(f"{server.dicomweb}/studies/{study}/metadata").json()
         uids = [one["00080018"]["Value"][0] for one in after]
