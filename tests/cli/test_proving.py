@@ -88,6 +88,7 @@ def test_a_new_key_is_listed_behind_the_old_one(data_dir: Path) -> None:
     assert [line.split()[0] for line in listed] == [old, rotated.stdout.decode().split()[0]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

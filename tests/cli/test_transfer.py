@@ -62,6 +62,7 @@ def test_import_report_and_export_go_round(data_dir: Path, tmp_path: Path) -> No
     assert sorted(written) == sorted(made)
 
 
+@pytest.mark.slow
 def test_what_is_of_no_patient_goes_round_too(data_dir: Path, tmp_path: Path) -> None:
     palette = make_part10(make_non_patient(ColorPaletteStorage))
     (tmp_path / "palette").write_bytes(palette)
@@ -98,6 +99,7 @@ def test_what_cannot_be_done_is_said_in_a_sentence(
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_verify_tells_what_is_damaged(data_dir: Path, tmp_path: Path) -> None:
     study, report = new_uid(), tmp_path / "report.json"
     for number in range(2):
@@ -117,6 +119,7 @@ def test_verify_tells_what_is_damaged(data_dir: Path, tmp_path: Path) -> None:
     assert victim.name.startswith(finding["instance"])
 
 
+@pytest.mark.slow
 def test_verify_refuses_what_it_cannot_understand(data_dir: Path, tmp_path: Path) -> None:
     done = fileroom(data_dir, "verify", "--since", "yesterday")
     assert done.returncode == 1
@@ -130,6 +133,7 @@ def test_verify_refuses_what_it_cannot_understand(data_dir: Path, tmp_path: Path
     assert b"no archive" in done.stderr
 
 
+@pytest.mark.slow
 def test_doctor_sees_that_the_objects_are_elsewhere(data_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "IM1").write_bytes(make_part10())
     assert fileroom(data_dir, "import", tmp_path).returncode == 0

@@ -180,6 +180,7 @@ async def test_killed_backends_lose_nothing_and_count_nothing_twice(
     await check_sums(writers[0], 60)
 
 
+@pytest.mark.slow
 async def test_a_bad_instance_among_those_of_several_writers_fails_alone(
     writers: list[Index], caplog: pytest.LogCaptureFixture
 ) -> None:
