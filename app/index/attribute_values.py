@@ -24,8 +24,8 @@ from app.dicom.chosen_attributes import ChosenAttribute, read_chosen
 from app.dicom.kept_values import kept_values
 from app.errors import Conflict, InvalidQuery, NotFound
 from app.index.contents import CONTENTS, read_contents
-from app.index.engine import Index, connect
-from app.index.faults import TryAgain, index_errors
+from app.index.engine import Index, fetch_at
+from app.index.faults import TryAgain
 from app.index.pool import Connection
 from app.rights import DEFAULT_TENANT
 
@@ -120,15 +120,7 @@ def indexed_attributes(url: str) -> list[Indexed]:
         Unavailable: the database does not answer.
     """
 
-    async def run() -> list[Indexed]:
-        with index_errors(connecting=True):
-            connection = await connect(url)
-            try:
-                return [_indexed(row) for row in await connection.fetch(LIST, DEFAULT_TENANT)]
-            finally:
-                await connection.close()
-
-    return asyncio.run(run())
+    return [_indexed(row) for row in fetch_at(url, LIST, DEFAULT_TENANT)]
 
 
 def _indexed(row: Any) -> Indexed:

@@ -1,7 +1,6 @@
 """When backups and drills were made, and how they went."""
 
-import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +9,7 @@ import orjson
 from sqlalchemy import BigInteger, Boolean, Column, DateTime, Identity, Table
 from sqlalchemy.dialects.postgresql import JSONB
 
-from app.index.engine import Index, connect
+from app.index.engine import Index, connect, fetch_at
 from app.index.faults import index_errors
 from app.index.tables import C_TEXT, metadata
 
@@ -66,19 +65,14 @@ async def last_runs(index: Index) -> LastRuns:
     Raises:
         Unavailable: the index does not answer.
     """
-    return LastRuns(**{row["kind"]: row["at"] for row in await index.fetch(_LAST)})
+    return _last(await index.fetch(_LAST))
+
+
+def _last(rows: Iterable[Any]) -> LastRuns:
+    return LastRuns(**{row["kind"]: row["at"] for row in rows})
 
 
 def last_runs_at(url: str) -> LastRuns:
     """Return the same where no event loop runs."""
 
-    async def run() -> LastRuns:
-        with index_errors(connecting=True):
-            connection = await connect(url)
-            try:
-                rows = await connection.fetch(_LAST)
-            finally:
-                await connection.close()
-        return LastRuns(**{row["kind"]: row["at"] for row in rows})
-
-    return asyncio.run(run())
+    return _last(fetch_at(url, _LAST))

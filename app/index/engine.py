@@ -225,6 +225,24 @@ def _renew_if_closed(connection: Any, *_: object) -> None:
         raise DisconnectionError
 
 
+def fetch_at(url: str, sql: str, *arguments: object) -> list[asyncpg.Record]:
+    """Return the rows of one SELECT by a connection of its own, for where no event loop runs.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+
+    async def run() -> list[asyncpg.Record]:
+        with index_errors(connecting=True):
+            connection = await connect(url)
+            try:
+                return await connection.fetch(sql, *arguments)
+            finally:
+                await connection.close()
+
+    return asyncio.run(run())
+
+
 async def connect(
     url: str, *, statement_seconds: int = STATEMENT_SECONDS, **settings: str
 ) -> Connection:

@@ -22,8 +22,13 @@ import orjson
 from sqlalchemy import insert
 
 from app.index.engine import Index, Session
+from app.index.pool import Connection
 from app.index.tables import event
 
+LOG = """
+INSERT INTO event (tenant_id, kind, actor, payload) VALUES ($1, $2, $3, $4::text::jsonb)
+RETURNING id
+"""
 READ = """
 SELECT xid::text, id, at, kind, actor, payload FROM event
 WHERE tenant_id = $1 AND (xid, id) > ($2::text::xid8, $3::bigint)
@@ -66,6 +71,15 @@ async def append_event(
     values = {"tenant_id": tenant_id, "kind": kind, "actor": actor, "payload": payload}
     result = await session.execute(insert(event).values(values).returning(event.c.id))
     number: int = result.scalar_one()
+    return number
+
+
+async def log_event(
+    connection: Connection, tenant_id: int, kind: str, actor: str, payload: Mapping[str, Any]
+) -> int:
+    """Log a fact in the transaction of a connection of asyncpg's; return its number."""
+    said = orjson.dumps(payload).decode()
+    number: int = await connection.fetchval(LOG, tenant_id, kind, actor, said)
     return number
 
 

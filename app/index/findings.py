@@ -5,19 +5,14 @@ moved there. Where no store has them whole, the row goes to quarantine (`index.q
 move is a fact in the log, and ends the findings of the object in the same transaction.
 """
 
-import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import orjson
-
-from app.index.engine import Index, connect
-from app.index.faults import index_errors
+from app.index.engine import Index, fetch_at
+from app.index.events import log_event
 from app.index.kept import TABLES, KeptObject
 from app.index.pool import Connection
 from app.index.quarantine import quarantined_key
-from app.index.removal import LOG
 
 QUARANTINED = "quarantined"
 PAGE = 500
@@ -102,15 +97,7 @@ def faults_of(url: str) -> dict[str, int]:
         Unavailable: the database does not answer.
     """
 
-    async def run() -> Sequence[tuple[str, int]]:
-        with index_errors(connecting=True):
-            connection = await connect(url)
-            try:
-                return [(row["state"], row["count"]) for row in await connection.fetch(_COUNT)]
-            finally:
-                await connection.close()
-
-    return dict(asyncio.run(run()))
+    return {row["state"]: row["count"] for row in fetch_at(url, _COUNT)}
 
 
 async def move_object(index: Index, kept: KeptObject, key: str, actor: str) -> bool:
@@ -169,5 +156,5 @@ async def _move(
         **({"study": kept.study} if kept.study else {}),
         "instances": {kept.instance: [kept.sha256.hex(), attempt]},
     }
-    await connection.fetchval(LOG, kept.tenant_id, kind, actor, orjson.dumps(payload).decode())
+    await log_event(connection, kept.tenant_id, kind, actor, payload)
     return True

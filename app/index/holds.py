@@ -9,13 +9,11 @@ comes after sees the hold.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-
-import orjson
 
 from app.errors import Conflict, NotFound
 from app.index.access import VISIBLE, visible_arguments
 from app.index.engine import Index
+from app.index.events import log_event
 from app.index.pool import Connection
 from app.rights import Scope
 
@@ -47,10 +45,6 @@ ON CONFLICT (tenant_id, study_instance_uid) DO UPDATE
 RETURNING true
 """
 RELEASE = "DELETE FROM hold WHERE tenant_id = $1 AND study_instance_uid = $2 RETURNING true"
-LOG = """
-INSERT INTO event (tenant_id, kind, actor, payload) VALUES ($1, $2, $3, $4::text::jsonb)
-"""
-
 LIST = """
 SELECT study_instance_uid, reason, held_by, held_at FROM hold
 WHERE tenant_id = $1 AND ($2::text[] IS NULL OR study_instance_uid = ANY($2))
@@ -107,7 +101,7 @@ async def put_hold(index: Index, scope: Scope, study: str, actor: str, reason: s
             raise NotFound("Study", study)
         if await connection.fetchval(PUT, scope.tenant_id, study, reason, actor):
             payload = {"study": study, "because": reason}
-            await _log(connection, scope.tenant_id, "held", actor, payload)
+            await log_event(connection, scope.tenant_id, "held", actor, payload)
 
     await index.retrying(put)
     return await find_hold(index, scope, study)
@@ -125,7 +119,7 @@ async def release_hold(index: Index, scope: Scope, study: str, actor: str) -> No
         covered = scope.covers(study)
         if not covered or not await connection.fetchval(RELEASE, scope.tenant_id, study):
             raise NotFound("A hold on Study", study)
-        await _log(connection, scope.tenant_id, "released", actor, {"study": study})
+        await log_event(connection, scope.tenant_id, "released", actor, {"study": study})
 
     await index.retrying(release)
 
@@ -150,9 +144,3 @@ async def list_holds(index: Index, scope: Scope, after: str, most: int) -> Seque
         Unavailable: the index does not answer.
     """
     return [Hold(*row) for row in await index.fetch(LIST, *visible_arguments(scope), after, most)]
-
-
-async def _log(
-    connection: Connection, tenant_id: int, kind: str, actor: str, payload: dict[str, Any]
-) -> None:
-    await connection.execute(LOG, tenant_id, kind, actor, orjson.dumps(payload).decode())

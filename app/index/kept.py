@@ -1,6 +1,5 @@
 """What the index says is kept: a row for each object, live or removed, and which keys rows name."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,8 +7,7 @@ from typing import Protocol
 
 import asyncpg
 
-from app.index.engine import Index, connect
-from app.index.faults import index_errors
+from app.index.engine import Index, fetch_at
 from app.index.quarantine import quarantined_key, stored_key
 
 PAGE = 500
@@ -189,12 +187,4 @@ def sample_keys(url: str) -> list[str]:
         Unavailable: the database does not answer.
     """
 
-    async def run() -> list[str]:
-        with index_errors(connecting=True):
-            connection = await connect(url)
-            try:
-                return [row["object_key"] for row in await connection.fetch(SAMPLE)]
-            finally:
-                await connection.close()
-
-    return asyncio.run(run())
+    return [row["object_key"] for row in fetch_at(url, SAMPLE)]

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from app.dicom.identity import identify_non_patient
 from app.dicom.scanned import DERIVED_VERSION, FrameKind, Frames
 from app.dicom.uids import InstanceRef
@@ -17,6 +15,7 @@ from app.errors import ArchiveError, Gone, NotFound
 from app.index.access import NON_PATIENT, visible_arguments
 from app.index.described import StoredDescription
 from app.index.engine import Index
+from app.index.events import log_event
 from app.index.faults import TryAgain
 from app.index.frames import pack_bulk_values, unpack_bulk_values
 from app.index.instances import Added, NewInstance
@@ -37,10 +36,6 @@ SELECT $1, $2, $3, $4, $5, 0, $6, $7, $8, $9, $10, $11, $12
 WHERE NOT EXISTS (SELECT FROM swept_object WHERE object_key = $5)
 ON CONFLICT (tenant_id, sop_instance_uid) DO NOTHING RETURNING id
 """  # noqa: S608 - our own text, as below
-
-LOG_ACCEPTED = """
-INSERT INTO event (tenant_id, kind, actor, payload) VALUES ($1, 'accepted', $2, $3::text::jsonb)
-"""
 
 FIND_PRESENT = """
 SELECT * FROM non_patient_instance WHERE tenant_id = $1 AND sop_instance_uid = ANY($2)
@@ -118,7 +113,7 @@ async def add_to_category(
             fresh[one.ref.instance] = one
     if fresh:
         payload = {"category": category, "instances": dict(map(_logged, fresh.values()))}
-        await connection.execute(LOG_ACCEPTED, tenant_id, actor, orjson.dumps(payload).decode())
+        await log_event(connection, tenant_id, "accepted", actor, payload)
     others = [one.ref.instance for one in new if fresh.get(one.ref.instance) is not one]
     rows = await connection.fetch(FIND_PRESENT, tenant_id, others) if others else []
     present = {row["sop_instance_uid"]: _present(row) for row in rows}

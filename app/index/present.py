@@ -4,13 +4,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from app.dicom.scanned import BulkPlace, FrameKind, Frames
 from app.dicom.uids import InstanceRef
 from app.errors import InvalidDataset, Unavailable
 from app.index.absence import REJECTED
 from app.index.engine import Index
+from app.index.events import log_event
 from app.index.faults import TryAgain
 from app.index.frames import unpack_bulk_values
 from app.index.packing import unpack_metadata
@@ -40,9 +39,6 @@ WHERE tenant_id = $1 AND sop_instance_uid = $2 AND object_key = $3
     AND NOT EXISTS (SELECT FROM swept_object WHERE object_key = $4) RETURNING id
 """
 END_FINDINGS = "DELETE FROM finding WHERE object_key = $1"
-LOG_REPLACED = """
-INSERT INTO event (tenant_id, kind, actor, payload) VALUES ($1, 'mended', $2, $3::text::jsonb)
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +128,6 @@ async def replace_object(
         if await connection.fetchval(statement, tenant_id, uid, *keys) is None:
             raise Unavailable("the Instance was changed while it was stored again")
         await connection.execute(END_FINDINGS, stored_key(present.object_key))
-        await connection.execute(LOG_REPLACED, tenant_id, actor, orjson.dumps(payload).decode())
+        await log_event(connection, tenant_id, "mended", actor, payload)
 
     await index.retrying(replace)

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
-
 from app.errors import Unavailable
 from app.index.dump import LOCK as BACKUP
 from app.index.engine import Index
+from app.index.events import log_event
 from app.index.holds import share_locks
 from app.index.pool import Connection
-from app.index.removal import DELETED, LOG
+from app.index.removal import DELETED
 
 PAGE = 100
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
@@ -124,7 +123,7 @@ async def forget(
         logged[row["tenant_id"], row["study"]].append(row["sop_instance_uid"])
     for (tenant_id, study), uids in logged.items():
         payload = {**({"study": study} if study else {}), "instances": uids}
-        await connection.fetchval(LOG, tenant_id, "purged", actor, orjson.dumps(payload).decode())
+        await log_event(connection, tenant_id, "purged", actor, payload)
     return [_deleted(table, row) for row in rows]
 
 

@@ -24,6 +24,7 @@ from app.index.absence import REJECTED, absence
 from app.index.access import INSTANCE, SERIES, STUDY, VISIBLE, reference_arguments
 from app.index.attribute_values import load_written, remove_values, write_values
 from app.index.engine import Index
+from app.index.events import log_event
 from app.index.frames import unpack_bulk_values
 from app.index.holds import refuse_held
 from app.index.instances import COLUMNS, TALLY_SLOTS, NewInstance, add_instances
@@ -83,11 +84,6 @@ GUARDED = {
     SeriesRef: f"SELECT series.id, series.version, series.updated_at {SERIES}",
     InstanceRef: f"SELECT instance.id, derived_version, instance.stored_at {INSTANCE}",
 }
-
-LOG = """
-INSERT INTO event (tenant_id, kind, actor, payload) VALUES ($1, $2, $3, $4::text::jsonb)
-RETURNING id
-"""
 
 COUNT_SERIES = """
 UPDATE series SET version = version + 1, updated_at = now(),
@@ -288,10 +284,9 @@ async def _log(
     for row in page:
         instances = series.setdefault(row["series_instance_uid"], {})
         instances[row["sop_instance_uid"]] = row["sha256"].hex()
-    payload = orjson.dumps({"study": study, "series": series, "reason": reason}).decode()
     kind = "rejected" if reason.startswith(REJECTED) else "removed"
-    number: int = await connection.fetchval(LOG, tenant_id, kind, actor, payload)
-    return number
+    payload = {"study": study, "series": series, "reason": reason}
+    return await log_event(connection, tenant_id, kind, actor, payload)
 
 
 async def _move(
@@ -352,8 +347,8 @@ async def _restore(connection: Connection, tenant_id: int, ref: Ref, actor: str)
     rows = await connection.fetch(TAKE, [row["id"] for row in found])
     if rows:
         uids = [row["sop_instance_uid"] for row in rows]
-        payload = orjson.dumps({"study": ref.study, "instances": uids}).decode()
-        await connection.fetchval(LOG, tenant_id, "restored", actor, payload)
+        payload = {"study": ref.study, "instances": uids}
+        await log_event(connection, tenant_id, "restored", actor, payload)
         back = sorted(rows, key=lambda row: int(row["id"]))
         await add_instances(connection, tenant_id, actor, [as_new(row) for row in back])
     return len(rows)

@@ -8,16 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from app.dicom.uids import Ref
 from app.errors import Conflict, InvalidDataset, NotFound
 from app.index.engine import Index
+from app.index.events import log_event
 from app.index.faults import TryAgain
 from app.index.instances import add_instances
-from app.index.non_patient import LOG_ACCEPTED, MOVE_BACK
+from app.index.non_patient import MOVE_BACK
 from app.index.pool import Connection
-from app.index.removal import DELETED, LOG, PAGE, TAKE, as_new, below
+from app.index.removal import DELETED, PAGE, TAKE, as_new, below
 from app.rights import Scope
 
 PICK = f"""
@@ -129,8 +128,8 @@ async def _take(
     rows = await connection.fetch(TAKE, list(keys))
     back = sorted(rows, key=lambda row: int(row["id"]))
     uids = [row["sop_instance_uid"] for row in back]
-    payload = orjson.dumps({"study": study, "instances": uids}).decode()
-    await connection.fetchval(LOG, tenant_id, "restored", actor, payload)
+    payload = {"study": study, "instances": uids}
+    await log_event(connection, tenant_id, "restored", actor, payload)
     results = await add_instances(connection, tenant_id, actor, [as_new(row) for row in back])
     for uid, result in zip(uids, results, strict=True):
         if isinstance(result, InvalidDataset):
@@ -164,10 +163,8 @@ async def restore_non_patient(
         attempt = row["object_key"].rpartition(f"/{uid}.")[2]
         logged = {"category": category, "instances": {uid: [row["sha256"].hex(), attempt]}}
         restored = {"category": category, "instances": [uid]}
-        await connection.fetchval(
-            LOG, tenant_id, "restored", actor, orjson.dumps(restored).decode()
-        )
-        await connection.execute(LOG_ACCEPTED, tenant_id, actor, orjson.dumps(logged).decode())
+        await log_event(connection, tenant_id, "restored", actor, restored)
+        await log_event(connection, tenant_id, "accepted", actor, logged)
         return Restored(1)
 
     return await index.retrying(work)

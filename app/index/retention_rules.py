@@ -20,11 +20,10 @@ from enum import StrEnum
 from typing import Any
 
 import asyncpg
-import orjson
 
 from app.errors import Conflict, NotFound
 from app.index.engine import Index
-from app.index.events import Event
+from app.index.events import Event, log_event
 from app.index.pool import Connection
 
 _MOMENT = "(now() - make_interval(days => rule.days))"
@@ -100,9 +99,6 @@ SELECT setval(pg_get_serial_sequence('retention_rule', 'id'), $1)
 """  # noqa: S608
 ACTIVATE_AGAIN = """
 UPDATE retention_rule SET activated_at = $3 WHERE tenant_id = $1 AND id = $2
-"""
-LOG = """
-INSERT INTO event (tenant_id, kind, actor, payload) VALUES ($1, $2, $3, $4::text::jsonb)
 """
 
 
@@ -240,7 +236,7 @@ async def _change(
 async def _logged(connection: Connection, tenant_id: int, actor: str, kind: str, row: Any) -> Rule:
     rule = make_rule(row)
     payload = {"rule": {"id": rule.id, **described(rule.terms)}}
-    await connection.execute(LOG, tenant_id, kind, actor, orjson.dumps(payload).decode())
+    await log_event(connection, tenant_id, kind, actor, payload)
     return rule
 
 

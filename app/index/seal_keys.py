@@ -7,12 +7,10 @@ trust those that came after it.
 from dataclasses import dataclass
 from datetime import datetime
 
-import orjson
-
 from app.errors import Conflict
 from app.index.engine import Index
+from app.index.events import log_event
 from app.index.pool import Connection
-from app.index.removal import LOG
 
 REKEYED = "rekeyed"
 """The kind of the event that a new key begins with; the segment ends with it."""
@@ -66,7 +64,7 @@ async def change_key(index: Index, tenant_id: int, actor: str, old: bytes, new: 
         if newest != old or await connection.fetchval(ADD, tenant_id, number, new) is None:
             raise Conflict("the key of the seal was changed by somebody else just now")
         payload = {"old": old.hex(), "new": new.hex(), "number": number}
-        await connection.fetchval(LOG, tenant_id, REKEYED, actor, orjson.dumps(payload).decode())
+        await log_event(connection, tenant_id, REKEYED, actor, payload)
         return number
 
     return await index.retrying(change)

@@ -7,8 +7,7 @@ the store. The transaction writes nothing before the row at its end, so that the
 `events`, which it waits behind as all readers do, never waits for it.
 """
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +16,7 @@ from typing import Any
 import asyncpg
 
 from app.errors import Unavailable
-from app.index.engine import Index, open_index
+from app.index.engine import Index, fetch_at
 from app.index.events import READ, Event, Position, make_event
 from app.index.pool import Connection
 
@@ -184,8 +183,11 @@ async def seal_lag(index: Index) -> float:
     Raises:
         Unavailable: the index does not answer.
     """
-    row = await index.fetchrow(LAG)
-    return max(float(row["seconds"]), 0.0) if row else 0.0
+    return _oldest(await index.fetch(LAG))
+
+
+def _oldest(rows: Sequence[Any]) -> float:
+    return max(float(rows[0]["seconds"]), 0.0) if rows else 0.0
 
 
 def seal_lag_of(url: str) -> float:
@@ -195,14 +197,7 @@ def seal_lag_of(url: str) -> float:
         Unavailable: the database does not answer.
     """
 
-    async def run() -> float:
-        index = await open_index(url, pool_size=1)
-        try:
-            return await seal_lag(index)
-        finally:
-            await index.close()
-
-    return asyncio.run(run())
+    return _oldest(fetch_at(url, LAG))
 
 
 async def newest_position(index: Index, tenant_id: int) -> Position:

@@ -13,12 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import orjson
-
 from app.index.engine import Index
+from app.index.events import log_event
 from app.index.kept import NAMED
 from app.index.pool import Connection
-from app.index.removal import LOG
 
 TOLD_SECONDS = 1200.0
 """How long a process that stores is believed without telling of it again."""
@@ -85,7 +83,7 @@ async def condemn_within(
         logged[one.study].append(one.instance)
     for study, instances in logged.items():
         payload = {**({"study": study} if study else {}), "instances": instances}
-        await connection.fetchval(LOG, tenant_id, "swept", actor, orjson.dumps(payload).decode())
+        await log_event(connection, tenant_id, "swept", actor, payload)
     return swept
 
 

@@ -73,6 +73,7 @@ async def test_no_days_at_all_purge_at_once(archive: Archive, tmp_path: Path) ->
     async with kept_up(replace(archive, deleted_days=0), rules=False):
         await delete_one(archive)
         await until_gone(tmp_path)
+    assert not await archive.index.fetch("SELECT FROM removed_instance")
 
 
 async def test_what_may_still_be_read_is_not_purged_at_once(
@@ -194,6 +195,7 @@ async def test_one_that_does_not_stop_is_stopped(
     monkeypatch.setattr(upkeep, "purge_deleted", endless)
     async with asyncio.timeout(5), kept_up(replace(archive, deleted_days=0), rules=False):
         await began.wait()
+    assert not await archive.index.fetch("SELECT FROM upkeep WHERE done_at IS NOT NULL")
 
 
 async def test_one_process_is_at_it_until_its_lease_is_over(index: Index) -> None:
