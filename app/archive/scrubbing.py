@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
 
+from app.archive.beside import beside
 from app.archive.context import Archive
 from app.archive.examine import examine
 from app.archive.pace import Pace
@@ -41,13 +42,10 @@ _log = logging.getLogger(__name__)
 async def scrubbed(archive: Archive, days: float, rate: float) -> AsyncIterator[None]:
     """Verify every object once in so many days while the block runs, `rate` bytes a second."""
     worker = secrets.token_hex(8)
-    task = asyncio.create_task(_scrub_all(archive, days, rate, worker))
     try:
-        yield
+        async with beside(_scrub_all(archive, days, rate, worker)):
+            yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
         with suppress(ArchiveError):
             await let_go(archive.index, worker)
 

@@ -13,10 +13,11 @@ anew from objects and segments never shows again what was deleted.
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from time import monotonic
 
 from app.archive.answers import once
+from app.archive.beside import beside
 from app.archive.merkle import Tree
 from app.archive.seal_keys import SealKey, load_key
 from app.archive.segment import Chain, Head, Segment, entry_line, read_segment
@@ -245,13 +246,8 @@ async def fetch_segment(objects: ObjectStore, key: str) -> Segment:
 @asynccontextmanager
 async def sealing(sealer: Sealer) -> AsyncIterator[None]:
     """Seal about every second while the block runs; what fails is tried again, ever more seldom."""
-    task = asyncio.create_task(_seal_on(sealer))
-    try:
+    async with beside(_seal_on(sealer)):
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def _seal_on(sealer: Sealer) -> None:

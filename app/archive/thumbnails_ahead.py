@@ -7,11 +7,11 @@ Series. A store never waits for this and never fails by it. What is lost by an o
 made when it is asked for.
 """
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
+from app.archive.beside import beside
 from app.archive.context import Archive
 from app.archive.render import RenderRequest
 from app.archive.thumbnails import plan_thumbnail
@@ -30,13 +30,8 @@ _log = logging.getLogger(__name__)
 @asynccontextmanager
 async def thumbnails_made_ahead(archive: Archive) -> AsyncIterator[None]:
     """Make thumbnails of what is stored while the block runs."""
-    task = asyncio.create_task(_make_all(archive, archive.upcoming))
-    try:
+    async with beside(_make_all(archive, archive.upcoming)):
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def _make_all(archive: Archive, upcoming: Upcoming) -> None:
