@@ -61,7 +61,7 @@ def _make_store_tasks(size: Size) -> list[Task]:
     small = Row("store-small", "small objects, 100 in one request", "inst/s", "instance")
 
     async def store_one(server: Server, repetition: int) -> dict[str, Sample]:
-        series = make_ct_series(100 + repetition, size.series)
+        series = make_ct_series(100 + repetition, size.long_series)
         return await _measure_store(one.name, series, 8, 1, server)
 
     async def store_many(server: Server, repetition: int) -> dict[str, Sample]:
@@ -69,7 +69,7 @@ def _make_store_tasks(size: Size) -> list[Task]:
         return await _measure_store(many.name, series, 1, min(100, size.series), server)
 
     async def store_mr(server: Server, repetition: int) -> dict[str, Sample]:
-        series = make_mr_series(300 + repetition, size.series)
+        series = make_mr_series(300 + repetition, size.long_series)
         return await _measure_store(mr.name, series, 8, 1, server)
 
     async def store_small(server: Server, repetition: int) -> dict[str, Sample]:

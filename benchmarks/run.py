@@ -15,7 +15,7 @@ from benchmarks.population import VERSION
 from benchmarks.queries import load_population, make_query_tasks
 from benchmarks.renditions import make_rendition_tasks
 from benchmarks.report import Results, build_page
-from benchmarks.server import Server
+from benchmarks.server import Server, remove_cleared
 from benchmarks.starting import make_start_tasks
 from benchmarks.tasks import FULL, QUICK, SETTLE_SECONDS, Size, Task
 
@@ -182,6 +182,7 @@ def run(options: Options) -> None:
     try:
         uvloop.run(bench.measure())
     finally:
+        remove_cleared(options.cache)
         if bench.results.samples:
             bench.save()
     print(f"\n{build_page(bench.results)}\nWritten to {options.output}", flush=True)
