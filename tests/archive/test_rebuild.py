@@ -153,7 +153,7 @@ async def test_the_new_index_is_the_old_one(
     archive: Archive, again: Archive, principal: Principal
 ) -> None:
     await eventful(archive, principal)
-    await archive.sealer.seal_waiting()
+    await archive.sealer.settle(1)
     told = await rebuilt(again, principal)
     assert outcomes(told).keys() == {Outcome.LIVE, Outcome.REMOVED}
     before, after = await content(archive), await content(again)
@@ -168,7 +168,7 @@ async def test_the_log_and_its_seal_go_on(
     archive: Archive, again: Archive, principal: Principal
 ) -> None:
     await eventful(archive, principal)
-    await archive.sealer.seal_waiting()
+    await archive.sealer.settle(1)
     old = await read_events(archive.index, 1, Position(), limit=1000)
     await rebuilt(again, principal)
     await store(again, principal, make_part10())
@@ -240,7 +240,7 @@ async def test_what_was_broken_off_goes_on(
 ) -> None:
     monkeypatch.setattr("app.index.rebuilding.PAGE", 2)
     await eventful(archive, principal)
-    await archive.sealer.seal_waiting()
+    await archive.sealer.settle(1)
     told: Told = []
 
     def tell(one: Rebuilt) -> None:

@@ -1,7 +1,6 @@
 """The sealer on the real index and real stores: whatever happens, there is one chain."""
 
 import asyncio
-import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from app.archive.non_patient import delete_non_patient
 from app.archive.removal import delete, reject, restore
 from app.archive.rotation import read_keys, rotate_key
 from app.archive.seal_keys import key_id
-from app.archive.sealing import Sealer, fetch_segment, sealing
+from app.archive.sealing import Sealer, fetch_segment
 from app.archive.segment import Chain, Segment, entry_line, read_segment
 from app.archive.store import store_instances
 from app.dicom.uids import NonPatientRef, StudyRef
@@ -360,41 +359,3 @@ async def test_a_secret_that_was_exchanged_seals_nothing(
     with pytest.raises(Unavailable, match="not the one that sealed before"):
         await Sealer(archive.index, store, archive.staging).seal_waiting()
     store.close()
-
-
-@pytest.fixture
-async def hasty(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> Archive:
-    """An archive whose sealer looks often."""
-    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.02)
-    return archive
-
-
-async def wait_until_sealed(archive: Archive, number: int) -> None:
-    for _ in range(250):
-        if [row.number async for row in list_segments(archive.index, 1)][-1:] == [number]:
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"segment {number} was not sealed")
-
-
-async def test_a_server_seals_by_itself_and_survives_what_fails(
-    hasty: Archive, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.WARNING, module.__name__)
-    put, failures = LocalStore.put, [ZeroDivisionError(), Unavailable("the store is away")]
-
-    async def faulty(*arguments: object) -> None:
-        if failures:
-            raise failures.pop()
-        await put(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(LocalStore, "put", faulty)
-    async with sealing(hasty.sealer):
-        await append(hasty, "one")
-        await wait_until_sealed(hasty, 1)
-        await append(hasty, "two")
-        await wait_until_sealed(hasty, 2)
-    assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR"]
-    await append(hasty, "three")
-    await asyncio.sleep(0.1)
-    assert len(await segments(hasty)) == 2
