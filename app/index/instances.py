@@ -281,7 +281,8 @@ async def _add(
     if not new:
         return [], Parents({}, {})
     first = _first(new, lambda one: one.ref.instance)
-    heads = _first(first.values(), _series_name)
+    # what makes a Series is the least UID, not who came first: the log, and so a rebuild, knows both
+    heads = _first((one for _, one in sorted(first.items())), _series_name)
     scanned = {name: one.scanned for name, one in heads.items()}
     parents = await find_parents(connection, tenant_id, scanned)
     added = await _insert(connection, tenant_id, actor, first, parents)

@@ -164,6 +164,25 @@ async def test_the_new_index_is_the_old_one(
     )
 
 
+async def test_a_series_is_made_of_the_same_instance_whoever_came_first(
+    archive: Archive, again: Archive, principal: Principal
+) -> None:
+    study, series = new_uid(), new_uid()
+    uids = [f"{new_uid()}.{number}" for number in (85, 105, 9)]  # in text 105 comes before 85
+    made = [
+        make_part10(StudyInstanceUID=study, SeriesInstanceUID=series, SOPInstanceUID=uid)
+        for uid in uids
+    ]
+    await store(archive, principal, *made)
+    await delete(archive, principal, InstanceRef(study, series, min(uids)))
+    await archive.sealer.settle(1)
+    await rebuilt(again, principal)
+    before, after = await content(archive), await content(again)
+    assert [before[name] for name in ("study", "series")] == [
+        after[name] for name in ("study", "series")
+    ]
+
+
 async def test_the_log_and_its_seal_go_on(
     archive: Archive, again: Archive, principal: Principal
 ) -> None:
