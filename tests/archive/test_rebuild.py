@@ -164,17 +164,19 @@ async def test_the_new_index_is_the_old_one(
     )
 
 
+@pytest.mark.parametrize("removed", [True, False])
 async def test_a_series_is_made_of_the_same_instance_whoever_came_first(
-    archive: Archive, again: Archive, principal: Principal
+    archive: Archive, again: Archive, principal: Principal, *, removed: bool
 ) -> None:
-    study, series = new_uid(), new_uid()
-    uids = [f"{new_uid()}.{number}" for number in (85, 105, 9)]  # in text 105 comes before 85
+    study, series, base = new_uid(), new_uid(), new_uid()
+    uids = [f"{base}.{number}" for number in (85, 105, 9)]  # in text 105 comes before 85
     made = [
         make_part10(StudyInstanceUID=study, SeriesInstanceUID=series, SOPInstanceUID=uid)
         for uid in uids
     ]
     await store(archive, principal, *made)
-    await delete(archive, principal, InstanceRef(study, series, min(uids)))
+    if removed:
+        await delete(archive, principal, InstanceRef(study, series, min(uids)))
     await archive.sealer.settle(1)
     await rebuilt(again, principal)
     before, after = await content(archive), await content(again)

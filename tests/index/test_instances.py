@@ -188,17 +188,17 @@ async def test_the_first_stored_wins_and_what_disagrees_is_kept_as_tags(index: I
     assert conflicts == f'{{"{other.ref.instance}": ["00200011"]}}'
 
 
-async def test_in_a_batch_the_first_that_came_is_the_first(index: Index) -> None:
+async def test_in_a_batch_the_least_uid_is_the_first_as_in_a_rebuild(index: Index) -> None:
     shared: dict[str, Any] = {"StudyInstanceUID": "1.2", "SeriesInstanceUID": "1.3"}
     await add(
         index,
-        make_new_instance(**shared, SOPInstanceUID="1.9", StudyDescription="came first"),
-        make_new_instance(**shared, SOPInstanceUID="1.1", StudyDescription="came second"),
+        make_new_instance(**shared, SOPInstanceUID="1.9", StudyDescription="greater"),
+        make_new_instance(**shared, SOPInstanceUID="1.1", StudyDescription="least"),
         make_new_instance(**shared | {"SeriesInstanceUID": "1.1"}, StudyDescription="third"),
     )
     (row,) = await index.fetch("SELECT study_description, conflicts FROM study")
-    assert row["study_description"] == "came first"
-    assert "1.1" in row["conflicts"]
+    assert row["study_description"] == "least"
+    assert "1.9" in row["conflicts"]
 
 
 async def test_a_series_is_remembered_and_forgotten_when_it_is_gone(index: Index) -> None:
