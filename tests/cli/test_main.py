@@ -22,6 +22,7 @@ COMMANDS = (
     "restore",
     "drill",
     "rebuild",
+    "upgrade",
     "manifest",
     "sweep",
     "migrate",
