@@ -12,7 +12,7 @@ from benchmarks.run import Options, run
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def _default_cache() -> Path:
+def default_cache() -> Path:
     """Return a directory on a disk: what /tmp is in memory on some systems would sync nothing."""
     if os.geteuid() == 0:
         return Path("/var/cache/fileroom-benchmarks")
@@ -25,7 +25,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--cells", default="", help="only rows that begin so: frames,qido-name,…")
     parser.add_argument("--only", choices=("fileroom", "orthanc"), help="measure one server alone")
     parser.add_argument("--repetitions", type=int, help="turns for each server (3)")
-    parser.add_argument("--cache", type=Path, default=_default_cache(), help="where sets are kept")
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="where sets are kept")
     parser.add_argument("--output", type=Path, help="the page to write")
     return parser.parse_args(arguments)
 
