@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from http.client import HTTPConnection, HTTPResponse
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 
 from benchmarks.__main__ import default_cache
@@ -195,6 +195,8 @@ def run_trial(kind: str, count: int, cache: Path) -> Measured:
             if group.killed:
                 raise Wrong(f"{group.killed} processes were killed for want of memory")
             return Measured(KINDS[kind], trial.steps, group.peak, group.held, group.killed)
+        except (OSError, HTTPException) as error:
+            raise Wrong(f"{error!r}; {group.killed} processes were killed") from error
         finally:
             connection.close()
             server.stop()

@@ -39,10 +39,10 @@ _INTRODUCTION = """# One Instance of {size:.1f} GB
 
 Written by `make bench-large` (root, cgroups of version 1, 20 GB of disk); do not edit.
 
-{frames:,} frames of {side}² pixels in baseline JPEG, 1 MiB each and no two alike, made while they are
-sent. All processes of the archive, its PostgreSQL and `fileroom import` among them, are in one
-group that the kernel limits to {limit:,} MB, without swap; the client that asks and compares is not.
-Each frame, and the SHA-256 of the whole, is compared with what was sent.
+{frames:,} frames of {side}² pixels in baseline JPEG, 1 MiB each and no two alike, made while they
+are sent. All processes of the archive, its PostgreSQL and `fileroom import` among them, are in one
+group that the kernel limits to {limit:,} MB, without swap; the client, which asks and compares, is
+not. Each frame, and the SHA-256 of the whole, is compared with what was sent.
 """
 
 

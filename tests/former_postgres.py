@@ -12,7 +12,7 @@ import pytest
 from app.index.account import choose_account
 from app.index.binaries import major_version
 from app.index.former import READ_ONLY, FormerPostgres, find_programs
-from app.index.orphans import processes_in
+from app.index.orphans import signal_all
 
 _INSTALLED = (
     place.parent.parent.name for place in Path("/usr/lib/postgresql").glob("*/bin/initdb")
@@ -63,6 +63,5 @@ def killed_at_the_end(postgres: FormerPostgres) -> Iterator[FormerPostgres]:
         postgres.ensure_database()
         yield postgres
     finally:
-        for pid in processes_in(postgres.cluster):
-            os.kill(pid, signal.SIGKILL)
+        signal_all(postgres.cluster, signal.SIGKILL)
         postgres.stop()
