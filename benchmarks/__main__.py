@@ -20,7 +20,11 @@ def default_cache() -> Path:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        epilog="`python -m benchmarks.large` puts one instance of 8 GB through 512 MB of memory.",
+    )
     parser.add_argument("--quick", action="store_true", help="small sets, one repetition")
     parser.add_argument("--cells", default="", help="only rows that begin so: frames,qido-name,…")
     parser.add_argument("--only", choices=("fileroom", "orthanc"), help="measure one server alone")
