@@ -27,6 +27,7 @@ from benchmarks.large_report import Measured, Step, build_large_page
 from benchmarks.machine import describe_machine
 from benchmarks.memory_group import MemoryGroup, NoGroups
 from benchmarks.messages import FRAME_ACCEPT, JSON_ACCEPT, SERIES_ACCEPT
+from benchmarks.namespace import end_on_sigterm
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT = 512 * 2**20
@@ -87,7 +88,7 @@ class Trial:
             "Accept": "application/dicom+json",
         }
         with self.timed("stored", instance.size):
-            self.connection.request("POST", "/dicom-web/studies", body(), headers)  # type: ignore[arg-type]
+            self.connection.request("POST", "/dicom-web/studies", body(), headers)
             answer = self.connection.getresponse()
             said = answer.read()
         if answer.status != 200 or len(json.loads(said)["00081199"]["Value"]) != 1:
@@ -259,4 +260,5 @@ def main(arguments: Sequence[str] = (), tell: Callable[[str], None] = print) -> 
 
 
 if __name__ == "__main__":
+    end_on_sigterm()
     sys.exit(main(sys.argv[1:]))

@@ -38,18 +38,19 @@ def make_former(directory: Path) -> FormerPostgres:
         "--encoding=UTF8",
         "--locale=C",
         "--data-checksums",
-        "-A",
-        "peer",
+        "--auth-local=peer",
+        "--auth-host=reject",
     )
-    subprocess.run(
+    done = subprocess.run(
         [initdb, "--pgdata=/proc/self/cwd", *flags],
         cwd=postgres.cluster,
         user=account.uid if account.foreign else None,
         group=account.gid if account.foreign else None,
         extra_groups=[] if account.foreign else None,
-        check=True,
+        check=False,
         capture_output=True,
     )
+    assert not done.returncode, done.stderr.decode()
     with (postgres.cluster / "postgresql.conf").open("a") as conf:
         conf.write("\ninclude 'fileroom.conf'\n")
     return postgres

@@ -92,7 +92,7 @@ def test_an_archive_of_an_older_postgresql_is_carried_over_and_goes_on(tmp_path:
             delete(server, gone)
             before, told = listed(server), changes(server)
 
-    assert f"made by PostgreSQL {MAJOR}" in fileroom("serve", "--port", 0, *here, code=1)
+    assert f"made by PostgreSQL {MAJOR}" in fileroom("serve", "--port", "0", *here, code=1)
     assert "`fileroom upgrade`" in fileroom("doctor", *here, code=1)
     assert "made by" in fileroom("import", tmp_path / "log", *here, code=1)
     assert majors(former.directory) == [MAJOR]
