@@ -29,7 +29,8 @@ def make_former(directory: Path) -> FormerPostgres:
     postgres = FormerPostgres(directory, MAJOR, find_programs(MAJOR, None))
     postgres.settings = {**postgres.settings, **dict.fromkeys(READ_ONLY, "off")}
     account = choose_account(postgres.cluster)
-    postgres.cluster.mkdir(mode=0o700, parents=True)
+    directory.mkdir(parents=True)
+    postgres.cluster.mkdir(mode=0o700)
     directory.chmod(0o755 if account.foreign else 0o700)
     os.chown(postgres.cluster, account.uid, account.gid)
     initdb = find_programs(MAJOR, None) / "bin" / "initdb"

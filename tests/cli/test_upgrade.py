@@ -78,15 +78,18 @@ def break_off(*arguments: str | Path, when: Path) -> None:
 
 @needs_former
 @pytest.mark.slow
-def test_an_archive_of_an_older_postgresql_is_carried_over_and_goes_on(tmp_path: Path) -> None:
-    here: list[str | Path] = ["--data-dir", tmp_path / "data"]
+def test_an_archive_of_an_older_postgresql_is_carried_over_and_goes_on(
+    open_directory: Path,
+) -> None:
+    directory = open_directory  # for 15 loses its own directory if its user may not walk there
+    here: list[str | Path] = ["--data-dir", directory / "data"]
     kept, gone = new_uid(), new_uid()
-    former = make_former(tmp_path / "data" / "postgres")
+    former = make_former(directory / "data" / "postgres")
     with killed_at_the_end(former):
         its_own = {"FILEROOM_DATABASE__URL": former.url()}
         fileroom("migrate", *here, environment=its_own)
         former.run_script(BURN, "fileroom")
-        with serve(tmp_path, environment=its_own) as server:
+        with serve(directory, environment=its_own) as server:
             for study in (kept, kept, gone):
                 store(server, study)
             delete(server, gone)
@@ -94,7 +97,7 @@ def test_an_archive_of_an_older_postgresql_is_carried_over_and_goes_on(tmp_path:
 
     assert f"made by PostgreSQL {MAJOR}" in fileroom("serve", "--port", "0", *here, code=1)
     assert "`fileroom upgrade`" in fileroom("doctor", *here, code=1)
-    assert "made by" in fileroom("import", tmp_path / "log", *here, code=1)
+    assert "made by" in fileroom("import", directory / "log", *here, code=1)
     assert majors(former.directory) == [MAJOR]
 
     fresh = former.directory / f"upgrading-{major_version()}" / major_version()
@@ -107,7 +110,7 @@ def test_an_archive_of_an_older_postgresql_is_carried_over_and_goes_on(tmp_path:
     assert not fresh.parent.exists()
     assert "nothing to do" in fileroom("upgrade", *here)
 
-    with serve(tmp_path) as server:
+    with serve(directory) as server:
         assert listed(server) == before
         assert changes(server) == told
         store(server, gone)
