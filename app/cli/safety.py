@@ -192,14 +192,14 @@ def upgrade(
     """Carry the index over from an older PostgreSQL to the one of this installation.
 
     Needed once, when Fileroom comes with a new major version of PostgreSQL: `serve` says so. The
-    programs of the former version have to be there (package `postgresql-17`, say). All rows are
+    programs of the former version have to be there (docs/upgrading.md). All rows are
     compared; the former cluster is kept. May be broken off and run again.
 
     Examples:
 
         fileroom upgrade --data-dir /srv/fileroom
 
-        fileroom upgrade --from-bin /usr/lib/postgresql/17/bin
+        fileroom upgrade --from-bin /usr/lib/postgresql/18/bin
     """
     from app.cli.upgrading import run_upgrade  # noqa: PLC0415
     from app.settings import load_settings  # noqa: PLC0415

@@ -1,11 +1,11 @@
 """`fileroom upgrade`: the index of an older PostgreSQL, carried over to the one that is installed.
 
-    <data>/postgres/17             the former cluster; nobody writes to it any more
-    <data>/postgres/upgrading-18   the new one, while it is filled
-    <data>/postgres/18             the same, whole and compared: this rename is the switch
-    <data>/postgres/17.former      the former one, until the operator removes it
+    <data>/postgres/18             the former cluster; nobody writes to it any more
+    <data>/postgres/upgrading-19   the new one, while it is filled
+    <data>/postgres/19             the same, whole and compared: this rename is the switch
+    <data>/postgres/18.former      the former one, until the operator removes it
 
-Before the switch every other command is refused, for 17 is there and 18 is not. What was broken off
+Before the switch every other command is refused, for 18 is there and 19 is not. What was broken off
 is begun anew. A dump goes over, not the files: so the cluster is made as ours are made, whatever
 made the former one, and a killed server is recovered by its own programs first.
 """

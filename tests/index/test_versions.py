@@ -1,13 +1,16 @@
 """Clusters of other major versions: told from one another, and put aside."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from app.index.account import EmbeddedError
+from app.index.account import EmbeddedError, choose_account
 from app.index.binaries import installed_programs, major_version
-from app.index.former import find_programs
+from app.index.former import FormerPostgres, find_programs
 from app.index.versions import OtherVersion, check_version, majors, switch_over
+from tests.ordinary_users import as_root
 
 
 def make_cluster(directory: Path, version: str) -> Path:
@@ -68,3 +71,20 @@ def test_programs_are_found_by_their_directory_and_asked_who_they_are(tmp_path: 
     (tmp_path / "bin" / "postgres").write_text("no program")
     with pytest.raises(EmbeddedError, match="it says 'Permission denied'"):
         find_programs(17, tmp_path)
+
+
+@as_root
+def test_programs_of_a_wheel_in_a_private_place_are_copied(
+    tmp_path: Path, open_directory: Path
+) -> None:
+    """As when root has put the former wheel below /root."""
+    package = installed_programs().parent
+    ignored = shutil.ignore_patterns("include")
+    shutil.copytree(package, tmp_path / package.name, ignore=ignored)
+    shutil.copytree(package.with_suffix(".libs"), tmp_path / f"{package.name}.libs")
+    account = choose_account(open_directory)
+    former = FormerPostgres(open_directory, 17, tmp_path / package.name / "pginstall")
+    copy = former._find_programs(account)
+    assert copy.is_relative_to(open_directory)
+    done = subprocess.run([copy / "bin" / "postgres", "--version"], user=account.uid, check=False)
+    assert done.returncode == 0
