@@ -4,7 +4,7 @@ BIN := .venv/bin
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 PYTEST := pytest -n 2 --dist loadgroup $(if $(CI),-p tests.ci_plugin)
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all check check-lock fix bench openapi lock browser clean
+.PHONY: help install run test test-all check check-lock fix bench bench-large openapi lock browser clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -31,6 +31,8 @@ fix: .venv/dev.stamp ## mend what can be mended without thought
 	$(BIN)/ruff check --fix && $(BIN)/ruff format
 bench: .venv/dev.stamp ## measure beside another archive, into docs/benchmarks.md
 	$(BIN)/python -m compileall -q app && $(BIN)/python -m benchmarks $(ARGS)
+bench-large: .venv/dev.stamp ## one instance of 8 GB through 512 MB of memory, into docs/large.md (root)
+	$(BIN)/python -m benchmarks.large $(ARGS)
 openapi: .venv/run.stamp ## write openapi.yaml, and the tables of docs/conformance.md
 	$(BIN)/fileroom openapi > openapi.yaml.new && mv openapi.yaml.new openapi.yaml && $(BIN)/python -m tests.conformance_statement
 lock: TO ?= requirements

@@ -12,7 +12,7 @@ from benchmarks.run import Options, run
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def _default_cache() -> Path:
+def default_cache() -> Path:
     """Return a directory on a disk: what /tmp is in memory on some systems would sync nothing."""
     if os.geteuid() == 0:
         return Path("/var/cache/fileroom-benchmarks")
@@ -20,12 +20,16 @@ def _default_cache() -> Path:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        epilog="`python -m benchmarks.large` puts one instance of 8 GB through 512 MB of memory.",
+    )
     parser.add_argument("--quick", action="store_true", help="small sets, one repetition")
     parser.add_argument("--cells", default="", help="only rows that begin so: frames,qido-name,…")
     parser.add_argument("--only", choices=("fileroom", "orthanc"), help="measure one server alone")
     parser.add_argument("--repetitions", type=int, help="turns for each server (3)")
-    parser.add_argument("--cache", type=Path, default=_default_cache(), help="where sets are kept")
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="where sets are kept")
     parser.add_argument("--output", type=Path, help="the page to write")
     return parser.parse_args(arguments)
 

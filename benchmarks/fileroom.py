@@ -1,24 +1,28 @@
-"""Our own server, as `fileroom serve` starts it on an empty directory: no setting is changed."""
+"""Our own server, as `fileroom serve` starts it on an empty directory: no setting is changed, but
+where a row says so."""
 
 import hashlib
 import importlib.metadata
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import app
 from benchmarks.server import Server
 
 PORT = 18080
+PROGRAM = str(Path(sys.executable).parent / "fileroom")
 
 
-def make_server(cache: Path, directory: str) -> Server:
-    """Return a server that keeps what it has in `cache`/`directory`."""
+def make_server(cache: Path, directory: str, settings: Mapping[str, str] | None = None) -> Server:
+    """Return a server that keeps what it has in `cache`/`directory`; with `settings` changed."""
     kept = cache / directory
-    command = [str(Path(sys.executable).parent / "fileroom"), "serve"]
+    command = [PROGRAM, "serve"]
     command += ["--data-dir", str(kept), "--port", str(PORT)]
-    return Server("Fileroom", command, kept, PORT, "/health/ready", cache / "fileroom.log")
+    log, changed = cache / "fileroom.log", settings or {}
+    return Server("Fileroom", command, kept, PORT, "/health/ready", log, environment=changed)
 
 
 def digest_sources() -> str:

@@ -32,9 +32,10 @@ def _split(instances: Sequence[Instance], per_request: int) -> list[Sequence[Ins
     ]
 
 
-async def _measure_store(
+async def measure_store(
     row: str, instances: Sequence[Instance], clients: int, per_request: int, server: Server
 ) -> dict[str, Sample]:
+    """Store instances, so many in each request, and return how many a second were answered for."""
     messages = [build_store(server.root, group) for group in _split(instances, per_request)]
     connections = open_connections(server.port, clients)
     with watch(server) as watched:
@@ -62,19 +63,19 @@ def _make_store_tasks(size: Size) -> list[Task]:
 
     async def store_one(server: Server, repetition: int) -> dict[str, Sample]:
         series = make_ct_series(100 + repetition, size.long_series)
-        return await _measure_store(one.name, series, 8, 1, server)
+        return await measure_store(one.name, series, 8, 1, server)
 
     async def store_many(server: Server, repetition: int) -> dict[str, Sample]:
         series = make_ct_series(200 + repetition, size.series)
-        return await _measure_store(many.name, series, 1, min(100, size.series), server)
+        return await measure_store(many.name, series, 1, min(100, size.series), server)
 
     async def store_mr(server: Server, repetition: int) -> dict[str, Sample]:
         series = make_mr_series(300 + repetition, size.long_series)
-        return await _measure_store(mr.name, series, 8, 1, server)
+        return await measure_store(mr.name, series, 8, 1, server)
 
     async def store_small(server: Server, repetition: int) -> dict[str, Sample]:
         instances = _small_instances(repetition, size.long_series)
-        return await _measure_store(small.name, instances, 1, 100, server)
+        return await measure_store(small.name, instances, 1, 100, server)
 
     return [
         Task((one,), store_one),

@@ -137,6 +137,9 @@ comparison, not for planning capacity.
   stored, queries with what they must find, metadata by its instances.
 * Both sync to disk. {ours} answers a store when file, directory and index row are synced, the peer
   as it does with `SyncStorageArea`.
+* *With a second copy*: {ours} also waits for an object in a second directory. The log is sealed,
+  objects are scrubbed and thumbnails made meanwhile, as they are by default. The peer has no
+  copies, and is as in all other rows.
 * Every repetition stores instances that neither server has seen: new UIDs, times and positions.
 """
 

@@ -1,7 +1,7 @@
 """The run itself: phases, alternating turns, results."""
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from benchmarks.population import VERSION
 from benchmarks.queries import load_population, make_query_tasks
 from benchmarks.renditions import make_rendition_tasks
 from benchmarks.report import Results, build_page
+from benchmarks.safe import copy_setting, make_safe_tasks
 from benchmarks.server import Server, remove_cleared
 from benchmarks.starting import make_start_tasks
 from benchmarks.tasks import FULL, QUICK, SETTLE_SECONDS, Size, Task
@@ -63,10 +64,17 @@ class Bench:
             repetitions=self.size.repetitions,
         )
 
-    def _make_servers(self, ours: str, theirs: str, *, works_on: bool = True) -> list[Server]:
+    def _make_servers(
+        self,
+        ours: str,
+        theirs: str,
+        *,
+        works_on: bool = True,
+        settings: Mapping[str, str] | None = None,
+    ) -> list[Server]:
         servers = []
         if self.options.only != "orthanc":
-            servers.append(fileroom.make_server(self.options.cache, ours))
+            servers.append(fileroom.make_server(self.options.cache, ours, settings))
         if self.root:
             cache = self.options.cache
             servers.append(peer.make_server(self.root, cache, theirs, works_on=works_on))
@@ -92,6 +100,7 @@ class Bench:
             print(f"client alone: {ceiling}", flush=True)
         await self._measure_start()
         await self._measure_images()
+        await self._measure_safe()
         await self._measure_population()
 
     async def _measure_start(self) -> None:
@@ -101,7 +110,19 @@ class Bench:
     async def _measure_images(self) -> None:
         tasks = self._select("Image series", make_image_tasks(self.size))
         tasks += self._select("Made of them", make_rendition_tasks(self.size))
-        servers = self._make_servers("images", "images") if tasks else []
+        await self._measure_on_new(tasks, self._make_servers("images", "images"))
+
+    async def _measure_safe(self) -> None:
+        tasks = self._select(
+            "Stored with a second copy, each store waiting for both", make_safe_tasks(self.size)
+        )
+        settings = copy_setting(self.options.cache)
+        await self._measure_on_new(tasks, self._make_servers("safe", "safe", settings=settings))
+
+    async def _measure_on_new(self, tasks: Sequence[Task], servers: Sequence[Server]) -> None:
+        """Measure on archives that are empty, and remove them."""
+        if not tasks:
+            return
         try:
             for server in servers:
                 server.clear()

@@ -29,6 +29,7 @@ from app.index.attribute_values import State, indexed_attributes
 from app.index.binaries import installed_programs, major_version
 from app.index.kept import sample_keys
 from app.index.migrations import pending
+from app.index.versions import OtherVersion, majors
 from app.objects.base import ObjectStore
 from app.objects.bucket import Bucket
 from app.settings import Settings, SettingsError, load_settings
@@ -128,7 +129,7 @@ def _programs(settings: Settings) -> Finding:
 
 def _index(settings: Settings) -> Finding:
     """Reach the index, start it if need be, and compare its version with ours."""
-    if settings.database.url is None and not own_postgres(settings).cluster.is_dir():
+    if settings.database.url is None and not majors(settings.postgres_directory):
         return Finding("index", Verdict.NOTE, "none yet; `fileroom serve` makes it")
     begun = time.monotonic()
     try:
@@ -136,6 +137,8 @@ def _index(settings: Settings) -> Finding:
             missing = pending(joined.url)
             indexed = [] if missing else indexed_attributes(joined.url)
             how = "was started and stopped again" if joined.started else "answers"
+    except OtherVersion as error:
+        return Finding("index", Verdict.BAD, error.found, error.mend)
     except (EmbeddedError, Refusal, ArchiveError) as error:
         log = settings.postgres_directory / "postgres.log"
         mend = (

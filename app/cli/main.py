@@ -205,19 +205,25 @@ def migrate(data_dir: DataDir = None) -> None:
     """Bring the index to this version.
 
     `serve` does it by itself where PostgreSQL is its own. With FILEROOM_DATABASE__URL stop the
-    servers, make a backup, and run this once.
+    servers, make a backup, and run this once; also after the database has moved to another
+    PostgreSQL, so that the log goes on in its order.
 
     Example:
 
         FILEROOM_DATABASE__URL=postgresql://fileroom@db/fileroom fileroom migrate
     """
+    import asyncio  # noqa: PLC0415
+
     from app.cli.joining import joined_index  # noqa: PLC0415
     from app.index import migrations  # noqa: PLC0415
+    from app.index.dump import settle_log  # noqa: PLC0415
     from app.settings import load_settings  # noqa: PLC0415
 
     with joined_index(load_settings(flags(data_dir)), "fileroom migrate") as joined:
-        applied = migrations.migrate(joined.url)
-    typer.echo("\n".join(f"applied {revision}" for revision in applied) or "nothing to do")
+        done = [f"applied {revision}" for revision in migrations.migrate(joined.url)]
+        if asyncio.run(settle_log(joined.url)):
+            done.append("the log goes on after what another PostgreSQL wrote")
+    typer.echo("\n".join(done) or "nothing to do")
 
 
 @application.command()

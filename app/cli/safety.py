@@ -1,4 +1,4 @@
-"""The commands that keep what is stored: verify, purge, manifest, backup, restore, drill.
+"""The commands that keep what is stored: verify, purge, manifest, backup, restore, drill, upgrade.
 
 As in `main`, what a command needs is imported when it runs.
 """
@@ -179,6 +179,32 @@ def rebuild(
     from app.settings import load_settings  # noqa: PLC0415
 
     raise typer.Exit(run_rebuild(load_settings(flags(data_dir)), report))
+
+
+@commands.command()
+def upgrade(
+    from_bin: Annotated[
+        Path | None,
+        typer.Option(help="The directory of the former PostgreSQL's programs [where packages go]."),
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Carry the index over from an older PostgreSQL to the one of this installation.
+
+    Needed once, when Fileroom comes with a new major version of PostgreSQL: `serve` says so. The
+    programs of the former version have to be there (docs/upgrading.md). All rows are
+    compared; the former cluster is kept. May be broken off and run again.
+
+    Examples:
+
+        fileroom upgrade --data-dir /srv/fileroom
+
+        fileroom upgrade --from-bin /usr/lib/postgresql/18/bin
+    """
+    from app.cli.upgrading import run_upgrade  # noqa: PLC0415
+    from app.settings import load_settings  # noqa: PLC0415
+
+    run_upgrade(load_settings(flags(data_dir)), from_bin)
 
 
 copies = typer.Typer(no_args_is_help=True, help="Further stores: FILEROOM_OBJECTS__COPIES.")

@@ -38,15 +38,17 @@ def installed_programs() -> Path:
     raise _missing()
 
 
-def programs_for(account: Account, beside: Path) -> Path:
+def programs_for(account: Account, beside: Path, former: Path | None = None) -> Path:
     """Return a directory with the programs that `account` may enter; copy them if it must be.
 
-    `beside` is the first place to copy to, for instance a directory of the archive's own data.
+    `beside` is the first place to copy to, for instance a directory of the archive's own data;
+    `former` are the programs of another version, if it is not the installed ones that are needed.
     """
-    programs = installed_programs()
+    programs = former or installed_programs()
     if not account.foreign or _usable(account, programs):
         return programs
-    name = f"postgresql-{importlib.metadata.version(DISTRIBUTION)}-{_stamp(programs)}"
+    version = "former" if former else importlib.metadata.version(DISTRIBUTION)
+    name = f"postgresql-{version}-{_stamp(programs)}"
     places = (
         beside,
         Path("/var/cache/fileroom"),

@@ -45,14 +45,14 @@ class Snapshot:
         self._connection = connection
         self._name = name
 
-    def dump(self) -> AsyncIterator[bytes]:
-        """Return the dump, to be read to its end.
+    def dump(self, *more: str) -> AsyncIterator[bytes]:
+        """Return the dump, to be read to its end; `more` are further flags of `pg_dump`.
 
         Raises:
             Unavailable: it breaks off.
         """
         flags = ["--format=custom", "--no-owner", "--no-privileges", f"--snapshot={self._name}"]
-        return _output("pg_dump", flags, self._url)
+        return _output("pg_dump", [*flags, *more], self._url)
 
     def kept(self) -> AsyncIterator[KeptObject]:
         """Yield what its rows name, in their order."""
@@ -119,8 +119,9 @@ async def restore_dump(url: str, dump: AsyncIterator[bytes]) -> None:
         pass  # it says nothing where all is well
 
 
-async def settle_log(url: str) -> None:
-    """Let the log of a restored index, of this version, go on after its last event.
+async def settle_log(url: str) -> int:
+    """Let the log of an index that has come from elsewhere, of this version, go on after its last
+    event; return by how much transaction ids are raised for it, 0 where there was nothing to do.
 
     Raises:
         Unavailable: the database does not answer.
@@ -128,7 +129,7 @@ async def settle_log(url: str) -> None:
     connection = await _connection(url)
     try:
         with index_errors():
-            await continue_log(connection)
+            return await continue_log(connection)
     finally:
         await connection.close()
 
@@ -178,11 +179,16 @@ async def count_since(url: str, position: Position) -> int:
         await connection.close()
 
 
-async def count_tables(connection: Connection) -> dict[str, list[str]]:
-    """Return for each table how many rows it has, and a hash over them that knows no order."""
+async def count_tables(
+    connection: Connection, count: str = _COUNT, left_out: Sequence[str] = UNCOUNTED
+) -> dict[str, list[str]]:
+    """Return for each table how many rows it has, and a hash over them that knows no order.
+
+    `count` is the statement for one table, with its name left open: one row of `rows` and `hash`.
+    """
     found = {}
-    for (name,) in await connection.fetch(_TABLES, UNCOUNTED):
-        row = await connection.fetchrow(_COUNT.format(name))
+    for (name,) in await connection.fetch(_TABLES, list(left_out)):
+        row = await connection.fetchrow(count.format(name))
         found[name] = [str(row["rows"]), row["hash"]] if row else []
     return found
 

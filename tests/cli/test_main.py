@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from app import __version__
@@ -22,6 +23,7 @@ COMMANDS = (
     "restore",
     "drill",
     "rebuild",
+    "upgrade",
     "manifest",
     "sweep",
     "migrate",
@@ -29,6 +31,11 @@ COMMANDS = (
     "openapi",
     "version",
 )
+FAR_EVENT = """
+INSERT INTO event (tenant_id, xid, kind, actor, payload)
+SELECT id, '9000000000', 'accepted', 'somebody', '{}' FROM tenant
+"""
+"""As a cluster of long use has left it."""
 
 
 def fileroom(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -136,6 +143,16 @@ def test_migrate_brings_an_external_index_to_this_version(empty_database_url: st
     assert first.stdout.startswith("applied 0001")
     again = fileroom("migrate", FILEROOM_DATABASE__URL=empty_database_url)
     assert again.stdout == "nothing to do\n"
+
+
+async def test_migrate_lets_the_log_of_an_index_that_has_moved_go_on(database_url: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    await connection.execute(FAR_EVENT)
+    first = fileroom("migrate", FILEROOM_DATABASE__URL=database_url)
+    assert first.stdout == "the log goes on after what another PostgreSQL wrote\n"
+    assert fileroom("migrate", FILEROOM_DATABASE__URL=database_url).stdout == "nothing to do\n"
+    assert await connection.fetchval("SELECT event_transaction() > '9000000000'")
+    await connection.close()
 
 
 def test_migrate_says_when_the_database_does_not_answer(tmp_path: Path) -> None:
