@@ -250,7 +250,8 @@ def main(arguments: Sequence[str] = (), tell: Callable[[str], None] = print) -> 
         tell(f"{KINDS[kind]}: {error}")
         return 1
     date = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
-    machine = {**describe_machine(cache), **find_versions()}
+    load = f"{os.getloadavg()[2]:.1f} on average (15 minutes), of which this run is about 2"
+    machine = {**describe_machine(cache), "load": load, **find_versions()}
     page = build_large_page(measured, (LIMIT, told.frames, SIDE), date, machine)
     whole = not told.only and told.frames == FRAMES
     output = told.output or (ROOT / "docs" / "large.md" if whole else cache / "large.md")
