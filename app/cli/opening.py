@@ -30,7 +30,7 @@ def with_archive(
         Refusal: the index is of another version, and others use it; or what this user writes
             could not be read by the user who serves.
     """
-    _check_user(settings)
+    check_user(settings)
     check_restored(settings.data_dir)
     new = "" if _is_there(settings) else ", which is a new one"
     sys.stderr.write(f"Archive: {settings.data_dir.absolute()}{new}\n")
@@ -69,7 +69,7 @@ def _is_there(settings: Settings) -> bool:
     return settings.database.url is not None or settings.postgres_directory.exists()
 
 
-def _check_user(settings: Settings) -> None:
+def check_user(settings: Settings) -> None:
     """Refuse to write what the server could not read, as root would for a server that is not."""
     try:
         server = FileLock(settings.data_dir / LOCK_NAME).holder()

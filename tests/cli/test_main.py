@@ -24,6 +24,7 @@ COMMANDS = (
     "rebuild",
     "manifest",
     "sweep",
+    "worker",
     "migrate",
     "doctor",
     "openapi",
