@@ -124,7 +124,9 @@ async def test_the_receiver_of_the_documentation_verifies(
         await until(is_up)
         assert await webhooks.try_out(archive, principal, wrong.id) == 401
         assert process.stdout is not None
-        assert re.fullmatch(rb"msg_[0-9a-f]{32} \[\]\n", await process.stdout.readline())
+        assert re.fullmatch(
+            rb'msg_[0-9a-f]{32} \{"type":"test",.*\}\n', await process.stdout.readline()
+        )
     finally:
         process.kill()
         await process.wait()

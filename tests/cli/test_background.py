@@ -25,7 +25,7 @@ from app.cli.background import jobs, webhooks
 from app.cli.main import application
 from app.cli.queued import describe
 from app.cli.refusal import Refusal
-from app.errors import ArchiveError
+from app.errors import ArchiveError, Unavailable
 from app.index.engine import fetch_at
 from app.index.pool import Connection
 from app.jobs.queue import SeenJob, bury, enqueue, take
@@ -177,11 +177,21 @@ def test_a_worker_needs_an_archive(tmp_path: Path) -> None:
 def test_a_worker_waits_for_an_index_of_its_version(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    answers = [["0011"], ["0011"], []]
+    answers: list[list[str] | None] = [None, None, ["0011"], ["0011"], []]
+
+    def pending(_: str) -> list[str]:
+        answer = answers.pop(0)
+        if answer is None:
+            raise Unavailable("the index does not answer")
+        return answer
+
     monkeypatch.setattr(working, "WAIT_SECONDS", 0)
-    monkeypatch.setattr(working, "pending", lambda _: answers.pop(0))
+    monkeypatch.setattr(working, "pending", pending)
     working._wait_for_index(empty_database_url)
-    assert caplog.text.count("waiting for the index: it is older than this version") == 1
+    assert [record.getMessage().partition(";")[0] for record in caplog.records] == [
+        "waiting for the index: the index does not answer",
+        "waiting for the index: it is older than this version",
+    ]
 
 
 @contextmanager
