@@ -47,7 +47,7 @@ def configure_logs(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("uvicorn", "asyncio", "alembic"):
+    for noisy in ("uvicorn", "asyncio", "alembic", "httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
     logging.getLogger("uvicorn.error").addFilter(_is_news)
     logging.getLogger(ACCESS).setLevel(logging.INFO if access else logging.WARNING)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
@@ -12,11 +12,7 @@ from app import __version__
 from app.admin import changes, findings, health, holds, pages, receipts, removed, retention
 from app.admin.metrics import Measured
 from app.archive.context import open_archive
-from app.archive.copying import copies_kept
-from app.archive.scrubbing import scrubbed
-from app.archive.sealing import sealing
-from app.archive.thumbnails_ahead import thumbnails_made_ahead
-from app.archive.upkeep import kept_up
+from app.archive.working import beside_requests
 from app.dicomweb import (
     bulk_data,
     capabilities,
@@ -67,13 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_archive(settings.place()) as archive:
             app.state.archive = archive
-            jobs = settings.jobs
-            ahead = thumbnails_made_ahead(archive) if jobs.thumbnails else nullcontext()
-            days, rate = jobs.scrub_days, jobs.scrub_rate
-            scrubbing = scrubbed(archive, days, rate) if days else nullcontext()
-            upkeep = kept_up(archive, rules=settings.retention.rules)
-            sealed = sealing(archive.sealer)
-            async with sealed, ahead, upkeep, scrubbing, copies_kept(archive):
+            async with beside_requests(archive, settings.duties()):
                 yield
 
     app = _Application(

@@ -172,6 +172,7 @@ class Jobs(Group):
     thumbnails: bool = True
     scrub_days: float = Field(default=30, ge=0, le=3_650)
     scrub_rate: ByteSize = Field(default=ByteSize(20 * 2**20), ge=2**10)
+    inside_serve: bool = True
 
 
 class Retention(Group):

@@ -43,6 +43,7 @@ from app.setting_groups import (
 
 if TYPE_CHECKING:
     from app.archive.context import Place
+    from app.archive.working import Duties
 
 __all__ = [
     "METRICS_VARIABLE",
@@ -188,6 +189,18 @@ class Settings(BaseSettings):
             codec_seconds=self.jobs.codec_seconds,
             limits=self.limits,
             deleted_days=self.retention.deleted_days if self.retention.purge else None,
+        )
+
+    def duties(self) -> "Duties":
+        """Return what the archive does by itself."""
+        from app.archive.working import Duties  # noqa: PLC0415 - the parent of `serve` is light
+
+        return Duties(
+            inside_serve=self.jobs.inside_serve,
+            thumbnails=self.jobs.thumbnails,
+            scrub_days=self.jobs.scrub_days,
+            scrub_rate=self.jobs.scrub_rate,
+            rules=self.retention.rules,
         )
 
 

@@ -217,6 +217,8 @@ class Composed:
         assert self.migrate.process.wait(PATIENCE) == 0, self.migrate.log.read_text()
         self.archive = self._start_ours("archive", None)
         _until_healthy(self.archive, image)
+        command = COMPOSE["services"]["worker"]["command"]
+        self.worker = self._start_ours("worker", command, self.folder / "archive" / "data")
         self.proxy = self._start_proxy()
 
     def _start_database(self) -> None:
@@ -249,7 +251,9 @@ class Composed:
             assert time.monotonic() < end, (self.folder / "database.log").read_text()
             time.sleep(0.1)
 
-    def _start_ours(self, name: str, command: list[str] | None) -> Container:
+    def _start_ours(
+        self, name: str, command: list[str] | None, volume: Path | None = None
+    ) -> Container:
         service = COMPOSE["services"][name]
         secret = {
             f"/run/secrets/{word}": self.folder / "secrets" / word
@@ -261,7 +265,7 @@ class Composed:
                 "environment", COMPOSE["x-archive"]["environment"]
             ).items()
         }
-        data = _volume(self.folder / name / "data")
+        data = volume or _volume(self.folder / name / "data")
         return self._start(name, self.image, command, {"/data": data, **secret}, environment)
 
     def _start_proxy(self) -> Container:
@@ -351,6 +355,13 @@ class TestCompose:
         assert "/dicom-web/studies" in composed.proxy.log.read_text()
         assert "Secret" not in composed.proxy.log.read_text()
         assert "Secret" not in composed.archive.log.read_text()
+
+    def test_the_worker_works_beside_the_archive(self, composed: Composed) -> None:
+        end = time.monotonic() + PATIENCE
+        while "is at work" not in composed.worker.log.read_text():
+            assert time.monotonic() < end, composed.worker.log.read_text()
+            time.sleep(0.1)
+        assert composed.worker.stop() == 0, composed.worker.log.read_text()
 
     def test_both_end_cleanly_when_they_are_told(self, composed: Composed) -> None:
         assert composed.archive.stop() == 0, composed.archive.log.read_text()

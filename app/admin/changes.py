@@ -1,15 +1,15 @@
 """The change feed: what was stored, removed, rejected and brought back, in commit order."""
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 
+from app.archive.change_json import change_as_json
 from app.archive.changes import LONGEST_WAIT, MOST, read_changes
 from app.errors import InvalidRequest
-from app.index.events import Event, Position
+from app.index.events import Position
 from app.rights import Verb
 from app.web import contract
 from app.web.deps import ArchiveDep, PrincipalDep
@@ -34,7 +34,7 @@ async def get_changes(
     after = _position(since) if since else Position()
     events, last = await read_changes(archive, principal, after, limit, wait)
     named = Verb.ADMINISTER in principal.verbs
-    changes = [_change(event, named=named) for event in events]
+    changes = [change_as_json(event, named=named) for event in events]
     body = {"changes": changes, "next": _text(last)}
     return JSONResponse(body, headers={"Cache-Control": "no-store"})
 
@@ -48,26 +48,3 @@ def _position(text: str) -> Position:
 
 def _text(position: Position) -> str:
     return f"{position.transaction}.{position.number}"
-
-
-def _change(event: Event, *, named: bool) -> dict[str, Any]:
-    """Return a change as JSON; who made it, and why, is for administrators."""
-    change: dict[str, Any] = {
-        "position": _text(event.position),
-        "at": event.at.isoformat(),
-        "kind": event.kind,
-        **event.payload,
-    }
-    if "series" in change:
-        change["series"] = {uid: _digests(those) for uid, those in change["series"].items()}
-    if isinstance(change.get("instances"), dict):
-        change["instances"] = _digests(change["instances"])
-    if named:
-        return {**change, "actor": event.actor}
-    change.pop("because", None)  # why a Study is held
-    return change
-
-
-def _digests(instances: Mapping[str, Any]) -> dict[str, str]:
-    """Return the SHA-256 of each Instance; where it lies, which the log has too, is ours."""
-    return {uid: one[0] if isinstance(one, list) else one for uid, one in instances.items()}

@@ -1,21 +1,30 @@
 """What the archive is asked for at the moment of a scrape: ages, lags, what waits."""
 
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 
 from app.archive.context import Archive
 from app.index.backup_runs import last_runs
 from app.index.purging import count_waiting
 from app.index.segments import seal_lag
+from app.index.webhooks import MOST_COUNTED, Lag, webhook_lags
+from app.jobs.queue import count_jobs
+
+_WEBHOOK = {
+    "waiting": f"Events that a webhook is to be told of, up to {MOST_COUNTED}",
+    "lag_seconds": "How long the oldest of them waits",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A gauge; `name` follows `fileroom_`."""
+    """A gauge; `name` follows `fileroom_`. Those of one name stand together."""
 
     name: str
     text: str
     value: float
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 async def read_gauges(archive: Archive) -> list[Figure]:
@@ -39,4 +48,19 @@ async def read_gauges(archive: Archive) -> list[Figure]:
         Figure(f"deleted_{name}", f"Deleted and not yet purged: {name}", float(value))
         for name, value in asdict(await count_waiting(index)).items()
     ]
-    return [Figure("seal_lag_seconds", lag, await seal_lag(index)), *ages, *waiting]
+    jobs, webhooks = await count_jobs(index), await webhook_lags(index)
+    queue = [
+        Figure("jobs_waiting", "Jobs that are to be done", jobs.waiting),
+        Figure("jobs_oldest_seconds", "How long the oldest of them waits", jobs.oldest),
+        Figure("jobs_dead", "Jobs that failed for good", jobs.dead),
+    ]
+    sealed = Figure("seal_lag_seconds", lag, await seal_lag(index))
+    return [sealed, *ages, *waiting, *queue, *_told(webhooks)]
+
+
+def _told(webhooks: Sequence[Lag]) -> Iterator[Figure]:
+    """Yield how far behind each webhook is."""
+    for name, text in _WEBHOOK.items():
+        for lag in webhooks:
+            value = float(asdict(lag)[name])
+            yield Figure(f"webhook_{name}", text, value, {"webhook": str(lag.webhook)})

@@ -7,8 +7,9 @@ has to be set before `prometheus_client` is imported first. Without it a process
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping, Sequence
 from dataclasses import asdict
+from itertools import groupby
 from typing import Any
 
 from prometheus_client import (
@@ -165,11 +166,20 @@ class _Holdings(Collector):
         yield GaugeMetricFamily("fileroom_index_up", "Whether the index answers", answers)
         room = "Bytes that can be stored before the disk is full"
         yield GaugeMetricFamily("fileroom_free_bytes", room, float(self._free))
-        for gauge in self._gauges:
-            yield GaugeMetricFamily(f"fileroom_{gauge.name}", gauge.text, gauge.value)
+        for name, those in groupby(self._gauges, key=lambda gauge: gauge.name):
+            yield _family(name, list(those))
         for name, value in asdict(self._overview).items() if self._overview else ():
             text = f"Stored: {name}"
             yield GaugeMetricFamily(f"fileroom_stored_{name}", text, float(value))
+
+
+def _family(name: str, gauges: Sequence[Figure]) -> Metric:
+    """Return the gauges of one name, by their labels."""
+    first = gauges[0]
+    family = GaugeMetricFamily(f"fileroom_{name}", first.text, labels=list(first.labels))
+    for gauge in gauges:
+        family.add_metric(list(gauge.labels.values()), gauge.value)
+    return family
 
 
 class _Safety(Collector):

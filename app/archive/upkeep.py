@@ -20,6 +20,7 @@ from app.archive.retention import act_by_rules
 from app.errors import ArchiveError
 from app.index.purging import Deleted
 from app.index.upkeep import begin_upkeep, leave_upkeep, renew_upkeep
+from app.jobs.queue import forget_log
 from app.rights import DEFAULT_TENANT, Principal
 
 LOOK_SECONDS = 60.0
@@ -27,13 +28,14 @@ LOOK_SECONDS = 60.0
 LONGEST_PAUSE = 3600.0
 PURGE_SECONDS = 50.0
 RULES_SECONDS = 86_400.0
+LOG_SECONDS = 86_400.0
 READ_SECONDS = 60.0
 """How long an answer that began before a DELETE may need the bytes, at least."""
 STOP_SECONDS = 3.0
 """How long a page may go on when the archive stops, which its parent ends in 5."""
 PURGER = Principal("retention")
 """Who purges, in the log."""
-_PURGE, _RULES = "purge", "retention rules"
+_PURGE, _RULES, _LOG = "purge", "retention rules", "job log"
 _log = logging.getLogger(__name__)
 
 
@@ -55,6 +57,7 @@ class _Upkeep:
                 done.append(await self._try(_PURGE, PURGE_SECONDS, self._purge))
             if self.rules:
                 done.append(await self._try(_RULES, RULES_SECONDS, self._act))
+            done.append(await self._try(_LOG, LOG_SECONDS, partial(forget_log, self.archive.index)))
             pause = LOOK_SECONDS if all(done) else min(2 * pause, LONGEST_PAUSE)
 
     async def _stops_within(self, seconds: float) -> bool:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from app.cli.doctor_safety import backups, copies, lost, seal, server
+from app.cli.doctor_safety import backups, copies, jobs, lost, seal, server
 from app.cli.finding import MARKS, Finding, Verdict
 from app.cli.joining import LOCK_NAME, joined_index, own_postgres
 from app.cli.listening import bound_socket
@@ -310,5 +310,6 @@ CHECKS: dict[str, Callable[[Settings], Finding]] = {
     "seal": seal,
     "copies": copies,
     "findings": lost,
+    "jobs": jobs,
     "clock": _clock,
 }

@@ -1,4 +1,4 @@
-"""Checks of `fileroom doctor` for what keeps things safe: backups, seal, copies, what was lost."""
+"""Checks of `fileroom doctor` for what keeps things safe: backups, seal, copies, losses, jobs."""
 
 import asyncio
 import time
@@ -14,6 +14,7 @@ from app.index.findings import faults_of
 from app.index.locks import FileLock
 from app.index.migrations import pending
 from app.index.segments import seal_lag_of
+from app.index.webhooks import disabled_at
 from app.settings import Settings
 
 OLD_DAYS = {"backup": 2, "drill": 40}
@@ -93,6 +94,30 @@ def lost(settings: Settings) -> Finding:
         "store it again, or bring its object back. GET /api/v1/findings lists them."
     )
     return Finding("findings", Verdict.BAD, f"objects that are lost: {said}", mend)
+
+
+def jobs(settings: Settings) -> Finding:
+    """Tell of jobs that failed for good, and of webhooks that are told nothing any more."""
+    from app.jobs.queue import Counts, count_jobs_at  # noqa: PLC0415 - its library is large
+
+    if settings.database.url is None and not own_postgres(settings).cluster.is_dir():
+        return Finding("jobs", Verdict.NOTE, "nothing yet")
+    count, disabled = Counts(0, 0.0, 0), list[int]()
+    try:
+        with joined_index(settings, "fileroom doctor") as joined:
+            if not pending(joined.url):
+                count, disabled = count_jobs_at(joined.url), disabled_at(joined.url)
+    except (EmbeddedError, Refusal, ArchiveError) as error:
+        return Finding("jobs", Verdict.NOTE, f"were not looked at: {error}")
+    waiting = f"{count.waiting:,} wait" if count.waiting else "none waits"
+    if count.dead:
+        mend = "`fileroom jobs list --dead` says why; then `fileroom jobs retry` or `discard`."
+        return Finding("jobs", Verdict.BAD, f"{count.dead:,} failed for good; {waiting}", mend)
+    if disabled:
+        numbers = ", ".join(map(str, disabled))
+        mend = "`fileroom webhooks enable` or `remove`."
+        return Finding("jobs", Verdict.NOTE, f"webhooks that are disabled: {numbers}", mend)
+    return Finding("jobs", Verdict.GOOD, f"{waiting}, and none has failed for good")
 
 
 def server(settings: Settings) -> int | None:

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from app import __version__
-from app.cli import safety, seal
+from app.cli import background, safety, seal
 from app.cli.keeping import add_commands
 from app.cli.options import DataDir, flags
 
@@ -200,6 +200,9 @@ application.add_typer(seal.keys, name="seal-keys")
 add_commands(application)
 
 
+background.add_commands(application)
+
+
 @application.command()
 def migrate(data_dir: DataDir = None) -> None:
     """Bring the index to this version.
@@ -236,7 +239,7 @@ def doctor(
     """Say what is wrong with this archive, and how to mend it.
 
     Checks, in this order: Python, settings, data directory, who serves it, PostgreSQL, the index,
-    the port, the key, the objects and those that are stored, the seal, the clock. Exits
+    the port, the key, the objects and those that are stored, the seal, the jobs, the clock. Exits
     with 1 if something has to be mended.
 
     Examples:

@@ -12,10 +12,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.admin.metrics import Measured
+from app.archive.webhook_calls import make_secret
 from app.index.embedded import EmbeddedPostgres
+from app.index.engine import Index
+from app.index.webhooks import add_webhook
 from app.logs import ACCESS
 from tests.admin.conftest import Served
 from tests.factories import make_part10
+from tests.waiting import until
 
 SCRIPT = """
 import asyncio, sys
@@ -88,6 +92,25 @@ async def test_what_is_stored_is_told_as_well(client: httpx.AsyncClient) -> None
     assert await sample(client, "fileroom_index_up") == 1
     assert await sample(client, "fileroom_stored_instances") == 1
     assert await sample(client, "fileroom_stored_bytes") == len(body)
+
+
+async def test_what_waits_for_each_webhook_is_told(client: httpx.AsyncClient, index: Index) -> None:
+    for name in ("one", "two"):
+        url = f"http://127.0.0.1:9/{name}"  # where nobody answers
+        await add_webhook(index, 1, url, [], make_secret(), "test")
+    headers = {"Content-Type": "application/dicom"}
+    body = make_part10()
+    (await client.post("/dicom-web/studies", content=body, headers=headers)).raise_for_status()
+    for number in ("1", "2"):
+        assert await sample(client, "fileroom_webhook_waiting", webhook=number) == 1
+        assert await sample(client, "fileroom_webhook_lag_seconds", webhook=number) > 0
+
+    async def queued() -> bool:
+        return await sample(client, "fileroom_jobs_waiting") == 2
+
+    await until(queued)
+    assert await sample(client, "fileroom_jobs_oldest_seconds") > 0
+    assert await sample(client, "fileroom_jobs_dead") == 0
 
 
 async def test_without_an_index_the_metrics_say_so(

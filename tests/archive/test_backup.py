@@ -18,6 +18,7 @@ from app.dicom.uids import StudyRef
 from app.errors import Conflict, Forbidden, NotFound, Unavailable
 from app.index.dump import LOCK, count_since, settle_log, snapshot
 from app.index.events import Position, read_events
+from app.index.webhooks import add_webhook
 from app.objects.envelope import Identity, read_identities
 from app.rights import Principal
 from tests import s3_server
@@ -41,6 +42,7 @@ async def studies(archive: Archive, principal: Principal) -> list[str]:
     await delete(archive, principal, StudyRef(uids[1]))
     await reject(archive, principal, StudyRef(uids[2]), "113001^DCM")
     await archive.objects.secret("deidentification")
+    await add_webhook(archive.index, 1, "https://ris.example.org/", ["removed"], "whsec_", "test")
     return uids
 
 
@@ -108,6 +110,7 @@ async def test_all_comes_back(
         tables = await here.tables()
         assert await there.tables() == tables
         assert await there.position() == await here.position()
+    assert tables["webhook"][0] == "1"
     assert (tables["instance"][0], tables["removed_instance"][0]) == ("2", "4")
     stored = b"".join(files(tmp_path / "backup").values())
     assert (b"DICM" in stored) is (identity is None)

@@ -34,6 +34,7 @@ ORDER = [
     "seal",
     "copies",
     "findings",
+    "jobs",
     "clock",
 ]
 

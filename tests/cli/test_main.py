@@ -26,6 +26,7 @@ COMMANDS = (
     "upgrade",
     "manifest",
     "sweep",
+    "worker",
     "migrate",
     "doctor",
     "openapi",

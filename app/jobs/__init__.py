@@ -1,0 +1,1 @@
+"""The queue: what is to be done later, once, whatever dies meanwhile."""
