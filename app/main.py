@@ -11,6 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from app import __version__
 from app.admin import changes, findings, health, holds, pages, receipts, removed, retention
 from app.admin.metrics import Measured
+from app.archive.committing import commitments_kept
 from app.archive.context import open_archive
 from app.archive.copying import copies_kept
 from app.archive.scrubbing import scrubbed
@@ -20,6 +21,7 @@ from app.archive.upkeep import kept_up
 from app.dicomweb import (
     bulk_data,
     capabilities,
+    commitment,
     non_patient,
     qido,
     removal,
@@ -55,6 +57,11 @@ class _Application(FastAPI):
         enter = self.plumbing if scope["type"] == "http" else super().__call__
         await enter(scope, receive, send)
 
+    def end_waits(self) -> None:
+        """Let go of all who wait for changes; the server stops, and may call this at any time."""
+        if (archive := getattr(self.state, "archive", None)) is not None:
+            archive.watch.end()
+
     async def route_request(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request by FastAPI's routes."""
         await super().__call__(scope, receive, send)
@@ -73,7 +80,8 @@ def create_app(settings: Settings) -> FastAPI:
             scrubbing = scrubbed(archive, days, rate) if days else nullcontext()
             upkeep = kept_up(archive, rules=settings.retention.rules)
             sealed = sealing(archive.sealer)
-            async with sealed, ahead, upkeep, scrubbing, copies_kept(archive):
+            copies, commitments = copies_kept(archive), commitments_kept(archive)
+            async with sealed, ahead, upkeep, scrubbing, copies, commitments:
                 yield
 
     app = _Application(
@@ -91,7 +99,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.dicomweb = DICOMWEB
     app.state.identity = _identity(settings)
     app.state.data_directory = str(settings.data_dir.absolute())
-    for routes in (qido, stow, wado_rs, bulk_data, rendered, removal, non_patient, capabilities):
+    dicomweb = (qido, stow, wado_rs, bulk_data, rendered, removal, non_patient, commitment)
+    for routes in (*dicomweb, capabilities):
         app.include_router(routes.router, prefix=DICOMWEB)
     api = (changes, findings, receipts, holds, removed, retention)
     for routes in (wado_uri, *api, health, pages):

@@ -4,19 +4,24 @@ A position that was given out never gets anything new before it, so whoever goes
 one misses nothing and sees nothing twice.
 """
 
-import asyncio
-import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from time import monotonic
 
 from app.archive.context import Archive
-from app.errors import Forbidden
-from app.index.events import Event, Position, read_events
+from app.errors import Forbidden, Unavailable
+from app.index.events import Event, Position
 from app.rights import Principal, Scope, Verb
 
 MOST = 1000
 """Changes of one answer."""
-LONGEST_WAIT = 20.0
+LONGEST_WAIT = 60.0
 """Seconds that an answer waits for a change."""
-_LOOK_SECONDS = 0.5
+QUIET_SECONDS = 15.0
+"""After which those who follow are told that there is nothing."""
+FOLLOWED_SECONDS = 3600.0
+"""After which who follows has to come again, and is asked again who it is."""
+_AT_ONCE = 100
 
 
 async def read_changes(
@@ -28,19 +33,67 @@ async def read_changes(
 
     Raises:
         Forbidden: `principal` may not search.
-        Unavailable: the index does not answer.
+        Unavailable: the index does not answer, or too many wait already.
     """
+    _check(principal)
+    deadline = monotonic() + wait
+    seen, after, more = await _read(archive, principal, after, limit)
+    if seen or not wait:
+        return seen, after
+    known = after
+    with archive.watch.place():
+        while not seen and monotonic() < deadline and not archive.watch.ended:
+            if not more:
+                known = await archive.watch.beyond(max(known, after), deadline - monotonic())
+            seen, after, more = await _read(archive, principal, after, limit)
+    return seen, after
+
+
+async def follow_changes(
+    archive: Archive, principal: Principal, after: Position
+) -> AsyncIterator[tuple[list[Event], Position]]:
+    """Return an iterator over changes as they come, each time with the position to go on from.
+
+    Where nothing has come for `QUIET_SECONDS` it yields no changes. It ends when the server stops,
+    after `FOLLOWED_SECONDS`, or when the index does not answer.
+
+    Raises:
+        Forbidden: `principal` may not search.
+        Unavailable: too many wait already.
+    """
+    _check(principal)
+    archive.watch.check()
+    return _followed(archive, principal, after)
+
+
+async def _followed(
+    archive: Archive, principal: Principal, after: Position
+) -> AsyncIterator[tuple[list[Event], Position]]:
+    ends = monotonic() + FOLLOWED_SECONDS
+    known, told = after, monotonic()
+    with archive.watch.place(), suppress(Unavailable):
+        while monotonic() < ends and not archive.watch.ended:
+            seen, after, more = await _read(archive, principal, after, _AT_ONCE)
+            if seen or monotonic() >= told + QUIET_SECONDS:
+                yield seen, after
+                told = monotonic()
+            if not more:
+                quiet = told + QUIET_SECONDS - monotonic()
+                known = await archive.watch.beyond(max(known, after), quiet)
+
+
+async def _read(
+    archive: Archive, principal: Principal, after: Position, limit: int
+) -> tuple[list[Event], Position, bool]:
+    """Return what can be seen of the next events, where they end, and whether there were any."""
+    read = await archive.watch.read(principal.scope.tenant_id, after, limit)
+    seen = [event for event in read if _is_visible(event, principal.scope)]
+    return seen, read[-1].position if read else after, bool(read)
+
+
+def _check(principal: Principal) -> None:
     if Verb.SEARCH not in principal.verbs:
         raise Forbidden("Searching is not allowed to you")
-    deadline = time.monotonic() + wait
-    while True:
-        read = await read_events(archive.index, principal.scope.tenant_id, after, limit)
-        after = read[-1].position if read else after
-        seen = [event for event in read if _is_visible(event, principal.scope)]
-        if seen or time.monotonic() >= deadline:
-            return seen, after
-        if not read:
-            await asyncio.sleep(_LOOK_SECONDS)
 
 
 def _is_visible(event: Event, scope: Scope) -> bool:
