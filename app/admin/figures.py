@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 
 from app.archive.context import Archive
 from app.index.backup_runs import last_runs
+from app.index.commitments import commitment_lag
 from app.index.purging import count_waiting
 from app.index.segments import seal_lag
 
@@ -26,6 +27,7 @@ async def read_gauges(archive: Archive) -> list[Figure]:
     """
     index, now = archive.index, time.time()
     lag = "Age of the oldest event of the log that is not sealed"
+    working = "Age of the oldest request for storage commitment without a result"
     ages = [
         Figure(
             f"{name}_age_seconds",
@@ -39,4 +41,8 @@ async def read_gauges(archive: Archive) -> list[Figure]:
         Figure(f"deleted_{name}", f"Deleted and not yet purged: {name}", float(value))
         for name, value in asdict(await count_waiting(index)).items()
     ]
-    return [Figure("seal_lag_seconds", lag, await seal_lag(index)), *ages, *waiting]
+    lags = [
+        Figure("seal_lag_seconds", lag, await seal_lag(index)),
+        Figure("commitment_lag_seconds", working, await commitment_lag(index)),
+    ]
+    return [*lags, *ages, *waiting]

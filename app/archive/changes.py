@@ -10,7 +10,7 @@ from time import monotonic
 
 from app.archive.context import Archive
 from app.errors import Forbidden, Unavailable
-from app.index.events import Event, Position
+from app.index.events import Event, Position, read_events
 from app.rights import Principal, Scope, Verb
 
 MOST = 1000
@@ -37,15 +37,18 @@ async def read_changes(
     """
     _check(principal)
     deadline = monotonic() + wait
-    seen, after, more = await _read(archive, principal, after, limit)
+    tenant_id, watch = principal.scope.tenant_id, archive.watch
+    read = await read_events(archive.index, tenant_id, after, limit)
+    seen, after = _seen(read, principal, after)
     if seen or not wait:
         return seen, after
     known = after
-    with archive.watch.place():
-        while not seen and monotonic() < deadline and not archive.watch.ended:
-            if not more:
-                known = await archive.watch.beyond(max(known, after), deadline - monotonic())
-            seen, after, more = await _read(archive, principal, after, limit)
+    with watch.place():
+        while not seen and monotonic() < deadline and not watch.ended:
+            if not read:
+                known = await watch.beyond(max(known, after), deadline - monotonic())
+            read = await watch.read(tenant_id, after, limit)
+            seen, after = _seen(read, principal, after)
     return seen, after
 
 
@@ -71,24 +74,23 @@ async def _followed(
 ) -> AsyncIterator[tuple[list[Event], Position]]:
     ends = monotonic() + FOLLOWED_SECONDS
     known, told = after, monotonic()
-    with archive.watch.place(), suppress(Unavailable):
-        while monotonic() < ends and not archive.watch.ended:
-            seen, after, more = await _read(archive, principal, after, _AT_ONCE)
+    watch = archive.watch
+    with watch.place(), suppress(Unavailable):
+        while monotonic() < ends and not watch.ended:
+            read = await watch.read(principal.scope.tenant_id, after, _AT_ONCE)
+            seen, after = _seen(read, principal, after)
             if seen or monotonic() >= told + QUIET_SECONDS:
                 yield seen, after
                 told = monotonic()
-            if not more:
+            if not read:
                 quiet = told + QUIET_SECONDS - monotonic()
-                known = await archive.watch.beyond(max(known, after), quiet)
+                known = await watch.beyond(max(known, after), quiet)
 
 
-async def _read(
-    archive: Archive, principal: Principal, after: Position, limit: int
-) -> tuple[list[Event], Position, bool]:
-    """Return what can be seen of the next events, where they end, and whether there were any."""
-    read = await archive.watch.read(principal.scope.tenant_id, after, limit)
+def _seen(read: list[Event], principal: Principal, after: Position) -> tuple[list[Event], Position]:
+    """Return what `principal` may see of the events that follow a position, and where they end."""
     seen = [event for event in read if _is_visible(event, principal.scope)]
-    return seen, read[-1].position if read else after, bool(read)
+    return seen, read[-1].position if read else after
 
 
 def _check(principal: Principal) -> None:

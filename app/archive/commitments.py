@@ -12,7 +12,8 @@ from app.index.commitments import let_go
 from app.index.engine import Index
 
 AT_ONCE = 2
-"""Commitments that a process works on at a time; further ones wait."""
+"""Pages of items that a process verifies at a time. Commitments take turns by the page, so that a
+small one does not wait for large ones."""
 
 
 class Commitments:
@@ -25,21 +26,17 @@ class Commitments:
         self.holder = f"{os.getpid()} {secrets.token_hex(8)}"
         self._index = index
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._free = asyncio.Semaphore(AT_ONCE)
+        self.turns = asyncio.Semaphore(AT_ONCE)
 
     def begin(
         self, number: int, work: Callable[[], Coroutine[Any, Any, None]]
     ) -> asyncio.Task[None]:
-        """Work on a commitment as soon as there is room; the same task if that goes on already."""
+        """Work on a commitment; the same task if that goes on already."""
         task = self._tasks.get(number)
         if task is None:
-            task = self._tasks[number] = asyncio.create_task(self._when_free(work))
+            task = self._tasks[number] = asyncio.create_task(work())
             task.add_done_callback(lambda _: self._tasks.pop(number, None))
         return task
-
-    async def _when_free(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        async with self._free:
-            await work()
 
     async def close(self) -> None:
         """Stop where it is, and leave the rest to others."""

@@ -9,7 +9,7 @@ An index or a store that does not answer puts it off. After a day nothing is pro
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -120,17 +120,21 @@ class _Work:
 
     async def _verify_all(self) -> bool:
         """Verify what is not yet, page by page; say whether we still hold the commitment."""
-        index, one, holder = self._archive.index, self._one, self._archive.commitments.holder
         after = 0
-        while page := await next_items(index, one.id, after, PAGE):
-            uids = {item.reference.sop_instance_uid for item in page}
-            held = await find_held(index, one.scope, uids)
-            verify = partial(self._verify, held=held)
-            found = [verdict async for verdict in ahead(each(page), verify, READ_AT_ONCE)]
-            if not await save_verdicts(index, one.id, holder, found):
-                return False
+        while page := await next_items(self._archive.index, self._one.id, after, PAGE):
+            async with self._archive.commitments.turns:
+                if not await self._verify_page(page):
+                    return False
             after = page[-1].number
         return True
+
+    async def _verify_page(self, page: Sequence[Item]) -> bool:
+        index, one, holder = self._archive.index, self._one, self._archive.commitments.holder
+        uids = {item.reference.sop_instance_uid for item in page}
+        held = await find_held(index, one.scope, uids)
+        verify = partial(self._verify, held=held)
+        found = [verdict async for verdict in ahead(each(page), verify, READ_AT_ONCE)]
+        return await save_verdicts(index, one.id, holder, found)
 
     async def _verify(self, item: Item, held: Mapping[str, Held]) -> Verdict:
         """Say whether an Instance is safe now. What one store has lost is repaired first."""

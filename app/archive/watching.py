@@ -71,6 +71,8 @@ class Watch:
     async def read(self, tenant_id: int, after: Position, limit: int) -> list[Event]:
         """Return the next events as `read_events` does, together with who asks the same now.
 
+        What was committed just before may be missing; then `beyond` returns once more.
+
         Raises:
             Unavailable: the index does not answer.
         """

@@ -53,6 +53,10 @@ WAITING = """
 SELECT id FROM commitment WHERE finished_at IS NULL AND held_until < now()
 ORDER BY held_until LIMIT $1
 """
+LAG = """
+SELECT coalesce(extract(epoch FROM now() - min(requested_at)), 0)::float8 AS lag FROM commitment
+WHERE finished_at IS NULL
+"""
 TAKE = """
 UPDATE commitment SET holder = $2, held_until = now() + make_interval(secs => $3)
 WHERE id = $1 AND finished_at IS NULL AND (held_until < now() OR holder = $2)
@@ -205,6 +209,16 @@ async def find_result(
     if row is None:
         raise NotFound("Storage commitment request", transaction_uid)
     return row["result"].encode() if row["finished"] else None
+
+
+async def commitment_lag(index: Index) -> float:
+    """Return the age of the oldest request that has no result yet, in seconds; 0 for none.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    lag: float = (await index.fetch(LAG))[0]["lag"]
+    return lag
 
 
 async def list_waiting(index: Index, most: int) -> list[int]:

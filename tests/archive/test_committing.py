@@ -16,7 +16,14 @@ from app.archive.repair import repair_object
 from app.dicom.commitment import COMMITTED, Reference
 from app.errors import Unavailable
 from app.index import commitments
-from app.index.commitments import Asked, Verdict, add_commitment, save_verdicts, take_commitment
+from app.index.commitments import (
+    Asked,
+    Verdict,
+    add_commitment,
+    commitment_lag,
+    save_verdicts,
+    take_commitment,
+)
 from app.rights import Principal, Scope
 from tests.archive.test_commitment import (
     ABSENT,
@@ -97,11 +104,13 @@ async def test_a_fault_puts_it_off_until_it_can_be_done(
     uid = new_uid()
     assert await request_commitment(archive, principal, uid, [alone(dataset)]) is None
     assert await check_commitment(archive, principal, uid) is None
+    assert await commitment_lag(archive.index) > 0
     assert await committed_events(archive) == []
     async with commitments_kept(archive):
         await until(lambda: _is_done(archive, principal, uid))
     assert set(verdicts(await check_commitment(archive, principal, uid)).values()) == {COMMITTED}
     assert len(seals) == 2
+    assert await commitment_lag(archive.index) == 0
 
 
 async def _is_done(archive: Archive, principal: Principal, uid: str) -> bool:

@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
 from app.dicom.commitment import (
@@ -121,6 +123,22 @@ def test_more_than_the_limit_is_refused() -> None:
 def test_what_names_no_instance_is_refused(request_: Any) -> None:  # K-06
     with pytest.raises(InvalidRequest):
         read_request(request_, 10)
+
+
+TAGS = ["00081199", "00081110", "00081115", "00081112", "0008114A", "00081150", "00081155"]
+KEYS = st.sampled_from([*TAGS, "0020000D", "0020000E", "vr", "Value"])
+PLAIN = st.none() | st.booleans() | st.integers() | st.sampled_from(["SQ", "1.2", "", "x\0"])
+ANYTHING = st.recursive(
+    PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4)
+)
+
+
+@given(ANYTHING)
+def test_whatever_is_sent_is_read_or_refused(request_: Any) -> None:
+    try:
+        assert read_request(request_, 3)
+    except (InvalidRequest, TooLarge):
+        pass
 
 
 @pytest.mark.parametrize("uid", ["", "a", "1..2", "1" * 65, "1.2 3", "../x"])
