@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -56,7 +56,7 @@ def serving(settings: Settings) -> Iterator[Followed]:
     with bound_socket("127.0.0.1", 0) as listening:
         ready = threading.Event()
         end_waits = app.end_waits  # type: ignore[attr-defined]
-        server = Server(configuration(settings, app), settings, ready.set, end_waits)
+        server = Server(configuration(settings, cast("Any", app)), settings, ready.set, end_waits)
         thread = threading.Thread(target=lambda: uvloop.run(server.serve(sockets=[listening])))
         thread.start()
         assert ready.wait(20)
@@ -154,9 +154,11 @@ def test_the_server_does_not_wait_for_who_follows(settings: Settings) -> None:
 
 def test_who_goes_gives_the_place_to_another(followed: Followed) -> None:
     with followed.client.stream("GET", CHANGES, headers=STREAM) as answer:
-        next(answer.iter_lines())
+        first = answer.iter_lines()
+        next(first)
         with followed.client.stream("GET", CHANGES, headers=STREAM) as second:
-            next(second.iter_lines())
+            other = second.iter_lines()  # who lets go of this closes the connection
+            next(other)
             _until_waiting(followed, 2)
             for headers, query in (STREAM, {}), ({}, {"wait": 5}):
                 refused = followed.client.get(CHANGES, params=query, headers=headers)

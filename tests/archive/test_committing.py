@@ -221,19 +221,14 @@ async def test_a_lease_is_renewed_while_it_takes_long(
     archive: Archive, principal: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(committing, "LEASE_SECONDS", 0.1)
-    until_when = "SELECT held_until FROM commitment"
     (dataset,) = await stored(archive, principal)
+    leases: list[Any] = []
 
     async def is_renewed() -> bool:
-        return await archive.index.fetch(until_when) != before
+        leases.append(await archive.index.fetch("SELECT held_until FROM commitment"))
+        return bool(leases[-1] != leases[0])
 
-    async def wait() -> None:
-        nonlocal before
-        before = await archive.index.fetch(until_when)
-        await until(is_renewed)
-
-    before: list[Any] = []
-    _before_the_seal(archive, monkeypatch, wait)
+    _before_the_seal(archive, monkeypatch, lambda: until(is_renewed))
     assert set((await ask(archive, principal, alone(dataset))).values()) == {COMMITTED}
 
 

@@ -11,7 +11,7 @@ from app.archive.context import Archive
 from app.archive.watching import Watch
 from app.errors import Forbidden, Unavailable
 from app.index.engine import Index, open_index
-from app.index.events import Event, Position, append_event
+from app.index.events import Event, Position, append_event, newest_final
 from app.rights import Principal, Scope, Verb
 from tests.archive.test_store import store
 from tests.factories import make_part10, new_uid
@@ -49,8 +49,11 @@ async def test_another_process_wakes_all_who_wait(
     waiting = [
         asyncio.create_task(read_changes(archive, principal, Position(), 10, 30)) for _ in range(20)
     ]
-    await asyncio.sleep(0.1)
-    assert archive.watch.count == 20
+
+    async def all_wait() -> bool:
+        return archive.watch.count == 20
+
+    await until(all_wait)
     other = await open_index(database_url)
     await append(other, "elsewhere")
     await other.close()
@@ -122,7 +125,7 @@ async def test_an_index_that_does_not_answer_ends_a_stream_and_no_wait(
     archive: Archive, principal: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watching, "LOOK_SECONDS", 0.02)
-    real, failing = watching.newest_final, 3
+    real, failing = newest_final, 3
 
     async def fails(index: Index) -> Position:
         nonlocal failing
@@ -135,7 +138,7 @@ async def test_an_index_that_does_not_answer_ends_a_stream_and_no_wait(
     waiting = asyncio.create_task(read_changes(archive, principal, Position(), 10, 20))
     await asyncio.sleep(0.03)
     await append(archive.index, "done")
-    events, _ = await asyncio.wait_for(waiting, 10)
+    events, place = await asyncio.wait_for(waiting, 10)
     assert kinds(events) == ["done"]
     assert failing < 0
 
@@ -145,7 +148,7 @@ async def test_an_index_that_does_not_answer_ends_a_stream_and_no_wait(
     monkeypatch.setattr(watching, "read_events", never)
     assert [one async for one in await follow_changes(archive, principal, Position())] == []
     with pytest.raises(Unavailable):
-        await read_changes(archive, principal, Position(), 10, 5)
+        await read_changes(archive, principal, place, 10, 0.3)
 
 
 async def test_there_is_room_for_so_many(archive: Archive, principal: Principal) -> None:

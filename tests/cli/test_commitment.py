@@ -9,9 +9,9 @@ import httpx
 import pytest
 from pydicom import Dataset
 
+from app.dicom.commitment import COMMITTED
 from tests.archive.test_commitment import (
     ABSENT,
-    COMMITTED,
     DAMAGED,
     OTHER,
     OTHER_CLASS,

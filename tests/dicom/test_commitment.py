@@ -1,6 +1,7 @@
 """What a request for storage commitment names, and how it is answered; pydicom reads it back."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -135,10 +136,8 @@ ANYTHING = st.recursive(
 
 @given(ANYTHING)
 def test_whatever_is_sent_is_read_or_refused(request_: Any) -> None:
-    try:
+    with suppress(InvalidRequest, TooLarge):
         assert read_request(request_, 3)
-    except (InvalidRequest, TooLarge):
-        pass
 
 
 @pytest.mark.parametrize("uid", ["", "a", "1..2", "1" * 65, "1.2 3", "../x"])

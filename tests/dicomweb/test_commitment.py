@@ -12,12 +12,14 @@ from fastapi import FastAPI
 from pydicom import Dataset
 
 from app.archive import committing
+from app.dicom.commitment import COMMITTED
 from app.dicom.limits import Limits
 from app.dicom.xml_model import write_xml
 from app.dicom.xml_reader import read_xml
 from app.main import create_app
-from app.settings import Jobs, Settings
-from tests.archive.test_commitment import ABSENT, COMMITTED, alone, in_study, verdicts
+from app.setting_groups import Jobs
+from app.settings import Settings
+from tests.archive.test_commitment import ABSENT, alone, in_study, verdicts
 from tests.dicom.test_commitment import asked, named
 from tests.dicomweb.conftest import BASE
 from tests.dicomweb.test_wado_rs import store
