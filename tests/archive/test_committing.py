@@ -40,6 +40,8 @@ from tests.archive.test_repair import key_of, lose
 from tests.factories import make_dataset, new_uid
 from tests.waiting import until
 
+REASONS = "SELECT reason FROM commitment_item"
+
 
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,3 +261,67 @@ async def test_too_many_at_once_have_to_wait(
     await _left_by_another(archive, [alone(dataset)], new_uid())
     with pytest.raises(Unavailable, match="Too many"):
         await ask(archive, principal, alone(dataset))
+
+
+def _failing(real: Any, faults: list[Exception]) -> Any:
+    async def fails(*arguments: Any) -> Any:
+        if faults:
+            raise faults.pop(0)
+        return await real(*arguments)
+
+    return fails
+
+
+async def test_an_index_that_does_not_answer_is_waited_for(
+    archive: Archive, principal: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults: dict[str, list[Exception]] = {
+        "take_commitment": [Unavailable("no answer")],
+        "list_waiting": [Unavailable("no answer"), KeyError("a bug")],
+        "find_held": [Unavailable("no answer"), KeyError("a bug")],
+        "put_off": [Unavailable("no answer")],
+        "renew_commitment": [Unavailable("no answer")],
+    }
+    for name, waiting in faults.items():
+        monkeypatch.setattr(committing, name, _failing(getattr(committing, name), waiting))
+    monkeypatch.setattr(committing, "LEASE_SECONDS", 0.02)
+    (dataset,) = await stored(archive, principal)
+    _before_the_seal(archive, monkeypatch, lambda: asyncio.sleep(0.1))
+    uid = new_uid()
+    assert await request_commitment(archive, principal, uid, [alone(dataset)]) is None
+
+    async def is_done() -> bool:
+        await _let_the_lease_end(archive)
+        return await _is_done(archive, principal, uid)
+
+    async with commitments_kept(archive):
+        await until(is_done)
+    assert not any(faults.values())
+    assert set(verdicts(await check_commitment(archive, principal, uid)).values()) == {COMMITTED}
+    assert len(await committed_events(archive)) == 1
+
+
+async def test_who_loses_it_while_reading_saves_nothing(
+    archive: Archive, principal: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def late(store_: Any, kept: Any) -> Any:
+        await archive.index.fetch("UPDATE commitment SET holder = 'another'")
+        return await examine(store_, kept)
+
+    (dataset,) = await stored(archive, principal)
+    monkeypatch.setattr(committing, "examine", late)
+    assert await request_commitment(archive, principal, new_uid(), [alone(dataset)]) is None
+    assert [row["reason"] for row in await archive.index.fetch(REASONS)] == [None]
+
+
+async def test_what_never_holds_still_is_put_off(
+    archive: Archive, principal: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def all_is_well(*_: object) -> State:
+        return State.WHOLE
+
+    (dataset,) = await stored(archive, principal)
+    await lose(archive, "first", await key_of(archive, ref_of(dataset)), "gone")
+    monkeypatch.setattr(committing, "repair_object", all_is_well)
+    assert await request_commitment(archive, principal, new_uid(), [alone(dataset)]) is None
+    assert [row["reason"] for row in await archive.index.fetch(REASONS)] == [None]
