@@ -1,6 +1,7 @@
 """What Alembic runs: `app.index.migrations` opens the connection and gives it over."""
 
 import app.index.backup_runs
+import app.index.commitment_tables
 import app.index.copies_tables
 import app.index.job_tables
 import app.index.rebuild_tables

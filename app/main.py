@@ -16,6 +16,7 @@ from app.archive.working import beside_requests
 from app.dicomweb import (
     bulk_data,
     capabilities,
+    commitment,
     non_patient,
     qido,
     removal,
@@ -51,6 +52,11 @@ class _Application(FastAPI):
         enter = self.plumbing if scope["type"] == "http" else super().__call__
         await enter(scope, receive, send)
 
+    def end_waits(self) -> None:
+        """Let go of all who wait for changes; the server stops, and may call this at any time."""
+        if (archive := getattr(self.state, "archive", None)) is not None:
+            archive.watch.end()
+
     async def route_request(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request by FastAPI's routes."""
         await super().__call__(scope, receive, send)
@@ -81,7 +87,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.dicomweb = DICOMWEB
     app.state.identity = _identity(settings)
     app.state.data_directory = str(settings.data_dir.absolute())
-    for routes in (qido, stow, wado_rs, bulk_data, rendered, removal, non_patient, capabilities):
+    dicomweb = (qido, stow, wado_rs, bulk_data, rendered, removal, non_patient, commitment)
+    for routes in (*dicomweb, capabilities):
         app.include_router(routes.router, prefix=DICOMWEB)
     api = (changes, findings, receipts, holds, removed, retention)
     for routes in (wado_uri, *api, health, pages):

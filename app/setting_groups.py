@@ -173,6 +173,7 @@ class Jobs(Group):
     scrub_days: float = Field(default=30, ge=0, le=3_650)
     scrub_rate: ByteSize = Field(default=ByteSize(20 * 2**20), ge=2**10)
     inside_serve: bool = True
+    commitment_seconds: float = Field(default=5, ge=0, le=60)
 
 
 class Retention(Group):
@@ -181,6 +182,7 @@ class Retention(Group):
     deleted_days: float = Field(default=30, ge=0, le=36_500)
     purge: bool = True
     rules: bool = True
+    commitment_days: float = Field(default=30, gt=0, le=3_650)
 
 
 class Log(Group):

@@ -189,6 +189,8 @@ class Settings(BaseSettings):
             codec_seconds=self.jobs.codec_seconds,
             limits=self.limits,
             deleted_days=self.retention.deleted_days if self.retention.purge else None,
+            commitment_seconds=self.jobs.commitment_seconds,
+            commitment_days=self.retention.commitment_days,
         )
 
     def duties(self) -> "Duties":

@@ -1,50 +1,99 @@
 """The change feed: what was stored, removed, rejected and brought back, in commit order."""
 
 import re
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Query
-from fastapi.responses import JSONResponse
+import orjson
+from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi.responses import JSONResponse, StreamingResponse
 
 from app.archive.change_json import change_as_json
-from app.archive.changes import LONGEST_WAIT, MOST, read_changes
+from app.archive.changes import LONGEST_WAIT, MOST, follow_changes, read_changes
 from app.errors import InvalidRequest
-from app.index.events import Position
+from app.index.events import Event, Position
+from app.mime.media_types import Form
 from app.rights import Verb
 from app.web import contract
-from app.web.deps import ArchiveDep, PrincipalDep
+from app.web.deps import ArchiveDep, PrincipalDep, WantedDep
 
 router = APIRouter(tags=["Changes"])
+JSON, EVENTS = "application/json", "text/event-stream"
+_STREAM = {
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",  # nginx would keep them back
+}
+_ANSWERS: contract.Responses = {
+    **contract.FEED,
+    200: {
+        "description": "Changes and the position to go on from; or a stream of events, each a"
+        " change with its position as `id`",
+        "content": {JSON: {}, EVENTS: {}},
+    },
+}
 _POSITION = re.compile(r"([0-9]{1,19})\.([0-9]{1,18})", re.ASCII)
 
 
-@router.get("/api/v1/changes", responses=contract.FEED)
-async def get_changes(
-    archive: ArchiveDep,
-    principal: PrincipalDep,
+async def _place(
     since: Annotated[
         str, Query(description="`next` of the answer before; without it, all from the beginning")
     ] = "",
+    last_event_id: Annotated[
+        str, Header(description="The last `id` of a stream; goes before `since`")
+    ] = "",
+) -> Position:
+    return _position(last_event_id or since)
+
+
+@router.get("/api/v1/changes", responses=_ANSWERS, response_class=Response)
+async def get_changes(
+    archive: ArchiveDep,
+    principal: PrincipalDep,
+    wanted: WantedDep,
+    after: Annotated[Position, Depends(_place)],
     limit: Annotated[int, Query(ge=1, le=MOST, description="Changes of one answer")] = MOST,
     wait: Annotated[
         float, Query(ge=0, le=LONGEST_WAIT, description="Seconds to wait where there is none yet")
     ] = 0,
-) -> JSONResponse:
-    """Return what has changed since, in commit order: nothing is left out, nothing comes twice."""
-    after = _position(since) if since else Position()
-    events, last = await read_changes(archive, principal, after, limit, wait)
+) -> Response:
+    """Return what has changed since, in commit order: nothing is left out, nothing comes twice.
+
+    As `text/event-stream` changes follow as they come; `limit` and `wait` are for JSON.
+    """
     named = Verb.ADMINISTER in principal.verbs
-    changes = [change_as_json(event, named=named) for event in events]
-    body = {"changes": changes, "next": _text(last)}
+    if _is_stream(wanted):
+        changes = await follow_changes(archive, principal, after)
+        return StreamingResponse(_told(changes, named=named), headers=_STREAM, media_type=EVENTS)
+    events, last = await read_changes(archive, principal, after, limit, wait)
+    body = {"changes": [change_as_json(event, named=named) for event in events], "next": str(last)}
     return JSONResponse(body, headers={"Cache-Control": "no-store"})
 
 
+def _is_stream(wanted: Sequence[Form]) -> bool:
+    """Say whether a stream of events is wanted more than JSON, which is the default."""
+    for form in wanted:
+        if not form.multipart and (form.covers(JSON) or form.covers(EVENTS)):
+            return not form.covers(JSON)
+    return False
+
+
+async def _told(
+    changes: AsyncIterator[tuple[list[Event], Position]], *, named: bool
+) -> AsyncIterator[bytes]:
+    """Yield changes as a stream of events; where there are none, a comment and the position."""
+    yield b": changes\n\n"
+    async for events, last in changes:
+        for event in events:
+            data = orjson.dumps(change_as_json(event, named=named)).decode()
+            yield f"id: {event.position}\ndata: {data}\n\n".encode()
+        if not events:
+            yield f": nothing\nid: {last}\n\n".encode()
+
+
 def _position(text: str) -> Position:
+    if not text:
+        return Position()
     match = _POSITION.fullmatch(text)
     if match is None or int(match[1]) >= 2**63:
         raise InvalidRequest("since takes `next` of an answer, such as 812.17")
     return Position(int(match[1]), int(match[2]))
-
-
-def _text(position: Position) -> str:
-    return f"{position.transaction}.{position.number}"

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 
 from app.archive.context import Archive
 from app.index.backup_runs import last_runs
+from app.index.commitments import commitment_lag
 from app.index.purging import count_waiting
 from app.index.segments import seal_lag
 from app.index.webhooks import MOST_COUNTED, Lag, webhook_lags
@@ -35,6 +36,7 @@ async def read_gauges(archive: Archive) -> list[Figure]:
     """
     index, now = archive.index, time.time()
     lag = "Age of the oldest event of the log that is not sealed"
+    working = "Age of the oldest request for storage commitment without a result"
     ages = [
         Figure(
             f"{name}_age_seconds",
@@ -54,8 +56,11 @@ async def read_gauges(archive: Archive) -> list[Figure]:
         Figure("jobs_oldest_seconds", "How long the oldest of them waits", jobs.oldest),
         Figure("jobs_dead", "Jobs that failed for good", jobs.dead),
     ]
-    sealed = Figure("seal_lag_seconds", lag, await seal_lag(index))
-    return [sealed, *ages, *waiting, *queue, *_told(webhooks)]
+    lags = [
+        Figure("seal_lag_seconds", lag, await seal_lag(index)),
+        Figure("commitment_lag_seconds", working, await commitment_lag(index)),
+    ]
+    return [*lags, *ages, *waiting, *queue, *_told(webhooks)]
 
 
 def _told(webhooks: Sequence[Lag]) -> Iterator[Figure]:

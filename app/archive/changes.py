@@ -4,19 +4,24 @@ A position that was given out never gets anything new before it, so whoever goes
 one misses nothing and sees nothing twice.
 """
 
-import asyncio
-import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from time import monotonic
 
 from app.archive.context import Archive
-from app.errors import Forbidden
+from app.errors import Forbidden, Unavailable
 from app.index.events import Event, Position, read_events
 from app.rights import Principal, Scope, Verb
 
 MOST = 1000
 """Changes of one answer."""
-LONGEST_WAIT = 20.0
+LONGEST_WAIT = 60.0
 """Seconds that an answer waits for a change."""
-_LOOK_SECONDS = 0.5
+QUIET_SECONDS = 15.0
+"""After which those who follow are told that there is nothing."""
+FOLLOWED_SECONDS = 3600.0
+"""After which who follows has to come again, and is asked again who it is."""
+_AT_ONCE = 100
 
 
 async def read_changes(
@@ -28,19 +33,69 @@ async def read_changes(
 
     Raises:
         Forbidden: `principal` may not search.
-        Unavailable: the index does not answer.
+        Unavailable: the index does not answer, or too many wait already.
     """
+    _check(principal)
+    deadline = monotonic() + wait
+    tenant_id, watch = principal.scope.tenant_id, archive.watch
+    read = await read_events(archive.index, tenant_id, after, limit)
+    seen, after = _seen(read, principal, after)
+    if seen or not wait:
+        return seen, after
+    known = after
+    with watch.place():
+        while not seen and monotonic() < deadline and not watch.ended:
+            if not read:
+                known = await watch.beyond(max(known, after), deadline - monotonic())
+            read = await watch.read(tenant_id, after, limit)
+            seen, after = _seen(read, principal, after)
+    return seen, after
+
+
+async def follow_changes(
+    archive: Archive, principal: Principal, after: Position
+) -> AsyncIterator[tuple[list[Event], Position]]:
+    """Return an iterator over changes as they come, each time with the position to go on from.
+
+    Where nothing has come for `QUIET_SECONDS` it yields no changes. It ends when the server stops,
+    after `FOLLOWED_SECONDS`, or when the index does not answer.
+
+    Raises:
+        Forbidden: `principal` may not search.
+        Unavailable: too many wait already.
+    """
+    _check(principal)
+    archive.watch.check()
+    return _followed(archive, principal, after)
+
+
+async def _followed(
+    archive: Archive, principal: Principal, after: Position
+) -> AsyncIterator[tuple[list[Event], Position]]:
+    ends = monotonic() + FOLLOWED_SECONDS
+    known, told = after, monotonic()
+    watch = archive.watch
+    with watch.place(), suppress(Unavailable):
+        while monotonic() < ends and not watch.ended:
+            read = await watch.read(principal.scope.tenant_id, after, _AT_ONCE)
+            seen, after = _seen(read, principal, after)
+            if seen or monotonic() >= told + QUIET_SECONDS:
+                yield seen, after
+                told = monotonic()
+            if not read:
+                quiet = told + QUIET_SECONDS - monotonic()
+                known = await watch.beyond(max(known, after), quiet)
+
+
+def _seen(read: list[Event], principal: Principal, after: Position) -> tuple[list[Event], Position]:
+    """Return what `principal` may see of the events that follow a position, and where they end."""
+    seen = [event for event in read if _is_visible(event, principal.scope)]
+    return seen, read[-1].position if read else after
+
+
+def _check(principal: Principal) -> None:
     if Verb.SEARCH not in principal.verbs:
         raise Forbidden("Searching is not allowed to you")
-    deadline = time.monotonic() + wait
-    while True:
-        read = await read_events(archive.index, principal.scope.tenant_id, after, limit)
-        after = read[-1].position if read else after
-        seen = [event for event in read if _is_visible(event, principal.scope)]
-        if seen or time.monotonic() >= deadline:
-            return seen, after
-        if not read:
-            await asyncio.sleep(_LOOK_SECONDS)
 
 
 def _is_visible(event: Event, scope: Scope) -> bool:

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.archive.cache import FileCache
+from app.archive.commitments import Commitments
 from app.archive.known_pictures import KnownPictures
 from app.archive.leases import FrameLeases
 from app.archive.running import RunningStores, running_stores_told
 from app.archive.sealing import Sealer
 from app.archive.stores import opened_objects
 from app.archive.upcoming import Upcoming
+from app.archive.watching import Watch
 from app.archive.workers import Workers
 from app.archive.writer import Writer
 from app.dicom.limits import Limits
@@ -42,6 +44,10 @@ class Place:
     limits: Limits = field(default_factory=Limits)
     deleted_days: float | None = None
     """After how many days what is deleted is purged by itself; None: it is not."""
+    commitment_seconds: float = 5.0
+    """How long a request for storage commitment waits for its result."""
+    commitment_days: float = 30.0
+    """How long that is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,8 @@ class Archive:
     limits: Limits
     """What UIDs are replaced by depends on it (PS3.15 Annex E)."""
     running: RunningStores
+    commitments: Commitments
+    watch: Watch
     deleted_days: float | None
 
     def transaction(self) -> AbstractAsyncContextManager[Session]:
@@ -86,6 +94,9 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
             cache = await asyncio.to_thread(FileCache, place.cache, place.cache_bytes)
             sealer = Sealer(index, objects, staging)
             running = RunningStores()
+            watch = Watch(index, limits.waiting_clients)
+            kept_seconds = place.commitment_days * 86_400
+            commitments = Commitments(index, place.commitment_seconds, kept_seconds)
             try:
                 async with (
                     running_stores_told(index, running),
@@ -105,9 +116,13 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
                         upcoming=Upcoming(),
                         limits=limits,
                         running=running,
+                        commitments=commitments,
+                        watch=watch,
                         deleted_days=place.deleted_days,
                     )
             finally:
+                await watch.close()
+                await commitments.close()
                 await sealer.close()
                 await workers.close()
                 staging.close()

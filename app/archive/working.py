@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from app.archive.committing import commitments_kept
 from app.archive.context import Archive
 from app.archive.copying import copies_kept
 from app.archive.deliveries import KIND, deliveries_begun
@@ -36,7 +37,7 @@ class Duties:
 
 @asynccontextmanager
 async def at_work(archive: Archive, duties: Duties) -> AsyncIterator[None]:
-    """Seal, purge, act by rules, scrub, copy and do jobs while the block runs."""
+    """Seal, purge, act by rules, scrub, copy, commit and do jobs while the block runs."""
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         await enter(sealing(archive.sealer))
@@ -44,6 +45,7 @@ async def at_work(archive: Archive, duties: Duties) -> AsyncIterator[None]:
         if duties.scrub_days:
             await enter(scrubbed(archive, duties.scrub_days, duties.scrub_rate))
         await enter(copies_kept(archive))
+        await enter(commitments_kept(archive))
         deliveries = await enter(deliveries_begun(archive))
         await enter(jobs_done(archive.index, {KIND: deliveries.kind}))
         yield

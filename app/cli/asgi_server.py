@@ -31,20 +31,34 @@ _log = logging.getLogger(__name__)
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which tells the parent when it serves and looks after slow connections."""
+    """uvicorn, which tells the parent when it serves and looks after slow connections.
+
+    It calls `end_waits` before it waits for requests to end: some wait for what may never come.
+    """
 
     def __init__(
-        self, config: uvicorn.Config, settings: Settings, tell_ready: Callable[[], None]
+        self,
+        config: uvicorn.Config,
+        settings: Settings,
+        tell_ready: Callable[[], None],
+        end_waits: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(config)
         self._settings = settings
         self._tell_ready = tell_ready
+        self._end_waits = end_waits
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then say so."""
         await super().startup(sockets)
         if self.started:
             self._tell_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop, as soon as requests under way have ended."""
+        if self._end_waits is not None:
+            self._end_waits()
+        await super().shutdown(sockets)
 
     async def on_tick(self, counter: int) -> bool:
         """Do what uvicorn does ten times a second; once a second look after connections."""
@@ -69,7 +83,9 @@ def serve_orders(application: str) -> None:
     if METRICS_VARIABLE not in os.environ:
         _log.warning("no memory to share counts in: /metrics shows one worker's")
     _raise_open_files()
-    server = Server(configuration(settings, create_app(settings)), settings, _tell_parent)
+    app = create_app(settings)
+    end_waits = getattr(app, "end_waits", None)
+    server = Server(configuration(settings, app), settings, _tell_parent, end_waits)
     server.run(sockets=[socket.socket(fileno=order.listening)])
 
 

@@ -45,3 +45,7 @@ class Limits:
     """How far the remaining matches of a Search are counted."""
     looked_into: int = 5_000
     """Studies, Series or Instances that one Search may look into for what is not in the index."""
+    commitment_references: int = 50_000
+    """Instances that one request for storage commitment names."""
+    waiting_clients: int = 200
+    """Clients that wait for changes at once, of one process."""

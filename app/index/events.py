@@ -36,6 +36,10 @@ WHERE tenant_id = $1 AND (xid, id) > ($2::text::xid8, $3::bigint)
 ORDER BY event.xid, event.id LIMIT $4
 """
 """`xid` alone would be the text that is selected, by which 1000 comes before 999."""
+NEWEST_FINAL = """
+SELECT xid::text, id FROM event WHERE event.xid < event_horizon()
+ORDER BY event.xid DESC, event.id DESC LIMIT 1
+"""
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -93,6 +97,16 @@ async def read_events(
     """
     rows = await index.fetch(READ, tenant_id, str(after.transaction), after.number, limit)
     return [make_event(row) for row in rows]
+
+
+async def newest_final(index: Index) -> Position:
+    """Return the newest position of any tenant whose order is final.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    row = await index.fetchrow(NEWEST_FINAL)
+    return Position(int(row["xid"]), row["id"]) if row else Position()
 
 
 def make_event(row: Any) -> Event:

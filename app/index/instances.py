@@ -281,7 +281,7 @@ async def _add(
     if not new:
         return [], Parents({}, {})
     first = _first(new, lambda one: one.ref.instance)
-    # what makes a Series is the least UID, not who came first: the log, and so a rebuild, knows both
+    # a Series is made of the least UID, not of who came first: the log knows no order in a batch
     heads = _first((one for _, one in sorted(first.items())), _series_name)
     scanned = {name: one.scanned for name, one in heads.items()}
     parents = await find_parents(connection, tenant_id, scanned)

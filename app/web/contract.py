@@ -59,6 +59,10 @@ CHANGE = _row(400, 401, 403, 404, 409, 410, 412, 503)
 SEARCH = _row(400, 401, 403, 406, 413, 503)
 STORE = _row(400, 401, 403, 406, 413, 415, 503, 507)
 """Of what stores; its 409 is a report."""
+COMMITMENT = _row(400, 401, 403, 406, 409, 413, 415, 503)
+"""Of what asks for storage commitment."""
+RESULT = _row(400, 401, 403, 404, 406, 503)
+"""Of what asks what came of that."""
 OFFER = _row(406)
 
 

@@ -17,7 +17,7 @@ from app.web.problems import problem
 
 _THIS_MACHINE = r"https?://(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
-_ASKED = ("Accept", "Authorization", "Content-Type", "If-None-Match", "Range")
+_ASKED = ("Accept", "Authorization", "Content-Type", "If-None-Match", "Last-Event-ID", "Range")
 _SHOWN = (
     "Accept-Ranges",
     "Content-Encoding",
@@ -27,6 +27,7 @@ _SHOWN = (
     "Content-Type",
     "ETag",
     "Location",
+    "Retry-After",
     "Warning",
     "X-Decode-Level",
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydicom.uid import HangingProtocolStorage
 
+from app.archive.commitment import request_commitment
 from app.archive.context import Archive, Place, open_archive
 from app.archive.examine import State
 from app.archive.holds import hold_study, release_study
@@ -16,6 +17,7 @@ from app.archive.removal import delete, reject, restore
 from app.archive.retention import activate_rule, add_rule, remove_rule
 from app.archive.sealed_log import verify_log
 from app.archive.store import store_instances
+from app.dicom.commitment import Reference
 from app.dicom.uids import InstanceRef, NonPatientRef, StudyRef
 from app.errors import Conflict, Forbidden
 from app.index.events import Position, read_events
@@ -142,6 +144,7 @@ async def eventful(archive: Archive, principal: Principal) -> None:
     gone = new_uid()
     await store(archive, principal, make_part10(StudyInstanceUID=gone))
     await delete(archive, principal, StudyRef(gone))
+    await request_commitment(archive, principal, new_uid(), [Reference("1.2", refs[0].instance)])
     palette = make_non_patient(HangingProtocolStorage)
     into = NonPatientRef("hanging-protocols", None)
     await store_instances(archive, principal, parts(make_part10(palette)), into)

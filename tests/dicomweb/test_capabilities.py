@@ -13,6 +13,7 @@ from tests.dicomweb.conftest import BASE
 WADL = "application/vnd.sun.wadl+xml"
 NAMESPACE = "{http://wadl.dev.java.net/2009/02}"
 NAMES = {
+    "{transaction}": "1.2.9",
     "{study}": "1.2.3",
     "{series}": "1.2.4",
     "{instance}": "1.2.5",

@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql.base import ischema_names
 
 import app
 import app.index.backup_runs
+import app.index.commitment_tables
 import app.index.copies_tables
 import app.index.job_tables
 import app.index.rebuild_tables
