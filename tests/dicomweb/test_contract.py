@@ -14,7 +14,8 @@ from tests.dicomweb.test_wado_rs import path_of, store
 from tests.factories import make_dataset, make_part10
 
 NAMED = {"{path}": "7FE00010", "{code}": "113001^DCM", "{frames}": "1", "{uid}": "1.2.6"} | {
-    "{rule}": "7"
+    "{rule}": "7",
+    "{label}": "teaching",
 }
 OPEN = {"/health/live", "/health/ready", "/dicom-web"}
 DATASET = make_dataset()

@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql.base import ischema_names
 import app
 import app.index.backup_runs
 import app.index.copies_tables
+import app.index.label_tables
 import app.index.rebuild_tables
 import app.index.segment_tables  # their tables are of the same metadata
 from app.errors import Conflict, Unavailable
