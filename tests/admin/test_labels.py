@@ -61,7 +61,7 @@ async def test_what_is_not_there_and_what_was_deleted_has_no_labels(
     study = new_uid()
     await post(client, study)
     assert (await client.delete(f"/dicom-web/studies/{study}")).status_code == 204
-    for uid, status in ((study, 410), (new_uid(), 404), ("1.02", 400)):
+    for uid, status in ((study, 410), (new_uid(), 404), ("1.x", 400)):
         url = f"{API}/studies/{uid}/labels"
         assert (await client.get(url)).status_code == status
         assert (await client.put(f"{url}/a")).status_code == status

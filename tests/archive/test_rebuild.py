@@ -145,15 +145,7 @@ async def eventful(archive: Archive, principal: Principal) -> None:
         await store(archive, principal, make_part10(StudyInstanceUID=uid))
         await hold_study(archive, principal, uid, "case 17")
     await release_study(archive, principal, freed)
-    kept = await add_rule(
-        archive, principal, Terms("ten years", Action.KEEP, 3653, modalities=("PX",))
-    )
-    await activate_rule(archive, principal, kept.id)
-    other = await add_rule(archive, principal, Terms("old", Action.DELETE, 9000))
-    await remove_rule(archive, principal, other.id)
-    rests = await add_rule(archive, principal, Terms("rests", Action.KEEP, 9, labels=("a", "b")))
-    await activate_rule(archive, principal, rests.id)
-    await deactivate_rule(archive, principal, rests.id)
+    await ruled(archive, principal)
     await labelled_and_chosen(archive, principal, held, freed)
     gone = new_uid()
     await store(archive, principal, make_part10(StudyInstanceUID=gone))
@@ -164,6 +156,19 @@ async def eventful(archive: Archive, principal: Principal) -> None:
     await store_instances(archive, principal, parts(make_part10(palette)), into)
     await delete_non_patient(archive, principal, "hanging-protocols", palette.SOPInstanceUID)
     await store_instances(archive, principal, parts(make_part10(palette)), into)
+
+
+async def ruled(archive: Archive, principal: Principal) -> None:
+    """Make rules: one that acts, one that is taken away, and one that rests."""
+    kept = await add_rule(
+        archive, principal, Terms("ten years", Action.KEEP, 3653, modalities=("PX",))
+    )
+    await activate_rule(archive, principal, kept.id)
+    other = await add_rule(archive, principal, Terms("old", Action.DELETE, 9000))
+    await remove_rule(archive, principal, other.id)
+    rests = await add_rule(archive, principal, Terms("rests", Action.KEEP, 9, labels=("a", "b")))
+    await activate_rule(archive, principal, rests.id)
+    await deactivate_rule(archive, principal, rests.id)
 
 
 async def labelled_and_chosen(archive: Archive, principal: Principal, one: str, other: str) -> None:
