@@ -4,6 +4,7 @@ import app.index.backup_runs
 import app.index.commitment_tables
 import app.index.copies_tables
 import app.index.job_tables
+import app.index.label_tables
 import app.index.rebuild_tables
 import app.index.segment_tables  # noqa: F401 - their tables are of the same metadata
 from alembic import context

@@ -9,7 +9,17 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app import __version__
-from app.admin import changes, findings, health, holds, pages, receipts, removed, retention
+from app.admin import (
+    changes,
+    findings,
+    health,
+    holds,
+    labels,
+    pages,
+    receipts,
+    removed,
+    retention,
+)
 from app.admin.metrics import Measured
 from app.archive.context import open_archive
 from app.archive.working import beside_requests
@@ -90,7 +100,7 @@ def create_app(settings: Settings) -> FastAPI:
     dicomweb = (qido, stow, wado_rs, bulk_data, rendered, removal, non_patient, commitment)
     for routes in (*dicomweb, capabilities):
         app.include_router(routes.router, prefix=DICOMWEB)
-    api = (changes, findings, receipts, holds, removed, retention)
+    api = (changes, findings, receipts, labels, holds, removed, retention)
     for routes in (wado_uri, *api, health, pages):
         app.include_router(routes.router)
     add_problem_handlers(app)

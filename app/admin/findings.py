@@ -22,7 +22,7 @@ async def get_findings(
     ] = 0,
     limit: Annotated[int, Query(ge=1, le=MOST, description="Findings of one answer")] = MOST,
 ) -> JSONResponse:
-    """Return objects that are damaged or missing in a store, or in quarantine: lost in all."""
+    """Return objects that are damaged or missing in a store, in quarantine, or lost: in all."""
     found = await list_findings(archive, principal, after, limit)
     body = {
         "findings": [_finding(one) for one in found],

@@ -10,6 +10,7 @@ from app.archive.retention import (
     MOST_DAYS,
     activate_rule,
     add_rule,
+    deactivate_rule,
     list_rules,
     preview_rule,
     remove_rule,
@@ -27,7 +28,10 @@ Values = Annotated[list[str], Field(max_length=100)]
 
 
 class RuleWanted(BaseModel):
-    """A rule. It is about Series of these modalities, stations and institutions; none is any."""
+    """A rule about Series of these modalities, stations and institutions; none is any.
+
+    With labels it is about Studies alone that bear one of them.
+    """
 
     model_config = ConfigDict(extra="forbid")
     name: Annotated[str, Field(min_length=1, max_length=64)]
@@ -37,12 +41,13 @@ class RuleWanted(BaseModel):
     modalities: Values = []
     stations: Values = []
     institutions: Values = []
+    labels: Values = []
 
     def terms(self) -> Terms:
         """Return it as the archive takes it."""
-        lists = (tuple(self.modalities), tuple(self.stations), tuple(self.institutions))
+        lists = (self.modalities, self.stations, self.institutions, self.labels)
         words = Action(self.action), self.days, CountedFrom(self.counted_from)
-        return Terms(self.name, *words, *lists)
+        return Terms(self.name, *words, *map(tuple, lists))
 
 
 @router.get(RULES, responses=contract.KNOWN)
@@ -89,6 +94,14 @@ async def post_activation(
 ) -> JSONResponse:
     """Let a rule act: one that keeps at once, one that deletes once a day."""
     return JSONResponse(_shown(await activate_rule(archive, principal, rule)), headers=NO_STORE)
+
+
+@router.post(RULES + "/{rule}/deactivate", responses=contract.RULE)
+async def post_deactivation(
+    rule: RuleNumber, archive: ArchiveDep, principal: PrincipalDep
+) -> JSONResponse:
+    """Let a rule rest: it is a draft again, and neither deletes nor keeps."""
+    return JSONResponse(_shown(await deactivate_rule(archive, principal, rule)), headers=NO_STORE)
 
 
 @router.delete(

@@ -19,6 +19,8 @@ class State(StrEnum):
     """A row names it, and the store does not have it."""
     QUARANTINED = "quarantined"
     """No store has it whole: it is not given out."""
+    LOST = "lost"
+    """No store had it whole when the index was made anew: no row names it."""
     REPAIRED = "repaired"
     """It was lost in a store, and is there again."""
     WAITING = "waiting"

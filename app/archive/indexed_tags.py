@@ -45,7 +45,7 @@ async def index_tag(
     """
     _check(principal)
     tenant = principal.scope.tenant_id
-    indexed = await choose(archive.index, tenant, chosen)
+    indexed = await choose(archive.index, tenant, principal.name, chosen)
     tell(indexed)
     while await fill(archive.index, indexed.key) is not None:
         tell(await find_indexed(archive.index, tenant, chosen))
@@ -62,7 +62,7 @@ async def unindex_tag(archive: Archive, principal: Principal, chosen: ChosenAttr
     """
     _check(principal)
     indexed = await find_indexed(archive.index, principal.scope.tenant_id, chosen)
-    await drop(archive.index, indexed.key)
+    await drop(archive.index, principal.name, indexed.key)
 
 
 def _check(principal: Principal) -> None:

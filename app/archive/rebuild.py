@@ -2,9 +2,9 @@
 
 First the sealed log is replayed: it says which objects were accepted, and which of them were
 deleted, rejected or given up since. Then each of those objects is read, checked against the digest
-of its acceptance, and scanned as at a store. Last, all objects are listed: a whole one that is
-younger than the last seal may have been acknowledged, so it is admitted and told of; an older one
-that no event names is left out and told of.
+of its acceptance, and scanned as at a store; what no store has whole becomes a finding. Last, all
+objects are listed: a whole one that is younger than the last seal may have been acknowledged, so it
+is admitted and told of; an older one that no event names is left out and told of.
 
 Segments that cannot be trusted are told of, and what they say is taken all the same: it is the best
 knowledge there is, and hiding what was deleted matters more than doubting it.
@@ -19,12 +19,14 @@ from app.archive.context import Archive
 from app.archive.seal_keys import SealKey, seal_secret
 from app.archive.sealing import fetch_segment, segment_row
 from app.archive.segment import Chain, read_entry
+from app.archive.stores import stores_of
 from app.archive.verify import GRACE_SECONDS
 from app.dicom.identity import identify, identify_non_patient, sop_class_of
 from app.dicom.non_patient import category_of
 from app.dicom.scan import scan
 from app.dicom.uids import InstanceRef
 from app.errors import Conflict, Forbidden, InvalidDataset, NotFound, Unavailable
+from app.index.findings import note_lost
 from app.index.instances import NewInstance, add_each_instance
 from app.index.non_patient import add_non_patient
 from app.index.rebuilding import (
@@ -42,6 +44,7 @@ from app.index.rebuilding import (
 )
 from app.objects.base import (
     KeyParts,
+    ObjectStore,
     attempted_at,
     non_patient_key,
     object_key,
@@ -153,6 +156,7 @@ async def _bring_in(archive: Archive, items: list[Item], tell: Tell) -> None:
     found: dict[Item, NewInstance] = {}
     async for item, new in ahead(each(items), lambda item: _load(archive, item), AT_ONCE):
         if isinstance(new, str):
+            await _note_lost(archive, item, new)
             tell(Rebuilt(Outcome.LOST, _key_of(item), new))
         else:
             found[item] = new
@@ -167,32 +171,51 @@ def _key_of(item: Item) -> str:
     return object_key(item.tenant_id, item.study, item.series, item.instance, item.attempt)
 
 
+async def _note_lost(archive: Archive, item: Item, detail: str) -> None:
+    """Let it be seen that an object is lost, for as long as it is; what was removed may be."""
+    if item.state == LIVE:
+        names = (item.study, item.instance)
+        await note_lost(archive.index, item.tenant_id, _key_of(item), names, detail)
+
+
 async def _load(archive: Archive, item: Item) -> tuple[Item, NewInstance | str]:
-    """Return an object as if it had just been put, or why that cannot be."""
-    key = _key_of(item)
+    """Return an object as if it had just been put, from the first store that has it whole.
+
+    If none has, return why that is.
+    """
+    faults = []
+    for name, store in stores_of(archive.objects).items():
+        found = await _load_from(archive, store, item)
+        if isinstance(found, NewInstance):
+            return item, found
+        faults.append(f"{name}: {found}")
+    return item, "; ".join(faults)
+
+
+async def _load_from(archive: Archive, store: ObjectStore, item: Item) -> NewInstance | str:
     try:
-        new = await _read(archive, key)
+        new = await _read(archive, store, _key_of(item))
     except (NotFound, InvalidDataset) as error:
-        return item, str(error)
+        return str(error)
     except Unavailable as error:
-        await archive.objects.check()  # a store that does not answer at all has lost nothing
-        return item, str(error)
+        await store.check()  # a store that does not answer at all has lost nothing
+        return str(error)
     if new.sha256 != item.sha256:
-        return item, "its bytes are not those that were accepted"
+        return "its bytes are not those that were accepted"
     if new.ref != InstanceRef(item.study, item.series, item.instance):
-        return item, "it is of another Instance than the one that was accepted"
-    return item, new
+        return "it is of another Instance than the one that was accepted"
+    return new
 
 
-async def _read(archive: Archive, key: str) -> NewInstance:
+async def _read(archive: Archive, store: ObjectStore, key: str) -> NewInstance:
     """Return an object as if it had just been put.
 
     Raises:
         NotFound, Unavailable: it is not there, or cannot be read.
         InvalidDataset: it is no Instance that may be stored.
     """
-    archive.objects.forget(key)
-    staged = await archive.staging.stage(await archive.objects.stream(key))
+    store.forget(key)
+    staged = await archive.staging.stage(await store.stream(key))
     try:
         look = archive.staging.threads.run
         scanned = await look(scan, staged.source(), archive.limits, archive.memo)
@@ -242,7 +265,7 @@ async def _admit_page(
 
 async def _admit_one(archive: Archive, principal: Principal, key: str, parts: KeyParts) -> Rebuilt:
     try:
-        new = await _read(archive, key)
+        new = await _read(archive, archive.objects, key)
     except (NotFound, InvalidDataset, Unavailable) as error:
         await archive.objects.check()
         return Rebuilt(Outcome.LEFT_OUT, key, str(error))

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from app.archive.context import Archive
+from app.archive.labels import check_label
 from app.errors import Changed, Conflict, Forbidden, InvalidRequest
 from app.index import due, retention_rules
 from app.index.due import Preview
@@ -72,6 +73,19 @@ async def activate_rule(archive: Archive, principal: Principal, key: int) -> Rul
     return await retention_rules.activate_rule(archive.index, tenant, principal.name, key)
 
 
+async def deactivate_rule(archive: Archive, principal: Principal, key: int) -> Rule:
+    """Let a rule rest, as a draft again.
+
+    Raises:
+        Forbidden: `principal` may not administer.
+        NotFound: there is no such rule.
+        Unavailable: the index does not answer.
+    """
+    _check(principal)
+    tenant = principal.scope.tenant_id
+    return await retention_rules.deactivate_rule(archive.index, tenant, principal.name, key)
+
+
 async def remove_rule(archive: Archive, principal: Principal, key: int) -> None:
     """Take a rule away; nothing is deleted or kept by it any more.
 
@@ -83,6 +97,18 @@ async def remove_rule(archive: Archive, principal: Principal, key: int) -> None:
     _check(principal)
     tenant = principal.scope.tenant_id
     await retention_rules.remove_rule(archive.index, tenant, principal.name, key)
+
+
+async def act_by_all_rules(archive: Archive, go_on: Callable[[], Awaitable[bool]]) -> int:
+    """Do as `act_by_rules`, tenant by tenant.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    count = 0
+    for tenant_id in await retention_rules.tenants_that_delete(archive.index):
+        count += await act_by_rules(archive, tenant_id, go_on)
+    return count
 
 
 async def act_by_rules(
@@ -127,11 +153,13 @@ def _check(principal: Principal) -> None:
 
 
 def _check_terms(terms: Terms) -> None:
-    lists = (terms.modalities, terms.stations, terms.institutions)
+    lists = retention_rules.lists_of(terms)
     words = [terms.name, *(value for values in lists for value in values)]
     if not all(0 < len(word.strip()) <= _LONGEST and word.isprintable() for word in words):
         raise InvalidRequest(f"Names and values of 1 to {_LONGEST} printable characters, please")
     if any(len(values) > _MOST_VALUES for values in lists):
         raise InvalidRequest(f"A rule names up to {_MOST_VALUES} values of a kind")
+    for label in terms.labels:
+        check_label(label)
     if not 1 <= terms.days <= MOST_DAYS:
         raise InvalidRequest(f"An age of 1 to {MOST_DAYS} days was expected")

@@ -22,7 +22,7 @@ from app.archive.pace import Pace
 from app.archive.repair import LOST, is_awaited, repair_object
 from app.archive.stores import stores_of
 from app.errors import ArchiveError, Unavailable
-from app.index.findings import QUARANTINED, list_faults
+from app.index.findings import QUARANTINED, end_lost, list_faults
 from app.index.kept import TABLES, KeptObject, list_kept_of
 from app.index.quarantine import is_quarantined
 from app.index.scrubs import Pass, begin_pass, finish_pass, let_go, save_place, take_store
@@ -143,11 +143,12 @@ class _Scrub:
 
 
 async def look_at_quarantine(archive: Archive) -> None:
-    """Let out of quarantine what a store has whole again, or what is gone.
+    """Let out of quarantine what a store has whole again, or what is gone; forget what came again.
 
     Raises:
         Unavailable: the index or a store does not answer.
     """
+    await end_lost(archive.index)
     after = 0
     while page := await list_faults(archive.index, after=after, state=QUARANTINED):
         for found in page:

@@ -16,12 +16,12 @@ from functools import partial
 
 from app.archive.context import Archive
 from app.archive.purge import purge_deleted
-from app.archive.retention import act_by_rules
+from app.archive.retention import act_by_all_rules
 from app.errors import ArchiveError
 from app.index.purging import Deleted
 from app.index.upkeep import begin_upkeep, leave_upkeep, renew_upkeep
 from app.jobs.queue import forget_log
-from app.rights import DEFAULT_TENANT, Principal
+from app.rights import Principal
 
 LOOK_SECONDS = 60.0
 """Between two looks whether something is due."""
@@ -109,7 +109,7 @@ class _Upkeep:
                 _log.info("purged %d deleted Instances, %d bytes", instances, size)
 
     async def _act(self) -> None:
-        count = await act_by_rules(self.archive, DEFAULT_TENANT, partial(self._go_on, _RULES))
+        count = await act_by_all_rules(self.archive, partial(self._go_on, _RULES))
         if count:
             _log.info("retention rules deleted %d Studies", count)
 

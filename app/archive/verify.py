@@ -1,7 +1,8 @@
 """Verify: read every object again, and compare what is there with what the index says.
 
-Nothing is changed unless a repair is wanted. Bytes that no row names may be those of a store that
-is under way, so only old ones are told of: the key of each attempt says when it was made.
+Nothing is changed unless a repair is wanted; but findings that are over are forgotten. Bytes that
+no row names may be those of a store that is under way, so only old ones are told of: the key of
+each attempt says when it was made.
 """
 
 import time
@@ -17,6 +18,8 @@ from app.archive.pace import Pace
 from app.archive.repair import LOST, is_awaited, repair_object
 from app.archive.stores import stores_of
 from app.dicom.scanned import DERIVED_VERSION
+from app.index.findings import LOST as LOST_AT_REBUILD
+from app.index.findings import end_lost, list_faults
 from app.index.kept import KeptObject, find_named, list_kept
 from app.index.quarantine import is_quarantined
 from app.objects.base import LOG, KeyParts, ObjectStore, attempted_at, parse_key, study_prefix
@@ -73,10 +76,24 @@ async def verify_objects(
         for verified in found:
             tell(verified)
     if wanted.since is None:
+        async for verified in _find_lost(archive, wanted.study):
+            tell(verified)
         prefix = study_prefix(1, wanted.study) if wanted.study else ""
         for name, store in stores_of(archive.objects).items():
             async for verified in find_unnamed(archive, store, prefix):
                 tell(replace(verified, store=name))
+
+
+async def _find_lost(archive: Archive, study: str | None) -> AsyncIterator[Verified]:
+    """Yield what a rebuild found nowhere whole, and nobody has sent again."""
+    await end_lost(archive.index)
+    after = 0
+    while page := await list_faults(archive.index, after=after, state=LOST_AT_REBUILD):
+        for one in page:
+            after = one.id
+            if study in {None, one.study}:
+                names = (one.study, one.instance)
+                yield Verified(State.LOST, one.object_key, *names, detail=one.detail)
 
 
 async def _verify(

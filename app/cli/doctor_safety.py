@@ -90,8 +90,8 @@ def lost(settings: Settings) -> Finding:
         return Finding("findings", Verdict.GOOD, "no object is known to be lost")
     said = ", ".join(f"{count:,} {state}" for state, count in found.items())
     mend = (
-        "`fileroom verify --repair` mends them from a copy. What is quarantined no store has: "
-        "store it again, or bring its object back. GET /api/v1/findings lists them."
+        "`fileroom verify --repair` mends them from a copy. What is quarantined or lost no store "
+        "has: store it again, or bring its object back. GET /api/v1/findings lists them."
     )
     return Finding("findings", Verdict.BAD, f"objects that are lost: {said}", mend)
 

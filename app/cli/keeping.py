@@ -10,6 +10,9 @@ from app.cli.options import DataDir, flags
 Study = Annotated[str, typer.Argument(help="A Study Instance UID.")]
 Number = Annotated[int, typer.Argument(min=1, help="The rule's number, as `list` shows it.")]
 Values = Annotated[list[str] | None, typer.Option(help="Only Series with it; may be repeated.")]
+Labels = Annotated[
+    list[str] | None, typer.Option(help="Only studies that bear it; may be repeated.")
+]
 
 
 def _settings(data_dir: Path | None) -> Any:
@@ -131,6 +134,7 @@ def add_rule(  # noqa: PLR0913, PLR0917
     modality: Values = None,
     station: Values = None,
     institution: Values = None,
+    label: Labels = None,
     data_dir: DataDir = None,
 ) -> None:
     """Make a rule, as a draft.
@@ -143,10 +147,13 @@ def add_rule(  # noqa: PLR0913, PLR0917
         fileroom retention add "old CT" --action delete --days 5475 --modality CT --modality SR
 
         fileroom retention add "CT ten years" --action keep --days 3653 --modality CT
+
+        fileroom retention add "after the course" --action delete --days 365 --label teaching
     """
     from app.cli.ruling import run_add  # noqa: PLC0415
 
     lists = {"modalities": modality, "stations": station, "institutions": institution}
+    lists["labels"] = label
     run_add(_settings(data_dir), name, (action, days, counted_from), lists)
 
 
@@ -187,6 +194,19 @@ def activate_rule(rule: Number, data_dir: DataDir = None) -> None:
     from app.cli.ruling import run_activate  # noqa: PLC0415
 
     run_activate(_settings(data_dir), rule)
+
+
+@retention.command(name="deactivate")
+def deactivate_rule(rule: Number, data_dir: DataDir = None) -> None:
+    """Let a rule rest: it neither deletes nor keeps until it is activated again.
+
+    Example:
+
+        fileroom retention deactivate 1
+    """
+    from app.cli.ruling import run_deactivate  # noqa: PLC0415
+
+    run_deactivate(_settings(data_dir), rule)
 
 
 @retention.command(name="remove")

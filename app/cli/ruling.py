@@ -7,6 +7,7 @@ from app.archive.context import Archive
 from app.archive.retention import (
     activate_rule,
     add_rule,
+    deactivate_rule,
     list_rules,
     preview_rule,
     remove_rule,
@@ -110,6 +111,21 @@ def run_activate(settings: Settings, key: int) -> None:
     with_archive(settings, _NOTE, work)
 
 
+def run_deactivate(settings: Settings, key: int) -> None:
+    """Let a rule rest.
+
+    Raises:
+        NotFound: there is no such rule.
+        Refusal: there is no archive.
+    """
+    check_there(settings)
+
+    async def work(archive: Archive) -> None:
+        sys.stdout.write(f"{describe(await deactivate_rule(archive, OPERATOR, key))}\n")
+
+    with_archive(settings, _NOTE, work)
+
+
 def run_remove(settings: Settings, key: int) -> None:
     """Take a rule away.
 
@@ -139,9 +155,10 @@ def describe(rule: Rule) -> str:
         if values
     ]
     which = " and ".join(of) or "any Series"
+    labelled = f" labelled {' or '.join(terms.labels)}" if terms.labels else ""
     age = "are older than" if terms.action is Action.DELETE else "are not yet"
     state = "active" if rule.activated_at else "draft"
     return (
-        f"{rule.id}. {terms.name} ({state}): {terms.action} Studies of {which} that {age} "
-        f"{terms.days:,} days {_FROM[terms.counted_from]}"
+        f"{rule.id}. {terms.name} ({state}): {terms.action} Studies{labelled} of {which} that "
+        f"{age} {terms.days:,} days {_FROM[terms.counted_from]}"
     )

@@ -24,7 +24,7 @@ from app.settings import Settings
 
 SOME_WRONG = 3
 """Exit code: something is damaged or missing, and was not repaired."""
-_WRONG = (State.DAMAGED, State.MISSING, State.QUARANTINED)
+_WRONG = (State.DAMAGED, State.MISSING, State.QUARANTINED, State.LOST)
 _SHOWN = (*_WRONG, State.REPAIRED, State.UNNAMED)
 
 

@@ -1,10 +1,10 @@
-"""Why something is not found: it never was there, or it was removed (PS3.18 §8.5).
+"""Why something is not found: it never was there, it was removed (PS3.18 §8.5), or it is lost.
 
-Only a caller whose scope covers the Study learns of the latter; for others it never was there.
+Only a caller whose scope covers the Study learns of the latter two; for others it never was there.
 """
 
 from app.dicom.uids import Ref
-from app.errors import ArchiveError, Gone, NotFound
+from app.errors import ArchiveError, Damaged, Gone, NotFound
 from app.index.access import missing, reference_arguments
 from app.index.engine import Index
 from app.rights import Scope
@@ -16,11 +16,20 @@ REMOVED = """
 SELECT reason FROM removed_instance WHERE tenant_id = $1
     AND ($2::text[] IS NULL OR study_instance_uid = ANY($2)) AND study_instance_uid = $3
 """
+LOST = """
+SELECT true FROM finding WHERE tenant_id = $1
+    AND ($2::text[] IS NULL OR study_instance_uid = ANY($2)) AND study_instance_uid = $3
+    AND state = 'lost'
+"""
+"""A rebuild found it nowhere whole (`findings`), and nobody sent it again."""
+SERIES_OF_KEY = "split_part(object_key, '/', 6)"
 _LEVELS = ("", " AND series_instance_uid = $4", " AND sop_instance_uid = $5")
 
 
 async def absence(index: Index, scope: Scope, ref: Ref) -> ArchiveError:
-    """Return the error for what is not there: `Gone` if it was, and this caller could see it.
+    """Return the error for what is not there.
+
+    `Gone` if it was, and `Damaged` if it should be, and this caller could see it.
 
     Raises:
         Unavailable: the index does not answer.
@@ -31,6 +40,9 @@ async def absence(index: Index, scope: Scope, ref: Ref) -> ArchiveError:
     row = await index.fetchrow(newest, *arguments)
     error: NotFound = missing(ref)
     if row is None:
+        of = levels.replace("series_instance_uid", SERIES_OF_KEY)
+        if await index.fetchrow(f"{LOST}{of} LIMIT 1", *arguments):
+            return Damaged(f"{error.level} {error.uid} is lost; send it again, or delete it")
         return error
     if row["reason"].startswith(REJECTED):
         return Gone(error.level, error.uid, "was rejected; DELETE …/reject brings it back")

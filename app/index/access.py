@@ -16,6 +16,13 @@ VISIBLE = "study.tenant_id = $1 AND ($2::text[] IS NULL OR study.study_instance_
 """For asyncpg: the first two arguments of the statement are those of `visible_arguments`."""
 
 
+BEARS = """EXISTS (
+    SELECT FROM study_label WHERE study_label.tenant_id = study.tenant_id
+        AND study_label.study_instance_uid = study.study_instance_uid
+        AND study_label.label = ANY({labels}))"""
+"""That a Study bears one of some labels: for a statement that has `study` in it, as `VISIBLE`."""
+
+
 def visible_arguments(scope: Scope) -> tuple[int, list[str] | None]:
     """Return the arguments `$1` and `$2` of `VISIBLE`."""
     return scope.tenant_id, None if scope.studies is None else sorted(scope.studies)

@@ -8,7 +8,8 @@ searches use it when it is filled. What holds:
 * `choose` and `_mark_leaving` lock `instance` against such statements for a moment. So each writer
   is either over by then, and the filling sees its rows, or it knows what is chosen;
 * rows that are filled are locked for the step, so that they are neither removed nor described anew
-  meanwhile; whoever removes a row removes its values afterwards.
+  meanwhile; whoever removes a row removes its values afterwards;
+* what is chosen is a fact in the log, so an index that is made anew answers for the same.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from app.dicom.kept_values import kept_values
 from app.errors import Conflict, InvalidQuery, NotFound
 from app.index.contents import CONTENTS, read_contents
 from app.index.engine import Index, fetch_at
+from app.index.events import Event, log_event
 from app.index.faults import TryAgain
 from app.index.pool import Connection
 from app.rights import DEFAULT_TENANT
@@ -60,13 +62,20 @@ NEXT_ROWS = {
     for level, table in _TABLES.items()
 }
 ADVANCE = "UPDATE indexed_attribute SET last_key = $2, done = done + $3, state = $4 WHERE id = $1"
-LEAVE = "UPDATE indexed_attribute SET state = $2 WHERE id = $1"
+LEAVE = """
+UPDATE indexed_attribute SET state = $2 WHERE id = $1 AND state <> $2 RETURNING tenant_id, name
+"""
 FORGET = "DELETE FROM indexed_attribute WHERE id = $1"
 CLEAR = f"""
 DELETE FROM attribute_value WHERE (attribute_id, owner_key, position) IN (
     SELECT attribute_id, owner_key, position FROM attribute_value WHERE attribute_id = $1
     LIMIT {VALUES_AT_ONCE})
 """  # noqa: S608
+CHOOSE_AGAIN = """
+INSERT INTO indexed_attribute (tenant_id, name, level, vr, state, chosen_at)
+VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (tenant_id, name) DO NOTHING
+"""
+FORGET_AGAIN = "DELETE FROM indexed_attribute WHERE tenant_id = $1 AND name = $2"
 
 REMOVE_VALUES = """
 DELETE FROM attribute_value USING indexed_attribute AS a
@@ -191,7 +200,7 @@ async def remove_values(
     await connection.execute(REMOVE_VALUES, tenant_id, level, keys)
 
 
-async def choose(index: Index, tenant_id: int, chosen: ChosenAttribute) -> Indexed:
+async def choose(index: Index, tenant_id: int, actor: str, chosen: ChosenAttribute) -> Indexed:
     """Have the values of an attribute written from now on; what is there already is for `fill`.
 
     Raises:
@@ -206,6 +215,8 @@ async def choose(index: Index, tenant_id: int, chosen: ChosenAttribute) -> Index
         if key is not None:
             await connection.execute(SHUT)
             await connection.execute(MEASURE[attribute.level], tenant_id, key)
+            tag = {"name": chosen.name, "level": int(attribute.level), "vr": attribute.vr}
+            await log_event(connection, tenant_id, "tag-chosen", actor, {"tag": tag})
 
     await _give_way(index, work)
     found = await find_indexed(index, tenant_id, chosen)
@@ -254,7 +265,7 @@ async def fill(index: Index, key: int) -> int | None:
     return done
 
 
-async def drop(index: Index, key: int) -> None:
+async def drop(index: Index, actor: str, key: int) -> None:
     """Remove an attribute from the index, with its values.
 
     Raises:
@@ -262,8 +273,11 @@ async def drop(index: Index, key: int) -> None:
     """
 
     async def work(connection: Connection) -> None:
-        await connection.execute(LEAVE, key, State.LEAVING)
+        row = await connection.fetchrow(LEAVE, key, State.LEAVING)
         await connection.execute(SHUT)
+        if row is not None:
+            payload = {"tag": {"name": row["name"]}}
+            await log_event(connection, row["tenant_id"], "tag-dropped", actor, payload)
 
     await _give_way(index, work)
     await asyncio.sleep(PAUSE)
@@ -284,3 +298,13 @@ async def _give_way(index: Index, work: Callable[[Connection], Awaitable[None]])
             raise TryAgain("writers did not give way") from error
 
     await index.retrying(bounded)
+
+
+async def apply_tag_event(connection: Connection, tenant_id: int, event: Event) -> None:
+    """Do again what an event of the log says is chosen, in an index that has no rows yet."""
+    tag = event.payload["tag"]
+    if event.kind == "tag-dropped":
+        await connection.execute(FORGET_AGAIN, tenant_id, tag["name"])
+        return
+    said = (tag["name"], tag["level"], tag["vr"], State.READY, event.at)
+    await connection.execute(CHOOSE_AGAIN, tenant_id, *said)

@@ -7,6 +7,7 @@ from datetime import datetime
 from app.dicom.uids import StudyRef
 from app.errors import Changed
 from app.index.engine import Index
+from app.index.holds import refuse_held
 from app.index.keeping import share_rules
 from app.index.pool import Connection
 from app.index.removal import DELETED, remove
@@ -40,6 +41,11 @@ IS_ACTIVE = """
 SELECT true FROM retention_rule
 WHERE tenant_id = $1 AND id = $2 AND action = 'delete' AND activated_at IS NOT NULL
 """
+LOCK = "SELECT 1 FROM study WHERE id = $1 FOR UPDATE"
+IS_TAKEN = f"""
+SELECT true FROM study JOIN retention_rule rule ON rule.tenant_id = study.tenant_id
+WHERE study.id = $1 AND rule.id = $2 AND {TAKES}
+"""  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,7 @@ async def remove_due(index: Index, tenant_id: int, rule: Rule, due: Due, actor: 
     0: the rule is not active any more, or the Study is gone.
 
     Raises:
-        Changed: the Study has changed since.
+        Changed: the Study, or what labels it bears, has changed since.
         Conflict: it is held, or another rule keeps it.
         Unavailable: the index does not answer.
     """
@@ -109,6 +115,10 @@ async def remove_due(index: Index, tenant_id: int, rule: Rule, due: Due, actor: 
         await share_rules(connection, tenant_id)
         if not await connection.fetchval(IS_ACTIVE, tenant_id, rule.id):
             return 0
+        await refuse_held(connection, tenant_id, due.study)
+        await connection.execute(LOCK, due.key)  # whoever changes its labels waits
+        if not await connection.fetchval(IS_TAKEN, due.key, rule.id):
+            raise Changed("the rule does not take the Study any more")
         scope = Scope(tenant_id)
         return await remove(connection, scope, StudyRef(due.study), actor, DELETED, guard)
 

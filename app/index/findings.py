@@ -3,6 +3,10 @@
 An object is mended as one that comes again is: its bytes are put under a new key, and the row is
 moved there. Where no store has them whole, the row goes to quarantine (`index.quarantine`). Each
 move is a fact in the log, and ends the findings of the object in the same transaction.
+
+An object that a rebuild finds nowhere whole has no row: what is described by damaged bytes would be
+given out as good. So there is a finding alone, until its Instance is stored again or deleted; while
+there is one, what is left of the bytes is not swept (`kept.NAMED`).
 """
 
 from dataclasses import dataclass
@@ -15,6 +19,8 @@ from app.index.pool import Connection
 from app.index.quarantine import quarantined_key
 
 QUARANTINED = "quarantined"
+LOST = "lost"
+"""Accepted, as the log says, and nowhere whole when the index was made anew: no row names it."""
 PAGE = 500
 
 _MOVE = """
@@ -28,6 +34,14 @@ INSERT INTO finding
 VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (object_key, store) DO UPDATE SET state = excluded.state, detail = excluded.detail
 """
+_END_LOST = f"""
+DELETE FROM finding WHERE state = '{LOST}' AND EXISTS (
+    SELECT FROM instance WHERE instance.tenant_id = finding.tenant_id
+        AND instance.sop_instance_uid = finding.sop_instance_uid
+    UNION ALL
+    SELECT FROM non_patient_instance it WHERE it.tenant_id = finding.tenant_id
+        AND it.sop_instance_uid = finding.sop_instance_uid)
+"""  # noqa: S608 - our own word
 _LIST = """
 SELECT id, store, object_key, study_instance_uid, sop_instance_uid, state, detail, since
 FROM finding WHERE ($1::integer IS NULL OR tenant_id = $1) AND id > $2
@@ -39,7 +53,7 @@ _COUNT = "SELECT state, count(*) FROM finding GROUP BY state ORDER BY state"
 
 @dataclass(frozen=True, slots=True)
 class FoundFault:
-    """What is wrong with an object in a store; `store` is '' for one that is in quarantine."""
+    """What is wrong with an object in a store; `store` is '' where it is lost in all of them."""
 
     id: int
     store: str
@@ -59,6 +73,26 @@ async def note_fault(index: Index, kept: KeptObject, store: str, state: str, det
     """
     names = (kept.study, kept.instance)
     await index.fetch(_NOTE, kept.tenant_id, store, kept.key, *names, state, detail)
+
+
+async def note_lost(
+    index: Index, tenant_id: int, key: str, names: tuple[str, str], detail: str
+) -> None:
+    """Note that no store has an object whole that has no row; `names` are Study and Instance.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    await index.fetch(_NOTE, tenant_id, "", key, *names, LOST, detail)
+
+
+async def end_lost(index: Index) -> None:
+    """Forget of lost objects whose Instances are here again.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    await index.fetch(_END_LOST)
 
 
 async def end_faults(index: Index, key: str) -> None:

@@ -20,6 +20,7 @@ SELECT name FROM study JOIN retention_rule rule ON rule.tenant_id = study.tenant
 WHERE study.tenant_id = $1 AND study_instance_uid = $2 AND activated_at IS NOT NULL AND {KEEPS}
 ORDER BY rule.id LIMIT 1
 """  # noqa: S608 - our own text
+LABELS_OF = "SELECT label FROM study_label WHERE tenant_id = $1 AND study_instance_uid = $2"
 _STUDY_DATE, _MODALITY = "00080020", "00080060"
 _INSTITUTION, _STATION = "00080080", "00081010"
 
@@ -43,13 +44,16 @@ async def refuse_kept(connection: Connection, tenant_id: int, study: str) -> Non
 async def refuse_kept_rejected(
     connection: Connection, tenant_id: int, study: str, page: Sequence[Any]
 ) -> None:
-    """See that no rule keeps Instances that were rejected, by what their Metadata says.
+    """See that no rule keeps Instances that were rejected, by labels and what their Metadata says.
 
     Raises:
         Conflict: one does.
     """
     rules = [make_rule(row) for row in await connection.fetch(LIST, tenant_id)]
     keeping = [one for one in rules if one.terms.action is Action.KEEP and one.activated_at]
+    if any(one.terms.labels for one in keeping):
+        borne = {row["label"] for row in await connection.fetch(LABELS_OF, tenant_id, study)}
+        keeping = [one for one in keeping if not one.terms.labels or borne & {*one.terms.labels}]
     for row in page if keeping else ():
         metadata = orjson.loads(unpack_metadata(make_dictionary(b""), row["metadata"]))
         for rule in keeping:

@@ -65,7 +65,11 @@ SELECT object_key FROM non_patient_instance WHERE tenant_id = $1 AND sop_instanc
 UNION ALL
 SELECT object_key FROM removed_non_patient_instance
 WHERE tenant_id = $1 AND sop_instance_uid = ANY($2)
+UNION ALL
+SELECT object_key FROM finding
+WHERE tenant_id = $1 AND sop_instance_uid = ANY($2) AND state = 'lost'
 """
+"""What is left of a lost object may be all that there is of it (`findings`)."""
 
 
 SEGMENTS = """
@@ -171,7 +175,9 @@ async def list_segment_keys(index: Fetching) -> AsyncIterator[str]:
 async def find_named(
     index: Index, tenant_id: int, keys: Iterable[str], studies: Iterable[str], uids: Iterable[str]
 ) -> set[str]:
-    """Return those of the keys that a row names; they are of these Studies and Instances.
+    """Return those of the keys that a row names, or which are known to be lost.
+
+    They are of these Studies and Instances.
 
     Raises:
         Unavailable: the index does not answer.

@@ -1,7 +1,7 @@
 """Forget what was deleted long ago: its row goes, in one transaction with a fact in the log.
 
 Rejected Instances stay: their rows say that they may not be stored again. So does what belongs to a
-Study under legal hold, whenever the hold was put on it.
+Study under legal hold, whenever the hold was put on it. With the last of a Study its labels go.
 """
 
 from collections import defaultdict
@@ -15,6 +15,7 @@ from app.index.dump import LOCK as BACKUP
 from app.index.engine import Index
 from app.index.events import log_event
 from app.index.holds import share_locks
+from app.index.labels import forget_labels, lock_labels
 from app.index.pool import Connection
 from app.index.removal import DELETED
 
@@ -117,6 +118,7 @@ async def forget(
     studies = {(one.tenant_id, one.study) for one in page if one.study}
     if studies:
         await share_locks(connection, studies)
+        await lock_labels(connection, studies)
     rows = await connection.fetch(_statement(_TAKE, table), [one.id for one in page], before)
     logged: dict[tuple[int, str], list[str]] = defaultdict(list)
     for row in rows:
@@ -124,6 +126,8 @@ async def forget(
     for (tenant_id, study), uids in logged.items():
         payload = {**({"study": study} if study else {}), "instances": uids}
         await log_event(connection, tenant_id, "purged", actor, payload)
+    if studies:
+        await forget_labels(connection, studies, actor)
     return [_deleted(table, row) for row in rows]
 
 

@@ -13,10 +13,12 @@ from typing import Any
 import orjson
 
 from app.dicom.scanned import DERIVED_VERSION
+from app.index.attribute_values import apply_tag_event
 from app.index.engine import Index
 from app.index.events import Event, make_event
 from app.index.holds import RELEASE
 from app.index.instances import COLUMNS, NewInstance, add_instances, instance_row
+from app.index.labels import apply_label_event
 from app.index.log_offset import continue_log
 from app.index.non_patient import REMOVE, add_to_category
 from app.index.packing import make_dictionary, metadata_packer
@@ -61,6 +63,12 @@ FROM unnest($2::text[], $3::text[], $4::text[], $9::text[]) AS new (uid, digest,
 ON CONFLICT (tenant_id, sop_instance_uid, attempt) DO UPDATE SET state = '{LIVE}',
     ordinal = excluded.ordinal, at = excluded.at, event_id = excluded.event_id
 """  # noqa: S608 - our own words, as below
+SUPERSEDE = f"""
+UPDATE rebuild_item SET state = '{GONE}' FROM unnest($2::text[], $3::text[]) AS new (uid, attempt)
+WHERE tenant_id = $1 AND sop_instance_uid = uid AND rebuild_item.attempt <> new.attempt
+    AND state = '{LIVE}'
+"""  # noqa: S608
+"""One that is accepted while another one lives came for a lost one: no UID has two rows."""
 CHANGE = f"""
 UPDATE rebuild_item SET state = $3, event_id = $4, changed_at = $5
 WHERE tenant_id = $1 AND sop_instance_uid = ANY($2) AND state NOT IN ('{DELETED}', '{GONE}')
@@ -122,6 +130,7 @@ TIMES = (
         SELECT series_key, min(stored_at) AS first, max(stored_at) AS last FROM instance GROUP BY 1
     ) AS stored WHERE series_key = series.id""",
     "TRUNCATE rebuild_item, rebuild",
+    "ANALYZE attribute_value",
 )
 
 
@@ -280,7 +289,7 @@ def _event_row(event: Event) -> tuple[object, ...]:
 
 
 async def _apply(connection: Connection, tenant_id: int, event: Event) -> None:
-    """Note what an event says became of objects, Studies or rules; others are in the log alone."""
+    """Note what an event says became of objects, Studies or settings; others are log alone."""
     payload, uids = event.payload, list(_uids(event.payload))
     match event.kind:
         case "accepted":
@@ -288,6 +297,7 @@ async def _apply(connection: Connection, tenant_id: int, event: Event) -> None:
             columns = [list(column) for column in zip(*rows, strict=True)]
             of = (payload.get("study", ""), payload.get("category", ""))
             when = (event.position.number, event.at)
+            await connection.execute(SUPERSEDE, tenant_id, columns[0], columns[2])
             await connection.execute(ACCEPT, tenant_id, *columns[:3], *of, *when, columns[3])
         case "removed" | "rejected":
             state = payload.get("reason", DELETED)
@@ -304,14 +314,18 @@ async def _apply(connection: Connection, tenant_id: int, event: Event) -> None:
 
 
 async def _apply_to_others(connection: Connection, tenant_id: int, event: Event) -> None:
-    """Do again what an event says of a hold or a retention rule."""
+    """Do again what an event says of a hold, a label, a retention rule or a chosen attribute."""
     match event.kind:
         case "held":
             said = (event.payload["study"], event.payload["because"], event.actor, event.at)
             await connection.execute(HOLD, tenant_id, *said)
         case "released":
             await connection.execute(RELEASE, tenant_id, event.payload["study"])
-        case "rule-added" | "rule-activated" | "rule-removed":
+        case "labelled" | "unlabelled":
+            await apply_label_event(connection, tenant_id, event)
+        case "tag-chosen" | "tag-dropped":
+            await apply_tag_event(connection, tenant_id, event)
+        case "rule-added" | "rule-activated" | "rule-deactivated" | "rule-removed":
             await apply_rule_event(connection, tenant_id, event)
 
 

@@ -20,7 +20,7 @@ from app.dicom.attributes import Level, series_values, study_values
 from app.dicom.scanned import FrameKind, Frames, ScannedInstance
 from app.dicom.uids import InstanceRef, Ref, SeriesRef, StudyRef
 from app.errors import NotFound
-from app.index.absence import REJECTED, absence
+from app.index.absence import REJECTED, SERIES_OF_KEY, absence
 from app.index.access import INSTANCE, SERIES, STUDY, VISIBLE, reference_arguments
 from app.index.attribute_values import load_written, remove_values, write_values
 from app.index.engine import Index
@@ -135,6 +135,12 @@ TAKE = "DELETE FROM removed_instance WHERE id = ANY($1) RETURNING *"
 GIVE_UP = """
 UPDATE removed_instance SET reason = $2, event_id = $3, removed_at = now() WHERE id = ANY($1)
 """
+GIVE_UP_LOST = f"""
+DELETE FROM finding WHERE tenant_id = $1 AND study_instance_uid = $2 AND state = 'lost'
+    AND ($3::text IS NULL OR {SERIES_OF_KEY} = $3)
+    AND ($4::text IS NULL OR sop_instance_uid = $4)
+RETURNING sop_instance_uid
+"""  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +225,7 @@ async def remove(
     if reason != DELETED:
         return len(rows)
     given_up = await _give_up_rejected(connection, scope.tenant_id, ref, actor)
+    given_up += await _give_up_lost(connection, scope.tenant_id, ref, actor)
     if given_up and not rows:
         guard("", None)
     return len(rows) + given_up
@@ -233,6 +240,17 @@ async def _give_up_rejected(connection: Connection, tenant_id: int, ref: Ref, ac
         await connection.execute(GIVE_UP, [row["id"] for row in page], DELETED, event)
         total += len(page)
     return total
+
+
+async def _give_up_lost(connection: Connection, tenant_id: int, ref: Ref, actor: str) -> int:
+    """Delete what a rebuild found nowhere, so that none looks for it; return how many Instances."""
+    lost = await connection.fetch(GIVE_UP_LOST, tenant_id, ref.study, *below(ref))
+    if lost:
+        await refuse_kept(connection, tenant_id, ref.study)
+        uids = [row["sop_instance_uid"] for row in lost]
+        payload = {"study": ref.study, "instances": uids, "reason": DELETED}
+        await log_event(connection, tenant_id, "removed", actor, payload)
+    return len(lost)
 
 
 def below(ref: Ref) -> tuple[str | None, str | None]:

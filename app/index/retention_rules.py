@@ -1,7 +1,8 @@
 """Retention rules: what they are about, and which Studies that is, in SQL.
 
-A rule is about Series of some modalities, stations and institutions; an empty list is any. Ages are
-days in UTC, from Study Date or from when the last Instance of the Study was stored.
+A rule is about Series of some modalities, stations and institutions, and about Studies that bear
+one of some labels; an empty list is any. Ages are days in UTC, from Study Date or from when the
+last Instance of the Study was stored.
 
 * A rule that deletes takes a Study whole, and only if each of its Series meets the rule: a Study
   with something else in it stays. Without a Study Date it has no age to count from, and stays. It
@@ -22,6 +23,7 @@ from typing import Any
 import asyncpg
 
 from app.errors import Conflict, NotFound
+from app.index.access import BEARS
 from app.index.engine import Index
 from app.index.events import Event, log_event
 from app.index.pool import Connection
@@ -35,17 +37,18 @@ _SERIES = """(
     (rule.modalities = '{}' OR series.modality = ANY(rule.modalities))
     AND (rule.stations = '{}' OR series.station_name = ANY(rule.stations))
     AND (rule.institutions = '{}' OR series.institution_name = ANY(rule.institutions)))"""
+_BORNE = f"(rule.labels = '{{}}' OR {BEARS.format(labels='rule.labels')})"
 AT_REST = "study.updated_at < now() - interval '24 hours'"
 """Each Store sets `updated_at`."""
 
 TAKES = f"""(
-    study.tenant_id = rule.tenant_id AND rule.action = 'delete' AND {AT_REST}
+    study.tenant_id = rule.tenant_id AND rule.action = 'delete' AND {AT_REST} AND {_BORNE}
     AND CASE rule.counted_from WHEN 'study-date' THEN {_DATED} AND study.study_date < {_DAY}
         ELSE NOT {_LATER} END
     AND NOT EXISTS (SELECT FROM series WHERE series.study_key = study.id AND NOT {_SERIES}))
 """
 KEEPS = f"""(
-    study.tenant_id = rule.tenant_id AND rule.action = 'keep'
+    study.tenant_id = rule.tenant_id AND rule.action = 'keep' AND {_BORNE}
     AND CASE WHEN rule.counted_from = 'study-date' AND {_DATED} THEN study.study_date > {_DAY}
         ELSE {_LATER} END
     AND EXISTS (SELECT FROM series WHERE series.study_key = study.id AND {_SERIES}))
@@ -70,30 +73,37 @@ LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('retention rules ' || $1::
 """Alone for who changes rules; shared by who acts by them, until its transaction ends."""
 SHARE = LOCK.replace("_xact_lock(", "_xact_lock_shared(")
 
-_COLUMNS = """
-id, name, action, days, counted_from, modalities, stations, institutions, made_by, made_at,
-activated_at
+_LISTS = ("modalities", "stations", "institutions", "labels")
+_COLUMNS = f"""
+id, name, action, days, counted_from, {", ".join(_LISTS)}, made_by, made_at, activated_at
 """
 ADD = f"""
-INSERT INTO retention_rule (tenant_id, name, action, days, counted_from, modalities, stations,
-    institutions, made_by)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING {_COLUMNS}
+INSERT INTO retention_rule (tenant_id, name, action, days, counted_from, {", ".join(_LISTS)},
+    made_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING {_COLUMNS}
 """  # noqa: S608
 LIST = f"SELECT {_COLUMNS} FROM retention_rule WHERE tenant_id = $1 ORDER BY id"  # noqa: S608
+TENANTS = """
+SELECT DISTINCT tenant_id FROM retention_rule
+WHERE action = 'delete' AND activated_at IS NOT NULL ORDER BY 1
+"""
 FIND = f"SELECT {_COLUMNS} FROM retention_rule WHERE tenant_id = $1 AND id = $2"  # noqa: S608
 ACTIVATE = f"""
 UPDATE retention_rule SET activated_at = now()
 WHERE tenant_id = $1 AND id = $2 AND activated_at IS NULL RETURNING {_COLUMNS}
 """  # noqa: S608
+DEACTIVATE = f"""
+UPDATE retention_rule SET activated_at = NULL
+WHERE tenant_id = $1 AND id = $2 AND activated_at IS NOT NULL RETURNING {_COLUMNS}
+"""  # noqa: S608
 REMOVE = f"""
 DELETE FROM retention_rule WHERE tenant_id = $1 AND id = $2 RETURNING {_COLUMNS}
 """  # noqa: S608
-_LISTS = ("modalities", "stations", "institutions")
 ADD_AGAIN = f"""
 WITH again AS (
     INSERT INTO retention_rule (id, tenant_id, name, action, days, counted_from,
         {", ".join(_LISTS)}, made_by, made_at)
-    OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+    OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 )
 SELECT setval(pg_get_serial_sequence('retention_rule', 'id'), $1)
 """  # noqa: S608
@@ -129,17 +139,23 @@ class Terms:
     modalities: tuple[str, ...] = ()
     stations: tuple[str, ...] = ()
     institutions: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule, a draft that does nothing until it is activated."""
+    """A rule. It does nothing while it is a draft: until it is activated, or if it rests again."""
 
     id: int
     terms: Terms
     made_by: str
     made_at: datetime
     activated_at: datetime | None
+
+
+def lists_of(terms: Terms) -> tuple[tuple[str, ...], ...]:
+    """Return the values that a rule names, kind by kind."""
+    return terms.modalities, terms.stations, terms.institutions, terms.labels
 
 
 def make_rule(row: Any) -> Rule:
@@ -149,9 +165,7 @@ def make_rule(row: Any) -> Rule:
         Action(row["action"]),
         row["days"],
         CountedFrom(row["counted_from"]),
-        tuple(row["modalities"]),
-        tuple(row["stations"]),
-        tuple(row["institutions"]),
+        *(tuple(row[name]) for name in _LISTS),
     )
     return Rule(row["id"], terms, row["made_by"], row["made_at"], row["activated_at"])
 
@@ -163,7 +177,7 @@ async def add_rule(index: Index, tenant_id: int, actor: str, terms: Terms) -> Ru
         Conflict: there is one of this name.
         Unavailable: the index does not answer.
     """
-    lists = (list(terms.modalities), list(terms.stations), list(terms.institutions))
+    lists = [list(values) for values in lists_of(terms)]
     said = (terms.name, terms.action, terms.days, terms.counted_from, *lists)
 
     async def add(connection: Connection) -> Rule:
@@ -183,6 +197,15 @@ async def list_rules(index: Index, tenant_id: int) -> Sequence[Rule]:
         Unavailable: the index does not answer.
     """
     return [make_rule(row) for row in await index.fetch(LIST, tenant_id)]
+
+
+async def tenants_that_delete(index: Index) -> list[int]:
+    """Return the tenants that have an active rule that deletes.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    return [row["tenant_id"] for row in await index.fetch(TENANTS)]
 
 
 async def find_rule(index: Index, tenant_id: int, key: int) -> Rule:
@@ -206,6 +229,17 @@ async def activate_rule(index: Index, tenant_id: int, actor: str, key: int) -> R
         Unavailable: the index does not answer, or what removes something takes too long.
     """
     await _change(index, tenant_id, actor, key, (ACTIVATE, "rule-activated"))
+    return await find_rule(index, tenant_id, key)
+
+
+async def deactivate_rule(index: Index, tenant_id: int, actor: str, key: int) -> Rule:
+    """Let a rule rest, as a draft again; what is under way by it ends before this returns.
+
+    Raises:
+        NotFound: there is no such rule.
+        Unavailable: the index does not answer, or what removes something takes too long.
+    """
+    await _change(index, tenant_id, actor, key, (DEACTIVATE, "rule-deactivated"))
     return await find_rule(index, tenant_id, key)
 
 
@@ -247,15 +281,13 @@ def described(terms: Terms) -> dict[str, Any]:
         "action": str(terms.action),
         "days": terms.days,
         "counted_from": str(terms.counted_from),
-        "modalities": list(terms.modalities),
-        "stations": list(terms.stations),
-        "institutions": list(terms.institutions),
+        **dict(zip(_LISTS, map(list, lists_of(terms)), strict=True)),
     }
 
 
 async def apply_rule_event(connection: Connection, tenant_id: int, event: Event) -> None:
     """Do again to the rules what an event of the log says, in an index that is made anew."""
-    rule = event.payload["rule"]
+    rule = {"labels": [], **event.payload["rule"]}  # there were none at first
     match event.kind:
         case "rule-added":
             names = ("name", "action", "days", "counted_from", *_LISTS)
@@ -265,5 +297,7 @@ async def apply_rule_event(connection: Connection, tenant_id: int, event: Event)
             )
         case "rule-activated":
             await connection.execute(ACTIVATE_AGAIN, tenant_id, rule["id"], event.at)
+        case "rule-deactivated":
+            await connection.execute(ACTIVATE_AGAIN, tenant_id, rule["id"], None)
         case "rule-removed":
             await connection.fetchrow(REMOVE, tenant_id, rule["id"])

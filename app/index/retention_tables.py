@@ -62,6 +62,7 @@ retention_rule = Table(
     _texts("modalities"),
     _texts("stations"),
     _texts("institutions"),
+    _texts("labels"),
     _named("made_by"),
     _now("made_at"),
     Column("activated_at", DateTime(timezone=True)),

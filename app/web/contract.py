@@ -44,8 +44,10 @@ def _row(*statuses: int) -> Responses:
 KNOWN = _row(401, 403)
 """Where nothing is asked but who asks."""
 FEED = _row(400, 401, 403, 503)
-RECEIPT = _row(400, 401, 403, 404, 410, 503)
+RECEIPT = _row(400, 401, 403, 404, 410, 500, 503)
 """Of what proves a resource, or tells of a day."""
+LABEL = _row(400, 401, 403, 404, 409, 410, 500, 503)
+"""Of what puts a label on a Study, or takes it off."""
 RULE = _row(400, 401, 403, 404, 503)
 """Of what finds, changes and removes a rule or a hold."""
 SAID = _row(400, 401, 403, 404, 409, 413, 503)
@@ -54,7 +56,7 @@ READ = _row(304, 400, 401, 403, 404, 406, 409, 410, 412, 413, 500, 503)
 """Of what reads a resource."""
 READ_RANGES = {**_row(206, 416), **READ}
 """Of what reads one body, of which a Range may be asked for."""
-CHANGE = _row(400, 401, 403, 404, 409, 410, 412, 503)
+CHANGE = _row(400, 401, 403, 404, 409, 410, 412, 500, 503)
 """Of what deletes, rejects and restores."""
 SEARCH = _row(400, 401, 403, 406, 413, 503)
 STORE = _row(400, 401, 403, 406, 413, 415, 503, 507)

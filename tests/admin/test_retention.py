@@ -92,6 +92,11 @@ async def test_a_rule_is_made_looked_at_activated_and_removed(
     rule = made.json()
     assert rule | RULE == rule
     assert (rule["state"], rule["counted_from"], rule["stations"]) == ("draft", "study-date", [])
+    labelled = await client.post(
+        f"{API}/retention-rules", json={**RULE, "name": "trial", "labels": ["trial:4"]}
+    )
+    assert labelled.json()["labels"] == ["trial:4"]
+    assert (await client.delete(f"{API}/retention-rules/{labelled.json()['id']}")).is_success
     url = f"{API}/retention-rules/{rule['id']}"
     again = await client.post(f"{API}/retention-rules", json=RULE)
     assert again.status_code == 409
@@ -100,6 +105,10 @@ async def test_a_rule_is_made_looked_at_activated_and_removed(
     active = await client.post(f"{url}/activate")
     assert (active.status_code, active.json()["state"]) == (200, "active")
     assert (await get(client, "/retention-rules"))["rules"] == [active.json()]
+    resting = await client.post(f"{url}/deactivate")
+    assert (resting.status_code, resting.json()["state"]) == (200, "draft")
+    assert resting.json()["activated_at"] is None
+    active = await client.post(f"{url}/activate")
     kept = await client.delete(f"/dicom-web/studies/{study}")
     assert (kept.status_code, "'CT ten years' keeps it" in kept.json()["detail"]) == (409, True)
     assert (await client.delete(url)).status_code == 204

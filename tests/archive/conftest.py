@@ -1,11 +1,13 @@
-"""Archives with copies."""
+"""Archives with copies, and one whose index is made anew."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from app.archive.context import Archive, Place, open_archive
+from app.index.migrations import migrate
 from app.objects.base import new_attempt
 from app.objects.bucket import CopyPlace
 from tests.objects.conftest import ON_S3
@@ -40,5 +42,14 @@ async def replicated(
 async def followed(database_url: str, tmp_path: Path, later: CopyPlace) -> AsyncIterator[Archive]:
     """An empty archive with an `async` copy."""
     place = Place(database_url, tmp_path / "objects", tmp_path / "cache", copies=[later])
+    async with open_archive(place) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def again(empty_database_url: str, tmp_path: Path) -> AsyncIterator[Archive]:
+    """The same objects with a new, empty index."""
+    await asyncio.to_thread(migrate, empty_database_url)
+    place = Place(empty_database_url, tmp_path / "objects", tmp_path / "cache-again")
     async with open_archive(place) as opened:
         yield opened

@@ -1,4 +1,4 @@
-"""Stores, deletions, ways back, purges, sweeps and holds at once: nothing is lost or half done."""
+"""Stores, deletions, ways back, purges, sweeps, holds and labels at once: nothing is half done."""
 
 import asyncio
 import random
@@ -12,6 +12,7 @@ from app.archive import sweep, verify
 from app.archive.context import Archive
 from app.archive.examine import State
 from app.archive.holds import hold_study, release_study
+from app.archive.labels import label_study, unlabel_study
 from app.archive.purge import purge_deleted
 from app.archive.removal import delete, reject, restore
 from app.archive.restoring import restore_deleted
@@ -25,7 +26,10 @@ from tests.archive.test_verify import found
 from tests.factories import make_part10, make_series
 from tests.index.test_instances_together import WRONG
 
-KINDS = {"accepted", "removed", "rejected", "restored", "purged", "held", "released"}
+KINDS = {
+    *("accepted", "removed", "rejected", "restored", "purged", "held", "released"),
+    *("labelled", "unlabelled"),
+}
 SUMS = """
 SELECT (SELECT count(*) FROM study) AS studies, (SELECT count(*) FROM series) AS series,
     (SELECT count(*) FROM instance) AS instances,
@@ -35,6 +39,15 @@ TWICE = """
 SELECT object_key FROM (
     SELECT object_key FROM instance UNION ALL SELECT object_key FROM removed_instance
 ) AS named GROUP BY 1 HAVING count(*) > 1
+"""
+LABELS_TOLD = """
+SELECT kind, payload->>'study' AS study, jsonb_array_elements_text(payload->'labels') AS label
+FROM event WHERE kind IN ('labelled', 'unlabelled') ORDER BY id
+"""
+LABELS_OF_NOTHING = """
+SELECT study_instance_uid FROM study_label
+EXCEPT SELECT study_instance_uid FROM study
+EXCEPT SELECT study_instance_uid FROM removed_instance
 """
 
 
@@ -67,9 +80,23 @@ class _Actor:
             lambda: hold_study(archive, who, study.study, "case 17"),
             lambda: release_study(archive, who, study.study),
             lambda: release_study(archive, who, study.study),
+            lambda: label_study(archive, who, study.study, ["a", "b"]),
+            lambda: unlabel_study(archive, who, study.study, ["b", "c"]),
         )
         with suppress(ArchiveError):
             await self.chance.choice(things)()
+
+
+async def check_labels(archive: Archive) -> None:
+    """See that Studies bear what the log says, in the order of its numbers, and nothing else."""
+    told: set[tuple[str, str]] = set()
+    for row in await archive.index.fetch(LABELS_TOLD):
+        place = (row["study"], row["label"])
+        assert (place in told) == (row["kind"] == "unlabelled")  # only what changes is told
+        told ^= {place}
+    rows = await archive.index.fetch("SELECT study_instance_uid, label FROM study_label")
+    assert {tuple(row) for row in rows} == told
+    assert await archive.index.fetch(LABELS_OF_NOTHING) == []
 
 
 @pytest.mark.slow
@@ -100,6 +127,7 @@ async def test_no_order_of_things_loses_bytes_or_counts_wrong(
     assert {row["kind"] for row in rows} >= KINDS  # each of them has come to pass
     assert await archive.index.fetch(WRONG) == []
     assert await archive.index.fetch(TWICE) == []
+    await check_labels(archive)
     (sums,) = await archive.index.fetch(SUMS)
     counted = await count_everything(archive.index, Scope())
     assert (counted.studies, counted.series, counted.instances, counted.bytes) == tuple(sums)

@@ -13,11 +13,18 @@ from app.archive.backup import Copied, Fate, make_backup
 from app.archive.backup_place import Backup, BackupPlace, open_place
 from app.archive.backup_restore import restore_index, restore_objects
 from app.archive.context import Archive, Place, open_archive
+from app.archive.examine import State
+from app.archive.indexed_tags import index_tag, list_tags
+from app.archive.labels import label_study, labels_of
 from app.archive.removal import delete, reject
+from app.archive.retention import add_rule, list_rules
+from app.archive.sealed_log import verify_log
+from app.dicom.chosen_attributes import read_chosen
 from app.dicom.uids import StudyRef
 from app.errors import Conflict, Forbidden, NotFound, Unavailable
 from app.index.dump import LOCK, count_since, settle_log, snapshot
 from app.index.events import Position, read_events
+from app.index.retention_rules import Action, Terms
 from app.index.webhooks import add_webhook
 from app.objects.envelope import Identity, read_identities
 from app.rights import Principal
@@ -114,6 +121,28 @@ async def test_all_comes_back(
     assert (tables["instance"][0], tables["removed_instance"][0]) == ("2", "4")
     stored = b"".join(files(tmp_path / "backup").values())
     assert (b"DICM" in stored) is (identity is None)
+
+
+async def test_labels_and_chosen_attributes_come_back_and_their_log_is_whole(
+    archive: Archive,
+    principal: Principal,
+    place: BackupPlace,
+    tmp_path: Path,
+    empty_database_url: str,
+    studies: list[str],
+) -> None:
+    await label_study(archive, principal, studies[0], ["teaching", "trial:4"])
+    await index_tag(archive, principal, read_chosen("ProtocolName"), lambda _: None)
+    rule = await add_rule(archive, principal, Terms("t", Action.KEEP, 9, labels=("teaching",)))
+    await archive.sealer.seal_waiting()
+    backup = await backed_up(archive, principal, place)
+    await restored(empty_database_url, tmp_path, place, backup)
+    where = Place(empty_database_url, tmp_path / "restored", tmp_path / "cache-restored")
+    async with open_archive(where) as there:
+        assert await labels_of(there, principal, studies[0]) == ["teaching", "trial:4"]
+        assert [one.shown for one in await list_tags(there, principal)] == ["ProtocolName"]
+        assert await list_rules(there, principal) == [rule]
+        assert {one.state async for one in verify_log(there, 1)} == {State.SEALED}
 
 
 @pytest.mark.usefixtures("studies")

@@ -185,7 +185,7 @@ async def test_filling_goes_on_where_it_was_interrupted_and_is_not_used_before_i
         {k: v.replace("LIMIT 200", "LIMIT 7") for k, v in attribute_values.NEXT_ROWS.items()},
     )
     chosen = read_chosen("InstanceCreationTime")
-    indexed = await choose(archive.index, 1, chosen)
+    indexed = await choose(archive.index, 1, "test", chosen)
     assert await fill(archive.index, indexed.key) == 7
     assert await fill(archive.index, indexed.key) == 7
     keys = 'InstanceCreationTime=""&emptyvaluematching=true'
@@ -261,7 +261,7 @@ async def test_only_who_administers_may_choose(archive: Archive) -> None:
 async def test_choosing_waits_for_writers_and_lets_them_pass_meanwhile(archive: Archive) -> None:
     async with archive.index.writing() as connection:
         await connection.execute("LOCK TABLE instance IN ROW EXCLUSIVE MODE")
-        choosing = asyncio.create_task(choose(archive.index, 1, read_chosen("KVP")))
+        choosing = asyncio.create_task(choose(archive.index, 1, "test", read_chosen("KVP")))
         await asyncio.sleep(1.5)
         assert not choosing.done()
         new = make_new_instance(KVP="120")

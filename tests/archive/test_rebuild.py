@@ -1,30 +1,33 @@
 """A rebuild makes the index that there was, from what lies in the object store alone."""
 
-import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
+import importlib.util
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pytest
 from pydicom.uid import HangingProtocolStorage
 
 from app.archive.commitment import request_commitment
-from app.archive.context import Archive, Place, open_archive
+from app.archive.context import Archive
 from app.archive.examine import State
 from app.archive.holds import hold_study, release_study
+from app.archive.indexed_tags import index_tag, unindex_tag
+from app.archive.labels import label_study, unlabel_study
 from app.archive.non_patient import delete_non_patient
 from app.archive.rebuild import Outcome, Rebuilt, rebuild_index
 from app.archive.removal import delete, reject, restore
-from app.archive.retention import activate_rule, add_rule, remove_rule
+from app.archive.retention import activate_rule, add_rule, deactivate_rule, remove_rule
 from app.archive.sealed_log import verify_log
 from app.archive.store import store_instances
+from app.dicom.chosen_attributes import read_chosen
 from app.dicom.commitment import Reference
 from app.dicom.uids import InstanceRef, NonPatientRef, StudyRef
 from app.errors import Conflict, Forbidden
 from app.index.events import Position, read_events
-from app.index.migrations import migrate
 from app.index.overview import count_everything
 from app.index.packing import make_dictionary, unpack_metadata
 from app.index.retention_rules import Action, Terms
+from app.index.revisions import migrations_directory
 from app.rights import Principal, Scope
 from tests.archive.test_backup import spoil
 from tests.archive.test_store import parts, store
@@ -50,6 +53,16 @@ CONTENT = {
     "removed other": "SELECT * FROM removed_non_patient_instance ORDER BY sop_instance_uid",
     "hold": "SELECT * FROM hold ORDER BY 2",
     "rule": "SELECT id AS number, * FROM retention_rule ORDER BY id",
+    "label": "SELECT * FROM study_label ORDER BY 2, 3",
+    "tag": "SELECT tenant_id, name, level, vr, state, chosen_at FROM indexed_attribute ORDER BY 2",
+    "value": """
+        SELECT name, coalesce(study_instance_uid, series_instance_uid, sop_instance_uid) AS owner,
+            position, items, value
+        FROM attribute_value JOIN indexed_attribute a ON a.id = attribute_id
+        LEFT JOIN study ON level = 0 AND study.id = owner_key
+        LEFT JOIN series ON level = 1 AND series.id = owner_key
+        LEFT JOIN instance ON level = 2 AND instance.id = owner_key
+        ORDER BY 1, 2, 3""",
     "event": "SELECT xid::text AS place, * FROM event ORDER BY event.xid, id",
     "segment": "SELECT * FROM segment ORDER BY number",
     "key": "SELECT number, public_key FROM seal_key ORDER BY number",
@@ -87,15 +100,6 @@ def _no_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.archive.removal.LEASE_SECONDS", 0)
 
 
-@pytest.fixture
-async def again(empty_database_url: str, tmp_path: Path) -> AsyncIterator[Archive]:
-    """The same objects with a new, empty index."""
-    await asyncio.to_thread(migrate, empty_database_url)
-    place = Place(empty_database_url, tmp_path / "objects", tmp_path / "cache-again")
-    async with open_archive(place) as opened:
-        yield opened
-
-
 async def rebuilt(archive: Archive, principal: Principal) -> Told:
     told: Told = []
     await rebuild_index(archive, principal, told.append)
@@ -110,7 +114,15 @@ async def eventful(archive: Archive, principal: Principal) -> None:
     """Store, delete, reject, bring back and store again, in one Study and in several."""
     study, series = new_uid(), new_uid()
     made = [
-        make_part10(StudyInstanceUID=study, SeriesInstanceUID=series, InstanceNumber=number)
+        make_part10(
+            StudyInstanceUID=study,
+            SeriesInstanceUID=series,
+            InstanceNumber=number,
+            PatientAge=f"03{number}Y",
+            ProtocolName=f"P{number}",
+            ImageType=["ORIGINAL", f"{number}"],
+            KVP=100 + number,
+        )
         for number in range(6)
     ]
     await store(archive, principal, *made)
@@ -135,14 +147,11 @@ async def eventful(archive: Archive, principal: Principal) -> None:
         await store(archive, principal, make_part10(StudyInstanceUID=uid))
         await hold_study(archive, principal, uid, "case 17")
     await release_study(archive, principal, freed)
-    kept = await add_rule(
-        archive, principal, Terms("ten years", Action.KEEP, 3653, modalities=("PX",))
-    )
-    await activate_rule(archive, principal, kept.id)
-    other = await add_rule(archive, principal, Terms("old", Action.DELETE, 9000))
-    await remove_rule(archive, principal, other.id)
+    await ruled(archive, principal)
+    await labelled_and_chosen(archive, principal, held, freed)
     gone = new_uid()
     await store(archive, principal, make_part10(StudyInstanceUID=gone))
+    await label_study(archive, principal, gone, ["hidden"])
     await delete(archive, principal, StudyRef(gone))
     await request_commitment(archive, principal, new_uid(), [Reference("1.2", refs[0].instance)])
     palette = make_non_patient(HangingProtocolStorage)
@@ -150,6 +159,31 @@ async def eventful(archive: Archive, principal: Principal) -> None:
     await store_instances(archive, principal, parts(make_part10(palette)), into)
     await delete_non_patient(archive, principal, "hanging-protocols", palette.SOPInstanceUID)
     await store_instances(archive, principal, parts(make_part10(palette)), into)
+
+
+async def ruled(archive: Archive, principal: Principal) -> None:
+    """Make rules: one that acts, one that is taken away, and one that rests."""
+    kept = await add_rule(
+        archive, principal, Terms("ten years", Action.KEEP, 3653, modalities=("PX",))
+    )
+    await activate_rule(archive, principal, kept.id)
+    other = await add_rule(archive, principal, Terms("old", Action.DELETE, 9000))
+    await remove_rule(archive, principal, other.id)
+    rests = await add_rule(archive, principal, Terms("rests", Action.KEEP, 9, labels=("a", "b")))
+    await activate_rule(archive, principal, rests.id)
+    await deactivate_rule(archive, principal, rests.id)
+
+
+async def labelled_and_chosen(archive: Archive, principal: Principal, one: str, other: str) -> None:
+    """Put labels on and take some off; choose attributes for the index and give one up."""
+    await label_study(archive, principal, one, ["a", "b"])
+    await label_study(archive, principal, other, ["a", "trial:4"])
+    await unlabel_study(archive, principal, one, ["b"])
+    await unlabel_study(archive, principal, other, ["a"])
+    await label_study(archive, principal, other, ["a"])
+    for tag in ("ProtocolName", "ImageType", "PatientAge", "KVP"):
+        await index_tag(archive, principal, read_chosen(tag), lambda _: None)
+    await unindex_tag(archive, principal, read_chosen("KVP"))
 
 
 async def test_the_new_index_is_the_old_one(
@@ -162,6 +196,8 @@ async def test_the_new_index_is_the_old_one(
     before, after = await content(archive), await content(again)
     for name in CONTENT:
         assert after[name] == before[name], name
+    assert before["label"]
+    assert before["value"]
     assert await count_everything(again.index, Scope()) == await count_everything(
         archive.index, Scope()
     )
@@ -245,6 +281,23 @@ async def test_what_was_accepted_and_is_lost_is_told_of(
     spoil(damaged)
     told = await rebuilt(again, principal)
     assert outcomes(told) == {Outcome.LIVE: 1, Outcome.LOST: 2}
+
+
+async def test_what_was_chosen_for_the_index_before_it_was_logged_is_logged_then(
+    archive: Archive, principal: Principal
+) -> None:
+    await index_tag(archive, principal, read_chosen("ProtocolName"), lambda _: None)
+    (event,) = await read_events(archive.index, 1, Position())
+    path = migrations_directory() / "versions" / "0014_labels.py"
+    specification = importlib.util.spec_from_file_location("labels", path)
+    assert specification is not None
+    assert specification.loader is not None
+    migration = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(migration)
+    async with archive.index.writing() as connection:
+        await connection.execute(migration.TELL_OF_TAGS)
+    _, again = await read_events(archive.index, 1, Position())
+    assert (again.kind, again.payload) == (event.kind, event.payload)
 
 
 async def test_a_segment_that_was_tampered_with_is_told_of(

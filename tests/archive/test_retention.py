@@ -14,6 +14,7 @@ from app.archive.retention import (
     act_by_rules,
     activate_rule,
     add_rule,
+    deactivate_rule,
     list_rules,
     preview_rule,
     remove_rule,
@@ -219,6 +220,7 @@ async def test_a_rule_that_is_taken_away_meanwhile_takes_nothing_more(
     for doing in (
         remove_rule(archive, principal, rule.id),
         activate_rule(archive, principal, rule.id),
+        deactivate_rule(archive, principal, rule.id),
         preview_rule(archive, principal, rule.id),
     ):
         with pytest.raises(NotFound):
@@ -328,6 +330,8 @@ async def test_a_deletion_waits_for_a_rule_that_is_being_activated(
         Terms("x", Action.DELETE, 1, modalities=("",)),
         Terms("x", Action.DELETE, 1, stations=("\0",)),
         Terms("x", Action.DELETE, 1, institutions=("x",) * 101),
+        Terms("x", Action.DELETE, 1, labels=("a",) * 101),
+        Terms("x", Action.DELETE, 1, labels=("No label",)),
     ],
 )
 async def test_terms_that_are_none_make_no_rule(
@@ -352,6 +356,7 @@ async def test_rules_are_for_administrators(archive: Archive) -> None:
         list_rules(archive, clerk),
         preview_rule(archive, clerk, 1),
         activate_rule(archive, clerk, 1),
+        deactivate_rule(archive, clerk, 1),
         remove_rule(archive, clerk, 1),
     ):
         with pytest.raises(Forbidden):

@@ -13,6 +13,7 @@ from app.archive.context import Place, open_archive
 from app.archive.removal import delete
 from app.cli.deleted import _ref
 from app.cli.keeping import deleted, hold, retention
+from app.cli.label import commands as label
 from app.cli.refusal import Refusal
 from app.cli.ruling import describe
 from app.dicom.uids import InstanceRef, NonPatientRef, SeriesRef, StudyRef
@@ -22,7 +23,7 @@ from app.rights import Principal
 from tests.factories import make_part10, new_uid
 
 NOW = datetime.now(UTC)
-GROUPS = {"deleted": deleted, "hold": hold, "retention": retention}
+GROUPS = {"deleted": deleted, "hold": hold, "label": label, "retention": retention}
 
 
 def command(url: str, data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -83,8 +84,31 @@ def test_rules_are_added_looked_at_activated_and_removed(
     assert "would delete now: 0 Studies" in run("preview", "1").stdout  # it came just now
     assert "old CT (active)" in run("activate", "1").stdout
     assert "old CT (active)" in run("list").stdout
+    assert "old CT (draft)" in run("deactivate", "1").stdout
     assert run("remove", "1").stdout == "There is no rule 1 any more\n"
     assert run("list").stdout == "there is no retention rule\n"
+
+
+@pytest.mark.slow
+def test_labels_are_added_listed_and_removed(tmp_path: Path, database_url: str, study: str) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return command(database_url, tmp_path / "data", "label", *arguments)
+
+    assert run("list").stderr.endswith("no Study bears a label\n")
+    added = run("add", study, "teaching")
+    assert added.stdout == f"Study {study} bears the label teaching\n", added.stderr
+    assert (
+        run("add", study, "teaching").stdout == f"Study {study} bore already the label teaching\n"
+    )
+    assert run("list").stdout == "teaching: 1 Studies\n"
+    assert run("list", "teaching").stdout == f"{study}\n"
+    wrong = run("add", study, new_uid(), "No")
+    assert (wrong.returncode, "lower-case" in wrong.stderr) == (1, True)
+    assert run("add", study, new_uid(), "more").returncode == 1
+    gone = run("remove", study, "teaching")
+    assert gone.stdout == f"Study {study} does not bear the label teaching any more\n"
+    assert run("remove", study, "teaching").stdout.endswith("did not bear the label teaching\n")
+    assert run("list").stdout == "more: 1 Studies\n"
 
 
 @pytest.mark.slow
@@ -165,10 +189,12 @@ def test_what_names_nothing_is_refused(what: str, error: type[Exception]) -> Non
             " Date",
         ),
         (
-            Terms("ct", Action.KEEP, 30, CountedFrom.STORED, ("CT", "SR"), ("A",), ("B",)),
+            Terms(
+                "ct", Action.KEEP, 30, CountedFrom.STORED, ("CT", "SR"), ("A",), ("B",), ("x", "y")
+            ),
             NOW,
-            "7. ct (active): keep Studies of modality CT or SR and station A and institution B that"
-            " are not yet 30 days since it was stored",
+            "7. ct (active): keep Studies labelled x or y of modality CT or SR and station A and"
+            " institution B that are not yet 30 days since it was stored",
         ),
     ],
 )

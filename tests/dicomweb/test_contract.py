@@ -16,6 +16,7 @@ from tests.factories import make_dataset, make_part10
 NAMED = {"{path}": "7FE00010", "{code}": "113001^DCM", "{frames}": "1", "{uid}": "1.2.6"} | {
     "{rule}": "7",
     "{transaction}": "1.2.9",
+    "{label}": "teaching",
 }
 OPEN = {"/health/live", "/health/ready", "/dicom-web"}
 DATASET = make_dataset()

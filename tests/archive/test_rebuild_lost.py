@@ -1,0 +1,123 @@
+"""What a rebuild finds nowhere whole is known as lost, and never given out as good."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from app.archive.context import Archive, Place, open_archive
+from app.archive.copying import work_on
+from app.archive.examine import State
+from app.archive.findings import list_findings
+from app.archive.rebuild import Outcome
+from app.archive.removal import delete
+from app.archive.scrubbing import look_at_quarantine
+from app.archive.sweep import Swept, sweep_unnamed
+from app.archive.verify import Wanted
+from app.dicom.uids import InstanceRef, SeriesRef, StudyRef
+from app.errors import Damaged, NotFound
+from app.index.migrations import migrate
+from app.index.stock import take_stock
+from app.objects.bucket import CopyPlace
+from app.rights import Principal, Scope
+from tests.archive.test_backup import spoil
+from tests.archive.test_rebuild import outcomes, rebuilt
+from tests.archive.test_store import store
+from tests.archive.test_verify import files, found
+from tests.factories import make_part10, new_uid
+
+
+@pytest.fixture(autouse=True)
+def _no_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.archive.removal.LEASE_SECONDS", 0)
+
+
+async def test_what_is_lost_is_known_as_such_until_it_is_sent_again(
+    archive: Archive,
+    again: Archive,
+    principal: Principal,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.archive.sweep.SHORTEST_GRACE", -60)
+    made = [make_part10() for _ in range(3)]
+    await store(archive, principal, *made)
+    deleted = new_uid()
+    await store(archive, principal, make_part10(StudyInstanceUID=deleted))
+    await delete(archive, principal, StudyRef(deleted))
+    await archive.sealer.seal_waiting()
+    rows = await archive.index.fetch(
+        "SELECT object_key, sop_instance_uid FROM instance ORDER BY id"
+    )
+    for row in rows[:2]:
+        spoil(tmp_path / "objects" / row["object_key"])
+    (removed,) = await archive.index.fetch("SELECT object_key FROM removed_instance")
+    (tmp_path / "objects" / removed["object_key"]).unlink()
+    assert outcomes(await rebuilt(again, principal)) == {Outcome.LIVE: 1, Outcome.LOST: 3}
+    findings = await list_findings(again, principal, 0, 10)
+    assert [(one.state, one.store, one.object_key, one.instance) for one in findings] == [
+        ("lost", "", *row) for row in rows[:2]
+    ]
+    assert "first: its bytes are not those that were accepted" in findings[0].detail
+    assert set(await found(again)) == {State.WHOLE, State.LOST}
+    await look_at_quarantine(again)
+    swept: list[Swept] = []
+    await sweep_unnamed(again, principal, -60, swept.append, really=True)
+    assert (len(await list_findings(again, principal, 0, 10)), swept) == (2, [])
+    report = await store(again, principal, made[0])
+    assert not report.failed
+    await look_at_quarantine(again)
+    (left,) = await list_findings(again, principal, 0, 10)
+    assert left.object_key == rows[1]["object_key"]
+    (still,) = (await found(again, Wanted(study=left.study)))[State.LOST]
+    assert still.instance == rows[1]["sop_instance_uid"]
+    ref = InstanceRef(left.study, left.object_key.split("/")[5], left.instance)
+    for one in (ref, SeriesRef(ref.study, ref.series), StudyRef(ref.study)):
+        with pytest.raises(Damaged, match="is lost; send it again, or delete it"):
+            await take_stock(again.index, Scope(), one)
+        with pytest.raises(NotFound):
+            await take_stock(again.index, Scope(studies=frozenset({"1.2"})), one)
+    assert await delete(again, principal, ref) == 1
+    assert await list_findings(again, principal, 0, 10) == []
+    with pytest.raises(NotFound):
+        await delete(again, principal, ref)
+
+
+async def test_what_was_lost_and_came_again_is_live_in_the_next_index(
+    archive: Archive, again: Archive, principal: Principal, tmp_path: Path
+) -> None:
+    data = make_part10()
+    await store(archive, principal, data)
+    (lost,) = files(tmp_path)
+    async with archive.index.writing() as connection:  # as a rebuild without it would have it
+        for table in ("instance", "series", "study"):
+            await connection.execute(f"DELETE FROM {table}")  # noqa: S608
+    archive.index.known.clear()
+    await store(archive, principal, data)
+    lost.unlink()
+    await archive.sealer.seal_waiting()
+    assert outcomes(await rebuilt(again, principal)) == {Outcome.LIVE: 1}
+    assert await list_findings(again, principal, 0, 10) == []
+
+
+async def test_what_one_store_has_damaged_comes_from_another(
+    followed: Archive,
+    principal: Principal,
+    later: CopyPlace,
+    empty_database_url: str,
+    tmp_path: Path,
+) -> None:
+    await store(followed, principal, *(make_part10() for _ in range(2)))
+    while await work_on(followed, "later"):
+        pass
+    await followed.sealer.seal_waiting()
+    damaged, missing = files(tmp_path)
+    spoil(damaged)
+    missing.unlink()
+    await asyncio.to_thread(migrate, empty_database_url)
+    place = Place(
+        empty_database_url, tmp_path / "objects", tmp_path / "cache-again", copies=[later]
+    )
+    async with open_archive(place) as again:
+        assert outcomes(await rebuilt(again, principal)) == {Outcome.LIVE: 2}
+        assert await list_findings(again, principal, 0, 10) == []
