@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 
 from app.archive.context import Archive
 from app.index.backup_runs import last_runs
+from app.index.clock import seconds_ahead
 from app.index.purging import count_waiting
 from app.index.segments import seal_lag
 
@@ -39,4 +40,6 @@ async def read_gauges(archive: Archive) -> list[Figure]:
         Figure(f"deleted_{name}", f"Deleted and not yet purged: {name}", float(value))
         for name, value in asdict(await count_waiting(index)).items()
     ]
-    return [Figure("seal_lag_seconds", lag, await seal_lag(index)), *ages, *waiting]
+    ahead = "How far the clock is ahead of the time that was seen to pass, by which is purged"
+    clock = Figure("clock_ahead_seconds", ahead, await seconds_ahead(index))
+    return [Figure("seal_lag_seconds", lag, await seal_lag(index)), clock, *ages, *waiting]

@@ -1,7 +1,8 @@
 """Retention rules: what they are about, and which Studies that is, in SQL.
 
 A rule is about Series of some modalities, stations and institutions; an empty list is any. Ages are
-days in UTC, from Study Date or from when the last Instance of the Study was stored.
+days in UTC, from Study Date or from when the last Instance of the Study was stored, to the time
+that was seen to pass (`index.clock`).
 
 * A rule that deletes takes a Study whole, and only if each of its Series meets the rule: a Study
   with something else in it stays. Without a Study Date it has no age to count from, and stays. It
@@ -22,11 +23,12 @@ from typing import Any
 import asyncpg
 
 from app.errors import Conflict, NotFound
+from app.index.clock import SEEN
 from app.index.engine import Index
 from app.index.events import Event, log_event
 from app.index.pool import Connection
 
-_MOMENT = "(now() - make_interval(days => rule.days))"
+_MOMENT = f"({SEEN} - make_interval(days => rule.days))"
 _DAY = f"to_char({_MOMENT} AT TIME ZONE 'UTC', 'YYYYMMDD')"
 _DATED = "length(study.study_date) = 8"
 _LATER = f"""(study.created_at > {_MOMENT} OR EXISTS (
@@ -35,7 +37,7 @@ _SERIES = """(
     (rule.modalities = '{}' OR series.modality = ANY(rule.modalities))
     AND (rule.stations = '{}' OR series.station_name = ANY(rule.stations))
     AND (rule.institutions = '{}' OR series.institution_name = ANY(rule.institutions)))"""
-AT_REST = "study.updated_at < now() - interval '24 hours'"
+AT_REST = f"study.updated_at < {SEEN} - interval '24 hours'"
 """Each Store sets `updated_at`."""
 
 TAKES = f"""(
