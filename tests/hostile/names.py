@@ -63,6 +63,7 @@ class Hostile(StrEnum):
     EXTENDED_OVERFLOW = "Extended Offset Table lengths that overflow"
     EXTENDED_OUTSIDE = "an Extended Offset Table that points outside"
     EXTENDED_UNEVEN = "an Extended Offset Table without as many lengths"
+    FRAMES_NONE = "encapsulated Pixel Data without a fragment"
     FRAMES_ZERO = "0 frames"
     FRAMES_NEGATIVE = "a negative number of frames"
     FRAMES_VAST = "2^31 - 1 frames"

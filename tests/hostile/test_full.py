@@ -34,7 +34,7 @@ FULL = {507, 503}
 def mounted(place: Path, megabytes: int) -> Iterator[None]:
     """Have a file system of a size of its own. Only root may mount one."""
     place.mkdir(parents=True, mode=0o700)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=700", "none", str(place)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=755", "none", str(place)]
     if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
         pytest.skip("no file system can be mounted here")
     try:
@@ -159,7 +159,10 @@ def test_a_full_disk_of_the_index_is_told_and_room_is_enough(tmp_path: Path) -> 
         ballast.unlink()
         until_stored(server, instance(study, 16))
         assert count(server, study) >= stored + 1
-        assert left_in(server.data_dir / "objects") == (count(server, study), 0)
+        # where nobody knows what became of a commit the objects stay, for the sweeper to take
+        objects, waiting = left_in(server.data_dir / "objects")
+        assert 0 <= objects - count(server, study) <= 20
+        assert waiting == 0
 
 
 @ON_S3

@@ -72,6 +72,9 @@ SHAPES = {
     Hostile.PIXELS_LONG: Raw(pixels=explicit(0x7FE00010, "OW", bytes(1000))),
     Hostile.PIXELS_VAST: Raw(rows=65535, columns=65535, bits=16, frames=b"2147483647"),
     Hostile.PIXELS_WITHOUT_SHAPE: Raw(rows=0, columns=0),
+    Hostile.FRAMES_NONE: Raw(
+        JPEG, pixels=explicit(0x7FE00010, "OB", item() + SEQUENCE_END, UNDEFINED)
+    ),
     Hostile.PIXELS_SEQUENCE: Raw(pixels=explicit(0x7FE00010, "SQ", item(INNER))),
     Hostile.BITS_ODD: Raw(bits=65535),
     Hostile.PICTURE_RUBBISH: Raw(JPEG, pixels=encapsulated(frames=(b"\xff\xd8no picture",))),
