@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 
 from app.archive.context import Archive
 from app.index.backup_runs import last_runs
+from app.index.clock import seconds_ahead
 from app.index.commitments import commitment_lag
 from app.index.purging import count_waiting
 from app.index.segments import seal_lag
@@ -60,7 +61,9 @@ async def read_gauges(archive: Archive) -> list[Figure]:
         Figure("seal_lag_seconds", lag, await seal_lag(index)),
         Figure("commitment_lag_seconds", working, await commitment_lag(index)),
     ]
-    return [*lags, *ages, *waiting, *queue, *_told(webhooks)]
+    ahead = "How far the clock is ahead of the time that was seen to pass, by which is purged"
+    clock = Figure("clock_ahead_seconds", ahead, await seconds_ahead(index))
+    return [*lags, clock, *ages, *waiting, *queue, *_told(webhooks)]
 
 
 def _told(webhooks: Sequence[Lag]) -> Iterator[Figure]:

@@ -5,7 +5,6 @@ until the last object is there. Objects never change, so only new ones are copie
 against its digest on the way: what is damaged is told of and does not go into a backup.
 """
 
-import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,7 +12,13 @@ from enum import StrEnum
 
 from app import __version__
 from app.archive.answers import ahead, once
-from app.archive.backup_place import Backup, BackupPlace, object_name, pack_secrets
+from app.archive.backup_place import (
+    Backup,
+    BackupPlace,
+    new_stamp,
+    object_name,
+    pack_secrets,
+)
 from app.archive.context import Archive
 from app.errors import Forbidden, NotFound, Unavailable
 from app.index.dump import Snapshot, server_version, snapshot
@@ -61,7 +66,7 @@ async def make_backup(
     if Verb.ADMINISTER not in principal.verbs:
         raise Forbidden("Backups are for administrators")
     async with snapshot(archive.index.url) as moment:
-        stamp = f"{moment.at.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(3)}"
+        stamp = new_stamp(moment.at, await place.stamps())
         dump = await _put(place, f"index/{stamp}.dump", moment.dump())
         kept = pack_secrets(await archive.objects.all_secrets())
         await _put(place, f"index/{stamp}.secrets", once(kept))

@@ -12,8 +12,9 @@ import base64
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import orjson
@@ -29,6 +30,7 @@ from app.objects.staging import Staging
 
 FORMAT = 1
 _BACKUPS = "backups/"
+_MOMENT = "%Y%m%dT%H%M%S.%fZ"
 _ALL = replace(Limits(), part_bytes=2**62, reserve_bytes=0)
 
 
@@ -187,6 +189,15 @@ class BackupPlace:
 
 
 _FIELDS = tuple(Backup.__dataclass_fields__)
+
+
+def new_stamp(at: datetime, before: Sequence[str]) -> str:
+    """Return the name of a backup of a moment: it sorts after all `before`, whatever the clock."""
+    newest = before[-1].partition("-")[0] if before else ""
+    moment = f"{at.astimezone(UTC):{_MOMENT}}"
+    if moment <= newest:
+        moment = f"{datetime.strptime(newest, _MOMENT) + timedelta(microseconds=1):{_MOMENT}}"  # noqa: DTZ007
+    return f"{moment}-{token_hex(3)}"
 
 
 def object_name(key: str) -> str:

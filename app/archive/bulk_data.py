@@ -22,7 +22,7 @@ from app.dicom.native_frames import WORDS, pixel_word, swap_words
 from app.dicom.scanned import BulkPlace
 from app.dicom.transfer_syntaxes import EXPLICIT_LITTLE_ENDIAN, OCTET_STREAM, find
 from app.dicom.uids import InstanceRef, Ref
-from app.errors import Forbidden, NotAcceptable, NotFound
+from app.errors import Forbidden, InvalidDataset, NotAcceptable, NotFound
 from app.index.frames import list_bulk_values, locate_bulk_value
 from app.index.packing import unpack_metadata
 from app.index.places import InstancePlace, load_metadata, locate_instances
@@ -57,12 +57,15 @@ async def retrieve_bulk_data(  # noqa: PLR0913, PLR0917 - what a caller has and 
     Raises:
         NotFound: there is no such value, or `principal` may not see its Study.
         NotAcceptable: none of the forms can be made.
+        InvalidDataset: it is of frames that cannot be told apart, or decoded.
         Unavailable: the object store does not answer.
     """
     if Verb.VIEW not in principal.verbs:
         raise Forbidden("Viewing is not allowed to you")
     instance, place = await locate_bulk_value(archive.index, principal.scope, ref, path)
     if path == _PIXEL_DATA and _is_encapsulated(instance.transfer_syntax_uid):
+        if not instance.frame_count:
+            raise InvalidDataset("the frames of Pixel Data cannot be told apart")
         numbers = range(1, instance.frame_count + 1)
         found = await find_frames(archive, principal, ref, numbers, forms)
         return await open_frames(archive, principal, found, known)

@@ -24,13 +24,15 @@ from app.dicom.store_report import Stored
 from app.dicom.uids import NonPatientRef
 from app.errors import InvalidDataset, Unavailable
 from app.index.known import known_instances
+from app.objects.retries import tries
 from app.rights import Principal
 
 _PAGE = 200
 _CHUNK = 2**20
 _FREE_GROWTH = 64 * 2**20
-_PATIENCE = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-"""Seconds to wait before asking again what does not answer; PostgreSQL may be starting again."""
+_PATIENCE = (7, 0.5, 16.0)
+"""How often what does not answer is asked, and the first and longest pause in seconds; PostgreSQL
+may be starting again."""
 
 
 class Fate(StrEnum):
@@ -144,17 +146,14 @@ class _Import:
             self._tell(await self._import(file))
 
     async def _import(self, file: FoundFile) -> Imported:
-        for seconds in (*_PATIENCE, None):
-            try:
-                return await self._store(file)
-            except Unavailable:
-                if seconds is None:
-                    raise
-                await asyncio.sleep(seconds)
-            except _NoDicom:
-                return Imported(file.name, file.size, Fate.NO_DICOM)
-            except _Unreadable as error:
-                return Imported(file.name, file.size, Fate.REFUSED, str(error))
+        async for attempt in tries(Unavailable, *_PATIENCE):
+            with attempt:
+                try:
+                    return await self._store(file)
+                except _NoDicom:
+                    return Imported(file.name, file.size, Fate.NO_DICOM)
+                except _Unreadable as error:
+                    return Imported(file.name, file.size, Fate.REFUSED, str(error))
         raise AssertionError("unreachable")
 
     async def _store(self, file: FoundFile) -> Imported:

@@ -38,6 +38,7 @@ from app.errors import (
     InvalidDataset,
     InvalidRequest,
     StorageFull,
+    TooLarge,
     Unavailable,
 )
 from app.index.instances import NewInstance
@@ -47,6 +48,12 @@ from app.rights import Principal, Verb
 IN_FLIGHT = 8
 """Parts of one request that are being scanned and put while the next one arrives."""
 
+_NO_INSTANCE = {
+    FailureReason.CANNOT_UNDERSTAND,
+    FailureReason.CUT_SHORT,
+    FailureReason.OVER_A_LIMIT,
+    FailureReason.UID_MISSING_OR_INVALID,
+}
 _PREAMBLE = bytes(128) + b"DICM"
 _TRANSFER_SYNTAX = b"\x02\x00\x10\x00"
 
@@ -66,7 +73,7 @@ async def store_instances(
     Raises:
         Forbidden: `principal` may not store.
         InvalidRequest: there are no parts.
-        TooLarge: a part is longer than the limit.
+        TooLarge: a part is longer than the limit, or too many are no Instances.
         StorageFull, Unavailable: no Instance could be stored for want of room or of an engine.
     """
     if Verb.STORE not in principal.verbs:
@@ -105,45 +112,72 @@ class _Request:
         self._principal = principal
         self._destination = destination
         self._slots = asyncio.Semaphore(IN_FLIGHT)
-        self._tasks: list[asyncio.Task[Placed | Failed]] = []
+        self._begun: list[asyncio.Task[Placed | Failed] | Failed] = []
+        self._staged: set[Staged] = set()
         self._faults: list[ArchiveError] = []
+        self._refused = self._nameless = 0
         self._placing = Placing()
 
     async def place_all(self, parts: AsyncIterator[AsyncIterator[bytes]]) -> list[Placed | Failed]:
         """Stage all parts in order, and place each while the next ones arrive."""
         async for part in parts:
             await self._slots.acquire()
-            try:
-                placing = self._place(await self._archive.staging.stage(part))
-            except InvalidDataset as error:
-                placing = self._refuse(error)
-            self._tasks.append(asyncio.create_task(placing))
-        return [await task for task in self._tasks]
+            begun = await self._begin(part)
+            if isinstance(begun, Failed):
+                self._slots.release()
+                await self._let_others_go_on()
+            self._begun.append(begun)
+            if self._nameless > (most := self._archive.limits.refused_parts):
+                raise TooLarge(f"more than {most} parts of the request are no Instances")
+        return [one if isinstance(one, Failed) else await one for one in self._begun]
+
+    async def _begin(self, part: AsyncIterator[bytes]) -> asyncio.Task[Placed | Failed] | Failed:
+        """Stage a part and begin to place it; what is soon seen to be wrong costs no more."""
+        try:
+            received = await self._archive.staging.stage(part)
+        except InvalidDataset as error:
+            return self._noted(Failed(error.reason, str(error), *error.uids))
+        try:
+            looked = self._quick_look(received)
+        except InvalidDataset as error:
+            failed = _failed(error, error.reason, None, received)
+            received.discard()
+            return self._noted(failed)
+        self._staged.add(received)
+        return asyncio.create_task(self._place(received, looked))
+
+    def _noted(self, result: Failed) -> Failed:
+        """Count a part that is no Instance at all."""
+        self._nameless += not result.sop_instance_uid and result.reason in _NO_INSTANCE
+        return result
+
+    async def _let_others_go_on(self) -> None:
+        """Give other requests their turn between many parts that wait for nothing."""
+        self._refused += 1
+        if self._refused % IN_FLIGHT == 0:
+            await asyncio.sleep(0)
 
     async def give_up(self) -> None:
         """Delete what was put."""
-        for task in self._tasks:
+        tasks = [one for one in self._begun if isinstance(one, asyncio.Task)]
+        for task in tasks:
             task.cancel()
-        for result in await asyncio.gather(*self._tasks, return_exceptions=True):
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(result, Placed):
                 await discard_object(self._archive.objects, result.object_key)
+        for received in self._staged:  # of tasks that were cancelled before they began
+            received.discard()
 
     def raise_if_all_failed_for_us(self, report: StoreReport) -> None:
         """Raise what kept us from storing anything, if it was nothing in the data."""
         if self._faults and len(self._faults) == len(report.results):
             raise self._faults[0]
 
-    async def _refuse(self, error: InvalidDataset) -> Failed:
-        """Say what is wrong with a part that is not even read."""
-        self._slots.release()
-        return Failed(error.reason, str(error), *error.uids)
-
-    async def _place(self, received: Staged) -> Placed | Failed:
+    async def _place(self, received: Staged, looked: ScannedInstance | None) -> Placed | Failed:
         """Scan, check and put one part; what is wrong with it is a `Failed`."""
         identity: Identity | None = None
         staged = received
         try:
-            looked = self._quick_look(received)
             if looked is not None:
                 scanned = looked
             else:
@@ -152,7 +186,7 @@ class _Request:
             identity = self._checked(scanned)
             return await self._put(staged, scanned, identity)
         except InvalidDataset as error:
-            return _failed(error, error.reason, identity, received)
+            return self._noted(_failed(error, error.reason, identity, received))
         except StorageFull as error:
             self._faults.append(error)
             return _failed(error, FailureReason.OUT_OF_RESOURCES, identity, received)
@@ -162,19 +196,25 @@ class _Request:
         finally:
             staged.discard()
             received.discard()
+            self._staged.remove(received)
             self._slots.release()
 
     def _quick_look(self, staged: Staged) -> ScannedInstance | None:
         """Scan a part that is quickly scanned and needs nothing added; None for all others.
 
-        A small header takes less time than the hop to a thread. What is bad or large, or made to
-        look small, is left to `_examine`.
+        A small header takes less time than the hop to a thread. What is large, or made to look
+        small, is left to `_examine`.
+
+        Raises:
+            InvalidDataset: it is bad, whatever the limits.
         """
         if not isinstance(staged, InMemory):
             return None
         try:
             scanned = scan(staged.source(), _quick(self._archive.limits), self._archive.memo)
-        except InvalidDataset:
+        except InvalidDataset as error:
+            if error.reason != FailureReason.OVER_A_LIMIT:
+                raise
             return None
         return scanned if _has_head(staged, scanned) else None
 

@@ -5,7 +5,6 @@ each is condemned in the index (`index.sweeping`) right before it is deleted: a 
 meanwhile keeps it, and none can come after.
 """
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from app.archive.stores import stores_of
 from app.archive.verify import Verified, find_unnamed
 from app.errors import Forbidden, NotFound, Unavailable
 from app.index.sweeping import Unnamed, condemn, forget_swept, oldest_store
+from app.objects.retries import tries
 from app.objects.staging import find_strays
 from app.rights import Principal, Verb
 
@@ -103,14 +103,9 @@ async def _condemn(archive: Archive, page: list[Unnamed], actor: str) -> list[Un
     swept: list[Unnamed] = []
     for tenant in sorted({_tenant(one) for one in page}):
         mine = [one for one in page if _tenant(one) == tenant]
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
+        async for attempt in tries(Unavailable, _ATTEMPTS, 1.0):
+            with attempt:
                 swept += await condemn(archive.index, tenant, mine, actor)
-                break
-            except Unavailable:
-                if attempt == _ATTEMPTS:
-                    raise
-                await asyncio.sleep(attempt)
     return swept
 
 

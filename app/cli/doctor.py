@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from app.cli.doctor_safety import backups, copies, jobs, lost, seal, server
+from app.cli.doctor_safety import backups, copies, jobs, jumped, lost, seal, server
 from app.cli.finding import MARKS, Finding, Verdict
 from app.cli.joining import LOCK_NAME, joined_index, own_postgres
 from app.cli.listening import bound_socket
@@ -282,7 +282,7 @@ def _clock(settings: Settings) -> Finding:
             f"{said}, {ahead:,.0f} s before what is stored already",
             "Set the clock, and keep it right with NTP.",
         )
-    return Finding("clock", Verdict.GOOD, said)
+    return jumped(settings, said)
 
 
 def _clocked(settings: Settings) -> Iterator[Path]:

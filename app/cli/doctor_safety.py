@@ -10,6 +10,7 @@ from app.cli.refusal import Refusal
 from app.errors import ArchiveError, Unavailable
 from app.index.account import EmbeddedError
 from app.index.backup_runs import LastRuns, last_runs_at
+from app.index.clock import LONG_AHEAD, seconds_ahead_at
 from app.index.findings import faults_of
 from app.index.locks import FileLock
 from app.index.migrations import pending
@@ -118,6 +119,27 @@ def jobs(settings: Settings) -> Finding:
         mend = "`fileroom webhooks enable` or `remove`."
         return Finding("jobs", Verdict.NOTE, f"webhooks that are disabled: {numbers}", mend)
     return Finding("jobs", Verdict.GOOD, f"{waiting}, and none has failed for good")
+
+
+def jumped(settings: Settings, said: str) -> Finding:
+    """Look whether the clock is far ahead of the time that the archive has seen pass."""
+    good = Finding("clock", Verdict.GOOD, said)
+    if settings.database.url is None and not own_postgres(settings).cluster.is_dir():
+        return good
+    try:
+        with joined_index(settings, "fileroom doctor") as joined:
+            ahead = 0.0 if pending(joined.url) else seconds_ahead_at(joined.url)
+    except (EmbeddedError, Refusal, ArchiveError):
+        return good  # the check of the index says so
+    if ahead < LONG_AHEAD:
+        return good
+    return Finding(
+        "clock",
+        Verdict.NOTE,
+        f"{said}, {ahead / 86_400:,.1f} days ahead of the time that the archive has seen pass",
+        "If it is wrong, set it. If the archive was off for so long, all is well: what is deleted, "
+        "and retention rules, wait until the time has caught up, at twice its pace.",
+    )
 
 
 def server(settings: Settings) -> int | None:

@@ -47,6 +47,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.head_bytes = 0
         self.refused = False
         self.left = 0
+        self._pieces: list[bytes] = []
         self._parsed = b""
         self._waiting_for: tuple[str, int] = ("", 0)
         self._since = self.heard
@@ -74,6 +75,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._parsed = data
         super().data_received(data)
         self._parsed = b""
+        self._hand_on()
         if self._in_head():
             self.head_bytes += len(data)
             if self.head_bytes > HEAD_BYTES:
@@ -82,7 +84,20 @@ class GuardedProtocol(HttpToolsProtocol):
             self.head_bytes = 0
 
     def on_body(self, body: bytes) -> None:
-        """Hand on a piece of a body: uvicorn copies each of them twice, and lets fewer wait."""
+        """Take a piece of a body; what came at once, in chunks of a byte maybe, goes on as one."""
+        self._pieces.append(body)
+
+    def on_message_complete(self) -> None:
+        """End a request."""
+        self._hand_on()
+        super().on_message_complete()
+
+    def _hand_on(self) -> None:
+        """Hand on what came of a body: uvicorn copies each piece twice, and lets fewer wait."""
+        if not self._pieces:
+            return
+        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
         cycle: Any = self.cycle  # whose `body` is a bytearray; bytes do as well
         if cycle.response_complete:
             self._throw_away(body)

@@ -7,8 +7,14 @@ from app.archive.context import Archive
 from app.archive.purge import purge_deleted
 from app.cli.importing import OPERATOR
 from app.cli.opening import check_there, with_archive
+from app.index.clock import LONG_AHEAD, seconds_ahead
 from app.index.purging import Deleted
 from app.settings import Settings
+
+_AHEAD = (
+    "The clock is {:,.1f} days ahead of the time that the archive has seen pass. Look whether it is"
+    " right before you purge by it.\n"
+)
 
 
 def run_purge(settings: Settings, older_than: float, *, really: bool) -> int:
@@ -22,6 +28,9 @@ def run_purge(settings: Settings, older_than: float, *, really: bool) -> int:
     told = _Told()
 
     async def work(archive: Archive) -> None:
+        ahead = await seconds_ahead(archive.index)
+        if ahead > LONG_AHEAD:
+            sys.stderr.write(_AHEAD.format(ahead / 86_400))
         await purge_deleted(archive, OPERATOR, before, told.add, really=really)
 
     with_archive(settings, "fileroom purge", work)

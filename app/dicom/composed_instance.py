@@ -114,7 +114,9 @@ def _check_pixels(
     dataset: Mapping[str, Any], elements: Mapping[int, Sequence[Piece]], find: FindParts
 ) -> None:
     for tag in PIXEL_TAGS & elements.keys():
-        (piece,) = elements[tag]
+        piece, *others = elements[tag]
+        if others:
+            raise InvalidDataset(f"{tag:08X} has the VR SQ")
         if isinstance(piece, bytes):
             check_pixel_length(dataset, tag, len(piece) - _LONG_HEADER, 1)
         else:

@@ -27,6 +27,8 @@ class Limits:
     """One frame, decoded."""
     parts: int = 100_000
     """Parts of one Store request."""
+    refused_parts: int = 10_000
+    """Parts of one Store request that are no Instances at all; one more, and nothing is stored."""
     part_header_bytes: int = 16 * 2**10
     """Header fields of one part."""
     part_bytes: int = 64 * 2**30

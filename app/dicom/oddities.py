@@ -94,7 +94,7 @@ def clip_value(walk: Walk, level: Level, header: Header, start: int, limit: int)
     """Return how much of a value that runs past the limit is there.
 
     Within a Sequence of defined length only lengths disagree. At the end of the object bytes are
-    missing; whether that matters for Pixel Data, its frames will tell.
+    missing; whether that matters for Pixel Data, its frames will tell, if there is any of it.
 
     Raises:
         InvalidDataset: the object ends within the value.
@@ -103,7 +103,7 @@ def clip_value(walk: Walk, level: Level, header: Header, start: int, limit: int)
     """
     if is_bounded(walk, level, limit):
         walk.warn("a value is longer than the Sequence that holds it")
-    elif level.depth or header.tag not in PIXEL_TAGS:
+    elif level.depth or header.tag not in PIXEL_TAGS or start == limit:
         raise InvalidDataset("the object ends within a value", CUT_SHORT)
     return max(0, limit - start)
 

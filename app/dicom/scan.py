@@ -41,6 +41,8 @@ from app.dicom.transfer_syntaxes import TransferSyntax, find
 from app.dicom.walk import PixelValue, Walk
 from app.errors import InvalidDataset
 
+OVER_A_LIMIT = 0xC002
+
 
 def scan(source: Source, limits: Limits | None = None, memo: Memo | None = None) -> ScannedInstance:
     """Return what the archive keeps of an Instance beside its bytes.
@@ -137,7 +139,9 @@ def _items_of_defined_length(walk: Walk, level: Level, pixels: PixelValue) -> Pi
     end = pixels.offset + pixels.length
     try:
         value = walk_fragments(walk.window, pixels.offset, end, level.encoding, walk.limits)
-    except InvalidDataset:
+    except InvalidDataset as error:
+        if error.reason == OVER_A_LIMIT:
+            raise
         return pixels
     return replace(pixels, encapsulated=value) if value.offsets else pixels
 

@@ -11,6 +11,8 @@ from app.dicom.non_patient import category_of
 from app.dicom.uids import InstanceRef
 
 _ERROR_COMMENT_LENGTH = 64  # LO
+MOST_UNNAMED = 1000
+"""Failures without a UID that are listed one by one: an answer is no larger than what was sent."""
 
 
 class FailureReason(IntEnum):
@@ -107,7 +109,8 @@ def report_json(report: StoreReport, base_url: str) -> bytes:
 
     Retrieve URL (0008,1190) names the Study if all that is stored is of one, else it is empty;
     non-patient Instances have none.
-    What cannot be told to be an Instance stands in Other Failures Sequence (0008,119A).
+    What cannot be told to be an Instance stands in Other Failures Sequence (0008,119A); of very
+    many the last item gives the number of those that are not listed.
 
     Source: PS3.18 Table I.1-1, Annex F
     """
@@ -119,10 +122,18 @@ def report_json(report: StoreReport, base_url: str) -> bytes:
     sequences = {
         "00081198": [_failed(one) for one in named],
         "00081199": [_stored(one, base_url) for one in stored],
-        "0008119A": [_reason(one) for one in unnamed],
+        "0008119A": [_reason(one) for one in _listed(unnamed)],
     }
     members = {tag: _element("SQ", items) for tag, items in sequences.items() if items}
     return orjson.dumps({"00081190": _element("UR", url), **members})
+
+
+def _listed(unnamed: Sequence[Failed]) -> Sequence[Failed]:
+    rest = len(unnamed) - MOST_UNNAMED
+    if rest <= 0:
+        return unnamed
+    summary = Failed(FailureReason.CANNOT_UNDERSTAND, f"and {rest} more parts that are refused")
+    return [*unnamed[:MOST_UNNAMED], summary]
 
 
 def _element(vr: str, values: Sequence[Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ without any, as programs write both.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -124,7 +125,8 @@ class _Reader:
         if closed.values and not closed.binary:
             convert = _NUMBERS.get(vr, _itself)
             last = max(closed.values)
-            element["Value"] = [convert(closed.values.get(at)) for at in range(1, last + 1)]
+            values = (closed.values.get(at) for at in range(1, last + 1))
+            element["Value"] = [convert(one) if isinstance(one, str) else one for one in values]
         parent.elements.append((tag, closed.attributes.get("privateCreator", ""), element))
 
     def end_item(self, closed: _Open, parent: _Open) -> None:
@@ -184,20 +186,26 @@ def _number(closed: _Open, parent: _Open) -> int:
 def _dataset(opened: _Open) -> dict[str, Any]:
     """Return the elements by their tags, each private one in the block of its creator."""
     blocks: dict[tuple[str, str], str] = {}
+    taken: dict[str, set[str]] = defaultdict(set)
     for tag, creator, element in opened.elements:
         if _is_creator(tag) and not creator:
             values = element.get("Value", ())
             name = values[0] if len(values) == 1 and isinstance(values[0], str) else ""
             blocks.setdefault((tag[:4], name), tag[6:])
+            taken[tag[:4]].add(tag[6:])
     found: dict[str, Any] = {}
     for tag, creator, element in opened.elements:
+        group = tag[:4]
         if creator and tag[4:6] == _PUBLIC_BLOCK:
-            block = blocks.get((tag[:4], creator)) or _reserve(blocks, found, tag[:4], creator)
-            found[f"{tag[:4]}{block}{tag[6:]}"] = element
+            if (group, creator) not in blocks:
+                block = blocks[group, creator] = _free_block(group, taken[group])
+                found[f"{group}00{block}"] = {"vr": "LO", "Value": [creator]}
+            found[f"{group}{blocks[group, creator]}{tag[6:]}"] = element
         elif tag in found:
             raise InvalidRequest(f"the attribute {tag[:8]} stands twice")
         else:
             found[tag] = element
+            taken[group].add(tag[4:6])
     return dict(sorted(found.items()))
 
 
@@ -205,39 +213,26 @@ def _is_creator(tag: str) -> bool:
     return tag[3:4] in set("13579BDF") and tag[4:6] == _PUBLIC_BLOCK
 
 
-def _reserve(
-    blocks: dict[tuple[str, str], str], found: dict[str, Any], group: str, creator: str
-) -> str:
-    """Give a creator that has no element of its own the first block that is free."""
-    taken = {block for (of, _), block in blocks.items() if of == group}
-    taken |= {tag[4:6] for tag in found if tag[:4] == group}
+def _free_block(group: str, taken: set[str]) -> str:
+    """Take the first block of a group that is free, for a creator without an element."""
     for number in range(_FIRST_BLOCK, _LAST_BLOCK + 1):
         block = f"{number:02X}"
         if block not in taken:
-            blocks[group, creator] = block
-            found[f"{group}00{block}"] = {"vr": "LO", "Value": [creator]}
+            taken.add(block)
             return block
     raise InvalidRequest(f"the group {group} has more private creators than it has blocks")
 
 
-def _itself(value: Any) -> Any:
+def _itself(value: str) -> Any:
     return value
 
 
-def _binary_integer(value: Any) -> Any:
-    return int(value) if value and _DIGITS.fullmatch(value) else value
+def _binary_integer(value: str) -> Any:
+    return int(value) if _DIGITS.fullmatch(value) else value
 
 
-def _integer(value: Any) -> Any:
-    return None if value is None else read_integer(value)
-
-
-def _decimal(value: Any) -> Any:
-    return None if value is None else read_decimal(value)
-
-
-_NUMBERS: dict[str, Callable[[Any], Any]] = {
+_NUMBERS: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(("US", "SS", "UL", "SL", "UV", "SV"), _binary_integer),
-    **dict.fromkeys(("DS", "FL", "FD"), _decimal),
-    "IS": _integer,
+    **dict.fromkeys(("DS", "FL", "FD"), read_decimal),
+    "IS": read_integer,
 }

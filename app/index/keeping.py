@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from app.errors import Conflict
+from app.index.clock import NOW
 from app.index.packing import make_dictionary, unpack_metadata
 from app.index.pool import Connection
 from app.index.retention_rules import KEEPS, LIST, SHARE, Action, CountedFrom, Rule, make_rule
@@ -54,14 +55,15 @@ async def refuse_kept_rejected(
     if any(one.terms.labels for one in keeping):
         borne = {row["label"] for row in await connection.fetch(LABELS_OF, tenant_id, study)}
         keeping = [one for one in keeping if not one.terms.labels or borne & {*one.terms.labels}]
+    seen: datetime = await connection.fetchval(NOW)
     for row in page if keeping else ():
         metadata = orjson.loads(unpack_metadata(make_dictionary(b""), row["metadata"]))
         for rule in keeping:
-            if _keeps(rule, metadata, row["stored_at"]):
+            if _keeps(rule, metadata, row["stored_at"], seen):
                 raise _kept(study, rule.terms.name)
 
 
-def _keeps(rule: Rule, metadata: dict[str, Any], stored_at: datetime) -> bool:
+def _keeps(rule: Rule, metadata: dict[str, Any], stored_at: datetime, seen: datetime) -> bool:
     terms = rule.terms
     for wanted, tag in (
         (terms.modalities, _MODALITY),
@@ -70,7 +72,7 @@ def _keeps(rule: Rule, metadata: dict[str, Any], stored_at: datetime) -> bool:
     ):
         if wanted and _text(metadata, tag) not in wanted:
             return False
-    first = datetime.now(UTC) - timedelta(days=terms.days)
+    first = seen.astimezone(UTC) - timedelta(days=terms.days)
     date = _text(metadata, _STUDY_DATE)
     if terms.counted_from is CountedFrom.STUDY_DATE and len(date) == len("YYYYMMDD"):
         return date > f"{first:%Y%m%d}"

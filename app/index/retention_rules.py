@@ -2,7 +2,7 @@
 
 A rule is about Series of some modalities, stations and institutions, and about Studies that bear
 one of some labels; an empty list is any. Ages are days in UTC, from Study Date or from when the
-last Instance of the Study was stored.
+last Instance of the Study was stored, to the time that was seen to pass (`index.clock`).
 
 * A rule that deletes takes a Study whole, and only if each of its Series meets the rule: a Study
   with something else in it stays. Without a Study Date it has no age to count from, and stays. It
@@ -24,11 +24,12 @@ import asyncpg
 
 from app.errors import Conflict, NotFound
 from app.index.access import BEARS
+from app.index.clock import SEEN
 from app.index.engine import Index
 from app.index.events import Event, log_event
 from app.index.pool import Connection
 
-_MOMENT = "(now() - make_interval(days => rule.days))"
+_MOMENT = f"({SEEN} - make_interval(days => rule.days))"
 _DAY = f"to_char({_MOMENT} AT TIME ZONE 'UTC', 'YYYYMMDD')"
 _DATED = "length(study.study_date) = 8"
 _LATER = f"""(study.created_at > {_MOMENT} OR EXISTS (
@@ -38,7 +39,7 @@ _SERIES = """(
     AND (rule.stations = '{}' OR series.station_name = ANY(rule.stations))
     AND (rule.institutions = '{}' OR series.institution_name = ANY(rule.institutions)))"""
 _BORNE = f"(rule.labels = '{{}}' OR {BEARS.format(labels='rule.labels')})"
-AT_REST = "study.updated_at < now() - interval '24 hours'"
+AT_REST = f"study.updated_at < {SEEN} - interval '24 hours'"
 """Each Store sets `updated_at`."""
 
 TAKES = f"""(

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from app.index.clock import SEEN
 from app.index.engine import Index
 from app.index.events import log_event
 from app.index.kept import NAMED
@@ -33,7 +34,7 @@ INSERT INTO swept_object (tenant_id, object_key, sop_instance_uid)
 SELECT $1, key, uid FROM unnest($2::text[], $3::text[]) AS swept (key, uid)
 ON CONFLICT (object_key) DO NOTHING
 """
-FORGET = "DELETE FROM swept_object WHERE swept_at < now() - make_interval(days => $1)"
+FORGET = f"DELETE FROM swept_object WHERE swept_at < {SEEN} - make_interval(days => $1)"  # noqa: S608
 SINCE = """
 SELECT min(since) AS since FROM running_store WHERE told_at > now() - make_interval(secs => $1)
 """

@@ -9,12 +9,14 @@ the last CR of a chunk is the only place where that can begin.
 Rules that must hold:
 * Nothing but a delimiter's length and one part's header fields is ever held.
 * A delimiter is one only if `--`, or blanks and CRLF, follow it; else it is part of the content
-  (a longer boundary of a nested multipart, or bytes that look alike by chance).
+  (a longer boundary of a nested multipart, or bytes that look alike by chance). Content that is
+  full of what looks alike goes out in pieces as large as any other.
 * The delimiter owns the CRLF before it, also the one that ends the header fields of an empty part.
 * A body that ends before its closing delimiter is InvalidMultipart, whatever came before.
 * The work is linear in the bytes, however they are cut into chunks.
 """
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -23,6 +25,7 @@ from app.errors import InvalidMultipart, InvalidRequest, TooLarge
 
 _PADDING = 256
 """Blanks that may follow a boundary on its line."""
+_LONGEST_PREAMBLE = 2**16
 
 
 class Part:
@@ -70,7 +73,8 @@ async def read_parts(
     part has been yielded and the iteration ends, the whole body has been read.
 
     Raises:
-        InvalidMultipart: the body ends before its closing delimiter, or a header is malformed.
+        InvalidMultipart: the body does not begin as a multipart, ends before its closing delimiter,
+            or a header is malformed.
         TooLarge: more parts, or longer headers, than `limits` allow.
 
     Source: RFC 2046 §5.1.1
@@ -98,9 +102,14 @@ class _Reader:
     def __init__(self, chunks: AsyncIterator[bytes], boundary: bytes, header_bytes: int) -> None:
         self._chunks = chunks
         self._delimiter = b"\r\n--" + boundary
+        blanks = rb"[ \t]{0,%d}" % (_PADDING - 2)
+        escaped = re.escape(self._delimiter)
+        self._whole = re.compile(escaped + rb"(?:--|" + blanks + rb"\r\n)")
+        self._begun = re.compile(escaped + rb"(?:-|" + blanks + rb"\r?)\Z")
         self._header_bytes = header_bytes
         self._data = b"\n"  # the body begins at the beginning of a line
         self._at = 0
+        self._passed = 0  # bytes before `_data`
         self._in_preamble = True
         self._in_content = False
 
@@ -109,6 +118,7 @@ class _Reader:
         chunk = await anext(self._chunks, None)
         if chunk is None:
             raise InvalidMultipart("the body ended before its closing boundary")
+        self._passed += self._at
         kept = self._data[self._at :]
         self._data, self._at = (kept + chunk if kept else chunk), 0
 
@@ -125,18 +135,19 @@ class _Reader:
 
     async def _skip_preamble(self) -> _Next:
         dashes = self._delimiter[2:]
-        while True:
+        while self._passed + self._at <= _LONGEST_PREAMBLE:
             found = self._data.find(dashes, self._at + 1)
             if found < 0:  # keep what may be the beginning of a delimiter, and the byte before it
                 self._at = max(self._at, len(self._data) - len(dashes))
                 await self._more()
                 continue
             self._at = found - 1
-            if self._data[self._at] == 0x0A:
+            if self._passed + self._at <= _LONGEST_PREAMBLE and self._data[self._at] == 0x0A:
                 follows = await self._follows(1 + len(dashes))
                 if follows is not _Next.CONTENT:
                     return follows
             self._at += 1
+        raise InvalidMultipart("no boundary stands where the body begins")
 
     async def _follows(self, length: int) -> _Next:
         """Say what the delimiter of `length` bytes that begins here is; go to its end if it is one.
@@ -186,29 +197,34 @@ class _Reader:
         """Return the next bytes of the content, or None at its end."""
         while self._in_content:
             begin = self._at
-            found = self._data.find(self._delimiter, begin)
-            self._at = self._held_back() if found < 0 else found
+            found = self._find()
+            self._at = self._held_back() if found is None else found.start()
             if self._at > begin:
                 return self._data[begin : self._at]
-            if found < 0:
+            if found is None:
                 await self._more()
-            elif await self._is_content():
-                return self._delimiter
+            else:
+                self._leave_content(found)
         return None
 
-    async def _is_content(self) -> bool:
-        follows = await self._follows(len(self._delimiter))
-        if follows is _Next.CONTENT:
-            self._at += len(self._delimiter)
-            return True
+    def _find(self) -> re.Match[bytes] | None:
+        """Find the delimiter that ends the content, if this chunk has it whole."""
+        alike = self._data.find(self._delimiter, self._at)  # much faster than the pattern
+        return None if alike < 0 else self._whole.search(self._data, alike)
+
+    def _leave_content(self, delimiter: re.Match[bytes]) -> None:
+        """Go to the end of a delimiter, which is before the CRLF if another part follows."""
         self._in_content = False
-        self._ended = follows is _Next.END
-        return False
+        self._ended = not delimiter[0].endswith(b"\n")
+        self._at = delimiter.end() if self._ended else delimiter.end() - 2
 
     def _held_back(self) -> int:
         """Return where a delimiter may begin that this chunk does not end; else its length."""
-        size = len(self._data)
-        start = self._data.rfind(b"\r", max(self._at, size - len(self._delimiter) + 1))
+        size, length = len(self._data), len(self._delimiter)
+        start = self._data.rfind(self._delimiter, max(self._at, size - length - _PADDING))
+        if start >= 0 and self._begun.match(self._data, start):
+            return start
+        start = self._data.rfind(b"\r", max(self._at, size - length + 1))
         if start >= 0 and self._delimiter.startswith(self._data[start:]):
             return start
         return size

@@ -3,6 +3,7 @@
 The library that does all else neither tells the name of an upload nor lists what was left, so these
 few requests are ours, signed by AWS Signature Version 4. Each part goes with its SHA-256, so the
 server takes no other bytes than ours; a part whose answer does not come is sent again by itself.
+An upload is begun again only where the server cannot have begun one.
 """
 
 import asyncio
@@ -20,11 +21,14 @@ import httpx
 
 from app.errors import Conflict, NotFound, StorageFull, Unavailable
 from app.objects.bucket import Bucket
+from app.objects.retries import tries
 
 TRIES = 6
 FIRST_PAUSE = 0.2
 _TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
+_NOT_DONE = frozenset({429, 503})
+"""Answers to what the server did not even begin."""
 _UPLOAD_ID = re.compile(r"<UploadId>([^<]+)</UploadId>")
 _UPLOAD = re.compile(r"<Upload>.*?</Upload>", re.DOTALL)
 _KEY = re.compile(r"<Key>([^<]+)</Key>")
@@ -78,7 +82,7 @@ class S3Uploads:
         Raises:
             Unavailable: the store does not answer, or refuses.
         """
-        answer = await self._ask(client, "POST", self._path(key), {"uploads": ""})
+        answer = await self._ask(client, "POST", self._path(key), {"uploads": ""}, once=True)
         match = _UPLOAD_ID.search(answer.text)
         if match is None:
             raise Unavailable("the object store does not answer")
@@ -136,27 +140,24 @@ class S3Uploads:
         path: str,
         query: Mapping[str, str],
         body: bytes = b"",
+        *,
+        once: bool = False,
     ) -> httpx.Response:
-        """Send a request, again after a pause where that may help."""
+        """Send a request, again after a pause where that may help; with `once` it has not come
+        there before."""
         url = f"{self._base}/{quote(path)}" if path else self._base
         digest = (await asyncio.to_thread(hashlib.sha256, body)).hexdigest() if body else _EMPTY
-        pause, fault = FIRST_PAUSE, "it does not answer"
-        for attempt in range(TRIES):
-            if attempt:
-                await asyncio.sleep(pause)
-                pause *= 2
-            headers = self._signed(method, url, query, digest)
-            try:
-                answer = await client.request(
-                    method, f"{url}?{_query(query)}", headers=headers, content=body
-                )
-            except httpx.HTTPError as error:
-                fault = type(error).__name__
-                continue
-            if answer.status_code not in _AGAIN:
-                return _checked(answer, path)
-            fault = str(answer.status_code)
-        raise Unavailable("the object store does not answer") from OSError(fault)
+        try:
+            async for attempt in tries(_NoAnswer, TRIES, FIRST_PAUSE):
+                with attempt:
+                    headers = self._signed(method, url, query, digest)
+                    request = client.build_request(
+                        method, f"{url}?{_query(query)}", headers=headers, content=body
+                    )
+                    return _checked(await _answer(client, request, once=once), path)
+        except _NoAnswer as error:
+            raise Unavailable("the object store does not answer") from OSError(str(error))
+        raise AssertionError("unreachable")
 
     def _signed(
         self, method: str, url: str, query: Mapping[str, str], digest: str
@@ -183,6 +184,33 @@ class S3Uploads:
             f"Signature={signature}"
         )
         return headers
+
+
+class _NoAnswer(Exception):
+    """None that counts; the same request may go well later."""
+
+
+async def _answer(
+    client: httpx.AsyncClient, request: httpx.Request, *, once: bool
+) -> httpx.Response:
+    """Send a request and return its answer.
+
+    Raises:
+        _NoAnswer: there is none, and it may be sent again.
+        Unavailable: there is none, and with `once` it may not.
+    """
+    try:
+        answer = await client.send(request)
+        fault, again = str(answer.status_code), not once or answer.status_code in _NOT_DONE
+    except httpx.HTTPError as error:
+        fault = type(error).__name__
+        again = not once or isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+    else:
+        if answer.status_code not in _AGAIN:
+            return answer
+    if again:
+        raise _NoAnswer(fault)
+    raise Unavailable("the object store does not answer") from OSError(fault)
 
 
 def new_client() -> httpx.AsyncClient:

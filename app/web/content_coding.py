@@ -10,6 +10,8 @@ from app.errors import InvalidRequest, TooLarge, UnsupportedMediaType
 
 _GZIP = 31
 _PIECE = 2**18
+_BLOCK = 2**13
+"""Bytes that are unpacked at once: what is left of them is copied at the end of each member."""
 _FREE = 64 * 2**20
 """What may come of any number of bytes: a ratio means little at the beginning."""
 
@@ -41,9 +43,9 @@ class _Unpacking:
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield what is unpacked, in pieces of bounded size."""
         engine = None
-        async for chunk in self._chunks:
-            self._taken += len(chunk)
-            data, more = chunk, bool(chunk)
+        async for block in _blocks(self._chunks):
+            self._taken += len(block)
+            data, more = block, True
             while more:
                 engine = engine or zlib.decompressobj(wbits=_GZIP)
                 piece = self._unpack(engine, data)
@@ -68,3 +70,9 @@ class _Unpacking:
         if self._made > most:
             raise TooLarge("The body grows beyond what is taken when it is unpacked")
         return piece
+
+
+async def _blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async for chunk in chunks:
+        for at in range(0, len(chunk), _BLOCK):
+            yield chunk[at : at + _BLOCK]

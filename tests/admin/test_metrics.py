@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.admin.metrics import Measured
 from app.archive.webhook_calls import make_secret
+from app.index.clock import see_time_pass
 from app.index.embedded import EmbeddedPostgres
 from app.index.engine import Index
 from app.index.webhooks import add_webhook
@@ -162,3 +163,10 @@ def test_workers_add_up_after_they_have_ended(tmp_path: Path) -> None:
     last = subprocess.run([*command, "3"], env=environment, check=True, capture_output=True)
     counted = 'fileroom_http_requests_total{method="GET",route="/here",status="204"} 5.0'
     assert counted in last.stdout.decode().splitlines()
+
+
+async def test_how_far_the_clock_is_ahead_is_shown(client: httpx.AsyncClient, index: Index) -> None:
+    assert await sample(client, "fileroom_clock_ahead_seconds") == 0
+    await see_time_pass(index, 60)
+    await index.fetch("UPDATE upkeep SET done_at = done_at - interval '3 days'")
+    assert 3 <= await sample(client, "fileroom_clock_ahead_seconds") / 86_400 < 3.01

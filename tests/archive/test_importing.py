@@ -318,7 +318,7 @@ async def test_an_index_that_comes_back_is_waited_for(
     archive: Archive, memory: ImportMemory, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (source / "1").write_bytes(make_part10())
-    monkeypatch.setattr("app.archive.importing._PATIENCE", (0.01, 0.01))
+    monkeypatch.setattr("app.archive.importing._PATIENCE", (3, 0.01))
     answers = iter([Unavailable("starting"), None])
     add = archive.writer.add
 

@@ -179,7 +179,9 @@ async def test_it_stops_between_two_pages_and_leaves_nothing_half_done(
         await began.wait()
     rows = await archive.index.fetch("SELECT object_key FROM removed_instance")
     assert len(rows) == len(files(tmp_path)) == 4
-    assert not await archive.index.fetch("SELECT FROM upkeep WHERE done_at IS NOT NULL")
+    assert not await archive.index.fetch(
+        "SELECT FROM upkeep WHERE done_at IS NOT NULL AND name <> 'clock'"
+    )
 
 
 async def test_one_that_does_not_stop_is_stopped(
@@ -195,7 +197,9 @@ async def test_one_that_does_not_stop_is_stopped(
     monkeypatch.setattr(upkeep, "purge_deleted", endless)
     async with asyncio.timeout(5), kept_up(replace(archive, deleted_days=0), rules=False):
         await began.wait()
-    assert not await archive.index.fetch("SELECT FROM upkeep WHERE done_at IS NOT NULL")
+    assert not await archive.index.fetch(
+        "SELECT FROM upkeep WHERE done_at IS NOT NULL AND name <> 'clock'"
+    )
 
 
 async def test_one_process_is_at_it_until_its_lease_is_over(index: Index) -> None:

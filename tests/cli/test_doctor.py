@@ -227,6 +227,27 @@ def test_a_clock_before_what_is_stored_is_found(data: Path) -> None:
     assert findings(data)["clock"].verdict is Verdict.BAD
 
 
+@pytest.mark.parametrize(("days", "verdict"), [(0, Verdict.GOOD), (200, Verdict.NOTE)])
+def test_a_clock_that_jumped_forward_is_noted(
+    data: Path, database_url: str, monkeypatch: pytest.MonkeyPatch, days: int, verdict: Verdict
+) -> None:
+    asyncio.run(_jump(database_url, days))
+    monkeypatch.setenv("FILEROOM_DATABASE__URL", database_url)
+    found = findings(data)["clock"]
+    assert found.verdict is verdict
+    assert ("200.0 days ahead" in found.found) is (days > 0)
+
+
+async def _jump(url: str, days: int) -> None:
+    connection = await connect(url)
+    await connection.execute(
+        "INSERT INTO upkeep (name, holder, held_until, done_at)"
+        " VALUES ('clock', '', now(), now() - make_interval(days => $1))",
+        days,
+    )
+    await connection.close()
+
+
 def test_programs_that_are_missing_are_found(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> Path:
         raise EmbeddedError("PostgreSQL's programs are not installed")

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import socket
+import time
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
@@ -45,6 +46,8 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     if scope["path"].startswith("/early/"):
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+    if scope["path"].startswith("/late/"):
+        await asyncio.sleep(0.5)
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -290,3 +293,15 @@ async def test_after_a_refused_short_body_the_connection_stays(port: int) -> Non
         head = b"POST /refused HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
         await one.send(head + head.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
         assert (await one.rest()).count(REFUSED) == 2
+
+
+@patient
+async def test_chunks_of_a_byte_cost_no_more_than_their_bytes(port: int) -> None:
+    large = b"%x\r\n" % 500_000 + bytes(500_000) + b"\r\n"
+    head = b"POST /late/0 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    begun = time.process_time()
+    for _ in range(4):
+        async with client(port) as caller:
+            await caller.send(head + large + b"1\r\nx\r\n" * 60_000 + b"0\r\n\r\n")
+            assert (await caller.reader.readline()).startswith(OK)
+    assert time.process_time() - begun < 4

@@ -18,6 +18,7 @@ from app.cli.refusal import Refusal
 from app.cli.ruling import describe
 from app.dicom.uids import InstanceRef, NonPatientRef, SeriesRef, StudyRef
 from app.errors import InvalidUID
+from app.index.engine import connect
 from app.index.retention_rules import Action, CountedFrom, Rule, Terms
 from app.rights import Principal
 from tests.factories import make_part10, new_uid
@@ -200,3 +201,25 @@ def test_what_names_nothing_is_refused(what: str, error: type[Exception]) -> Non
 )
 def test_a_rule_is_described_in_a_line(terms: Terms, activated: datetime | None, said: str) -> None:
     assert describe(Rule(7, terms, "me", NOW, activated)) == said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("days", "told"), [(0, False), (200, True)])
+def test_a_purge_by_hand_says_how_far_the_clock_is_ahead(
+    tmp_path: Path, database_url: str, study: str, days: int, told: bool
+) -> None:
+    asyncio.run(delete_study(database_url, tmp_path / "data", study))
+    asyncio.run(_jump(database_url, days))
+    done = command(database_url, tmp_path / "data", "purge", "--older-than", "0", "--yes")
+    assert "1 deleted Instances of 1 Studies" in done.stdout
+    assert ("The clock is 200.0 days ahead" in done.stderr) is told
+
+
+async def _jump(url: str, days: int) -> None:
+    connection = await connect(url)
+    await connection.execute(
+        "INSERT INTO upkeep (name, holder, held_until, done_at)"
+        " VALUES ('clock', '', now(), now() - make_interval(days => $1))",
+        days,
+    )
+    await connection.close()

@@ -187,6 +187,7 @@ REFUSED = {
     ),
     "within a Sequence": part10(sequence(item(ID), length=40)),
     "within Pixel Data": part10(image(2, 4), explicit(0x7FE00010, "OW", bytes(7), 8)),
+    "before any Pixel Data": part10(image(2, 4), explicit(0x7FE00010, "OW", b"", 8)),
     "within the second frame": part10(
         image(2, 4, frames=2), explicit(0x7FE00010, "OW", bytes(15), 16)
     ),

@@ -103,6 +103,15 @@ async def test_a_malformed_or_unterminated_body_is_refused(body: bytes, size: in
         await read(body, size=size)
 
 
+@pytest.mark.parametrize("size", [1, 1000, 10**6])
+@pytest.mark.parametrize("line", [b"text\r\n", b"\n--bx", b"--bx", b"\n--b-"])
+async def test_a_preamble_is_short(line: bytes, size: int) -> None:
+    part = b"\r\n--b\r\n\r\nx\r\n--b--"
+    assert await read(line * (60_000 // len(line)) + part, size=size) == [({}, b"x")]
+    with pytest.raises(InvalidMultipart, match="no boundary"):
+        await read(line * (70_000 // len(line)) + part, size=size)
+
+
 @pytest.mark.parametrize("boundary", ["", "x" * 71, "é", "a\r\nb"])
 async def test_an_impossible_boundary_is_refused(boundary: str) -> None:
     with pytest.raises(InvalidMultipart):

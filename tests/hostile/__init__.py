@@ -1,0 +1,1 @@
+"""Hostile and unlucky input, by name, against the whole application."""
