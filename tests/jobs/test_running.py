@@ -13,7 +13,7 @@ from app.index.embedded import EmbeddedPostgres
 from app.index.engine import Index, open_index
 from app.index.migrations import migrate
 from app.index.pool import Connection
-from app.jobs import running
+from app.jobs import queue, running
 from app.jobs.queue import Ending, Job, count_jobs, enqueue, list_jobs, retry_jobs
 from app.jobs.running import Kind, jobs_done
 from tests.index.test_engine import kill_all
@@ -117,7 +117,7 @@ async def test_what_is_put_off_while_the_queue_is_looked_at_is_taken_again(
     index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The queue may show a job again before the task that has put it off is over."""
-    put_off = running.put_off
+    put_off = queue.put_off
 
     async def lingers(*arguments: Any) -> bool:
         done = await put_off(*arguments)
@@ -203,7 +203,7 @@ async def test_signs_of_life_are_given_and_a_late_one_does_not_begin_it_twice(
     index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(running, "STALE_SECONDS", 0.3)
-    keep, failures = running.keep, [Unavailable("no answer")]
+    keep, failures = queue.keep, [Unavailable("no answer")]
 
     async def fails_once(*arguments: Any) -> None:
         if failures:
