@@ -1,12 +1,15 @@
 """Webhooks as operators keep them."""
 
+from pathlib import Path
+
 import pytest
 
 from app.archive import webhooks
 from app.archive.context import Archive
 from app.errors import Conflict, Forbidden, InvalidRequest, NotFound, Unavailable
-from app.index.events import Position
+from app.index.events import Position, read_events
 from app.rights import Principal, Verb
+from tests.archive.test_rebuild import eventful
 from tests.archive.test_store import store
 from tests.factories import make_part10
 from tests.receiver import receiving
@@ -77,3 +80,18 @@ async def test_a_webhook_is_tried_at_once(archive: Archive, principal: Principal
     assert call.body["type"] == "test"
     with pytest.raises(Unavailable, match="could not be called"):
         await webhooks.try_out(archive, principal, made.id)
+
+
+async def test_every_kind_of_the_log_can_be_asked_for(
+    archive: Archive, principal: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.archive.removal.LEASE_SECONDS", 0)
+    await eventful(archive, principal)
+    logged = {event.kind for event in await read_events(archive.index, 1, Position(), 9999)}
+    assert {"accepted", "committed", "labelled", "tag-chosen", "rule-deactivated"} <= logged
+    assert logged <= set(webhooks.KINDS)
+
+
+def test_every_kind_is_documented() -> None:
+    page = Path("docs/webhooks.md").read_text()
+    assert [kind for kind in webhooks.KINDS if f"`{kind}`" not in page] == []
