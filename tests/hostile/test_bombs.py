@@ -80,6 +80,7 @@ def packed(pieces: Iterator[bytes], wbits: int) -> bytes:
 # --- what grows ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_deflated_data_set_that_grows_without_end_is_refused(scene: Scene) -> None:
     raw = Raw(DEFLATED, pixels=explicit(0x7FE00010, "OW", length=2**28))
 
@@ -94,6 +95,7 @@ async def test_a_deflated_data_set_that_grows_without_end_is_refused(scene: Scen
     assert scene.reasons(answer) == [OVER_A_LIMIT]
 
 
+@pytest.mark.slow
 async def test_a_body_in_gzip_that_grows_without_end_is_413(scene: Scene) -> None:
     body = packed(iter([make_multipart(Raw().data())[:-7], *[bytes(2**20)] * 160]), 31)
     with bounded(5):
@@ -203,6 +205,7 @@ async def test_an_answer_is_no_bomb_and_still_counts(scene: Scene) -> None:
     assert len(answer.content) < 200_000
 
 
+@pytest.mark.slow
 async def test_others_have_their_turn_while_many_parts_are_refused(scene: Scene) -> None:
     flood = scene.post(in_chunks(many(b"", 9000)), RELATED)
     turns = 0

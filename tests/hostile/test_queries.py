@@ -48,6 +48,7 @@ async def test_a_query_that_is_too_long_is_400(scene: Scene) -> None:
         assert answer.status_code == 400, query[:40]
 
 
+@pytest.mark.slow
 async def test_wildcards_that_try_everything_are_answered_soon(scene: Scene) -> None:
     raw = Raw(patient=b"a" * 60, more=explicit(0x00204000, "LT", b"a" * 10_000))
     assert (await scene.store(raw)).status_code == 200
@@ -65,6 +66,7 @@ async def test_a_list_of_very_many_uids_is_answered_or_400(scene: Scene) -> None
     assert answer.status_code in {204, 400}
 
 
+@pytest.mark.slow
 async def test_a_list_of_very_many_frames_is_bounded(scene: Scene) -> None:
     raw = Raw()
     assert (await scene.store(raw)).status_code == 200

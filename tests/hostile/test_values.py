@@ -1,5 +1,7 @@
 """Metadata whose values no VR has: each Instance is refused or kept, without a fault."""
 
+import pytest
+
 from app.dicom.json_values import VRS
 from tests.hostile.instances import SC
 from tests.hostile.names import Hostile
@@ -27,6 +29,7 @@ async def send(scene: Scene, elements: list[str]) -> None:
     assert len(scene.reasons(answer)) == len(elements)
 
 
+@pytest.mark.slow
 async def test_values_that_no_vr_has_are_refused_one_by_one(scene: Scene) -> None:
     kinds = [kind.format(value) for kind in KINDS for value in ODD]
     with bounded(20):
@@ -53,6 +56,7 @@ PARTS = (
 )
 
 
+@pytest.mark.slow
 async def test_a_name_is_no_number_and_an_item_no_text(scene: Scene) -> None:
     names = "".join(
         f'<DicomAttribute tag="{tag}" vr="UI"><Value number="1">1.2</Value></DicomAttribute>'
@@ -66,6 +70,7 @@ async def test_a_name_is_no_number_and_an_item_no_text(scene: Scene) -> None:
                 assert answer.status_code == 409, (vr, part)
 
 
+@pytest.mark.slow
 async def test_private_creators_cost_no_more_than_others(scene: Scene) -> None:
     attributes = "".join(
         f'<DicomAttribute tag="{group:04X}0001" vr="LO" privateCreator="FILEROOM"/>'
