@@ -45,6 +45,15 @@ _FROM_THE_FUTURE = (
         done_at = least(done_at, now()) WHERE name <> 'clock'
     """,
     "UPDATE copy_task SET next_try = now() WHERE next_try > now() + interval '1 hour'",
+    """
+    UPDATE job SET heartbeat = least(heartbeat, now()),
+        execute_after = least(execute_after, now() + interval '1 day')
+    WHERE greatest(heartbeat, execute_after) > now()
+    """,
+    """
+    UPDATE commitment SET held_until = least(held_until, now() + interval '10 minutes')
+    WHERE finished_at IS NULL
+    """,
     "UPDATE running_store SET told_at = now() WHERE told_at > now()",
     "UPDATE backup_run SET at = now() WHERE at > now()",
     """

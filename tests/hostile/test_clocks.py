@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -25,15 +26,18 @@ from app.archive.restoring import restore_deleted
 from app.archive.retention import act_by_rules
 from app.archive.store import store_instances
 from app.archive.upkeep import kept_up
+from app.dicom.commitment import Reference
 from app.dicom.uids import StudyRef
 from app.errors import Conflict
 from app.index.backup_runs import BACKUP, add_run, last_runs
 from app.index.clock import seconds_ahead, see_time_pass, seen_now
+from app.index.commitments import Asked, add_commitment, list_waiting
 from app.index.copies import claim_tasks
 from app.index.scrubs import take_store
 from app.index.segments import Turn
 from app.index.upkeep import begin_upkeep, leave_upkeep
-from app.rights import Principal
+from app.jobs.queue import enqueue, take
+from app.rights import Principal, Scope
 from tests.archive.test_retention import DELETE_OLD, KEEP_CT, live, make_rule, make_study
 from tests.archive.test_sealing import check
 from tests.archive.test_store import parts, store
@@ -273,6 +277,25 @@ async def test_after_a_jump_back_no_task_is_waited_for(archive: Archive) -> None
     assert [task.object_key for task in await claim_tasks(index, "x", 4)] == ["k"]
 
 
+async def test_after_a_jump_back_no_job_and_no_commitment_is_waited_for(archive: Archive) -> None:
+    index = archive.index
+    async with index.at_once() as connection:
+        await enqueue(connection, "told", b"")
+    asked = Asked(Scope(), "modality", new_uid(), [Reference("1.2", new_uid())])
+    number = await add_commitment(index, asked, "dead", 60)
+    await see_time_pass(index, 60)
+    await jump(index, -YEAR)
+    assert await take(index, uuid4(), ["told"], 1) == []
+    await see_time_pass(index, 60)
+    await jump(index, DAY + timedelta(seconds=1))
+    (job,) = await take(index, uuid4(), ["told"], 1)
+    assert await list_waiting(index, 9) == [number]
+    await jump(index, -YEAR)  # who has taken the job is dead
+    await see_time_pass(index, 60)
+    await jump(index, DAY + timedelta(seconds=1))
+    assert [one.id for one in await take(index, uuid4(), ["told"], 1)] == [job.id]
+
+
 async def test_after_a_jump_back_the_last_backup_grows_old_again(archive: Archive) -> None:
     index = archive.index
     await add_run(index.url, BACKUP, datetime.now(UTC), "here", {}, good=True)
@@ -324,12 +347,15 @@ BEARS = {
     "archive/running.py": "since when a Store runs: too early is more careful, too late is refused",
     "archive/sweep.py": "what is old enough to be swept: who stores it is refused, never lost",
     "archive/verify.py": "what is too young to be called unnamed: only told of",
+    "archive/webhook_calls.py": "the time in a signature, which the receiver checks",
+    "archive/webhooks.py": "the time in a message that is only a test",
     "archive/zipped.py": "times in a ZIP file",
     "cli/backing_up.py": "shows RPO and writes down when a drill was",
     "cli/doctor.py": "compares the clock with what was written",
     "cli/doctor_safety.py": "shows an age",
     "cli/purging.py": "an operator's own purge: says first how far the clock is ahead",
     "cli/serving.py": "the time of a line in the log",
+    "jobs/queue.py": "writes down when a job failed",
     "objects/base.py": "the age in a key: see sweep",
     "objects/s3_uploads.py": "the time in a signature, which the bucket checks",
 }
