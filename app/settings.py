@@ -188,6 +188,7 @@ class Settings(BaseSettings):
             codec_memory_bytes=self.jobs.codec_memory,
             codec_seconds=self.jobs.codec_seconds,
             limits=self.limits,
+            apart=True,
             deleted_days=self.retention.deleted_days if self.retention.purge else None,
             commitment_seconds=self.jobs.commitment_seconds,
             commitment_days=self.retention.commitment_days,

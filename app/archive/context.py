@@ -42,6 +42,8 @@ class Place:
     codec_memory_bytes: int = 2 * 2**30
     codec_seconds: float = 60.0
     limits: Limits = field(default_factory=Limits)
+    apart: bool = False
+    """Whether small files are made durable by a process apart (`objects.apart`)."""
     deleted_days: float | None = None
     """After how many days what is deleted is purged by itself; None: it is not."""
     commitment_seconds: float = 5.0

@@ -77,7 +77,7 @@ async def opened_objects(place: "Place", index: Index) -> AsyncIterator[ObjectSt
 
 def _open_first(place: "Place", index: Index) -> ObjectStore:
     if place.bucket is None:
-        return LocalStore(place.objects)
+        return LocalStore(place.objects, apart=place.apart)
     far = _open_remote(place.bucket, FIRST, index)
     near = place.cache.with_name("near")
     return NearStore(far, FileCache(near, place.near_bytes)) if place.near_bytes else far

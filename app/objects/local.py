@@ -10,62 +10,33 @@ An open file lives as long as anybody uses it: its descriptor is closed with the
 that no thread ever reads from a number that has become another file's.
 """
 
+import asyncio
 import os
 import resource
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from threading import Lock
-from typing import Generic, TypeVar
 
 from app.errors import Conflict, NotFound, Unavailable
+from app.objects.apart import Apart
 from app.objects.base import SECRETS, STAGING, check_key
 from app.objects.extents import Extent, PageCache
 from app.objects.faults import os_faults
+from app.objects.naming import Naming, sync_directory
+from app.objects.recent import Recent
 from app.objects.secret import keep_secret, list_secrets, load_secret
-from app.objects.staged import BLOCK, Staged
+from app.objects.staged import BLOCK, InMemory, Staged
 from app.objects.threads import Threads
 
 _MOST_OPEN_FILES = 4096
 """Files that stay open: viewers read the frames of a Series in any order, a file each."""
-_DURABLE_DIRECTORIES = 16_384
 _READERS = 8
 _WRITERS = 4
 """Threads. A put is half a dozen system calls, after each of which it waits for the interpreter:
 more of them store more slowly, though a disk could sync more files at once."""
 _PAGE = 1000
 _NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
-
-_Key = TypeVar("_Key")
-_Value = TypeVar("_Value")
-
-
-class _Recent(Generic[_Key, _Value]):
-    """The values used last, up to a number. Threads may share it."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._values: OrderedDict[_Key, _Value] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, key: _Key) -> _Value | None:
-        with self._lock:
-            value = self._values.get(key)
-            if value is not None:
-                self._values.move_to_end(key)
-            return value
-
-    def add(self, key: _Key, value: _Value) -> None:
-        with self._lock:
-            self._values[key] = value
-            if len(self._values) > self._most:
-                self._values.popitem(last=False)
-
-    def remove(self, key: _Key) -> None:
-        with self._lock:
-            self._values.pop(key, None)
 
 
 class _OpenFile:
@@ -86,15 +57,21 @@ class _OpenFile:
 class LocalStore:
     """An object store in a directory. One process may have several; processes may share one."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, apart: bool = False) -> None:
+        """Take a directory; with `apart` small files are made durable by another process.
+
+        Raises:
+            StorageFull, Unavailable: the directory cannot be used.
+        """
         with os_faults():
             root.mkdir(parents=True, exist_ok=True, mode=0o750)
             self._root = str(root.resolve())
-            _sync_directory(str(root.resolve().parent))
+            sync_directory(str(root.resolve().parent))
         self._threads = Threads(_READERS, "objects")
         self._writers = Threads(_WRITERS, "writing")
-        self._durable: _Recent[str, bool] = _Recent(_DURABLE_DIRECTORIES)
-        self._open: _Recent[str, _OpenFile] = _Recent(_open_files())
+        self._naming = Naming(self._root)
+        self._apart = Apart(self._root) if apart else None
+        self._open: Recent[str, _OpenFile] = Recent(_open_files())
         self._secrets: dict[str, bytes] = {}
         self._nowait = _NOWAIT
         self._page_cache = PageCache()
@@ -104,44 +81,50 @@ class LocalStore:
         """End the threads and close the files."""
         self._writers.close()
         self._threads.close()
-        self._open = _Recent(_open_files())
+        if self._apart is not None:
+            self._apart.close()
+        self._open = Recent(_open_files())
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{check_key(key)}"
 
     async def put(self, key: str, staged: Staged) -> None:
         """Write the staged bytes to a key that does not exist yet; they are durable on return."""
-        await self._writers.run(self._put, self._path(key), staged)
+        path = self._path(key)
+        if self._apart is not None and isinstance(staged, InMemory):
+            await self._put_apart(path, staged, self._apart)
+        else:
+            await self._writers.run(self._put, path, staged)
+
+    async def _put_apart(self, path: str, staged: InMemory, apart: Apart) -> None:
+        written: list[tuple[Path, int]] = []
+        try:
+            await self._writers.run(lambda: written.append(staged.write()))
+        except asyncio.CancelledError:
+            for waiting, descriptor in written:
+                os.close(descriptor)
+                _remove(str(waiting))
+            raise
+        waiting, descriptor = written[0]
+        with os_faults():
+            try:
+                await apart.make_durable(descriptor, str(waiting), path)
+            except FileExistsError:
+                raise Conflict("an object is never overwritten") from None
+            except Unavailable:
+                # what has the key now may be an older object: it is left to the sweeper
+                await self._writers.run(_remove, str(waiting))
+                raise
 
     def _put(self, path: str, staged: Staged) -> None:
         written = staged.write_out()
         with os_faults():
             try:
-                _link(written, path)
-                self._sync_name(path)
+                self._naming.name(str(written), path)
             except FileExistsError:
                 raise Conflict("an object is never overwritten") from None
             finally:
                 written.unlink()
-
-    def _sync_name(self, path: str) -> None:
-        """Make the name of an object durable; if that fails there is none."""
-        directory = os.path.dirname(path)  # noqa: PTH120 - hot, plain strings
-        new = list(self._not_durable(directory))
-        try:
-            for changed in {directory, *map(os.path.dirname, new)}:
-                _sync_directory(changed)
-        except OSError:
-            os.unlink(path)  # noqa: PTH108
-            raise
-        for one in new:
-            self._durable.add(one, True)
-
-    def _not_durable(self, directory: str) -> Iterator[str]:
-        """Yield the directories from this one up whose own names are not known to be durable."""
-        while directory != self._root and not self._durable.get(directory):
-            yield directory
-            directory = os.path.dirname(directory)  # noqa: PTH120
 
     async def read(self, key: str, offset: int, length: int) -> bytes:
         """Return exactly `length` bytes from `offset`; a short object is `Unavailable`."""
@@ -229,8 +212,8 @@ class LocalStore:
 
     def _delete(self, key: str, path: str) -> None:
         self._open.remove(key)
-        with os_faults(), suppress(FileNotFoundError, NotADirectoryError):
-            os.unlink(path)  # noqa: PTH108
+        with os_faults():
+            _remove(path)
 
     async def check(self) -> None:
         """Return if the directory is there and would take an object."""
@@ -283,12 +266,9 @@ def _raise_fault(error: OSError) -> None:
             raise error
 
 
-def _link(written: Path, path: str) -> None:
-    try:
-        os.link(written, path)
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), mode=0o750, exist_ok=True)  # noqa: PTH103, PTH120
-        os.link(written, path)
+def _remove(path: str) -> None:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        os.unlink(path)  # noqa: PTH108
 
 
 def _pread(file: _OpenFile, offset: int, length: int) -> bytes:
@@ -300,11 +280,3 @@ def _pread(file: _OpenFile, offset: int, length: int) -> bytes:
                 raise Unavailable("an object is shorter than the index says")
             data += more
     return data
-
-
-def _sync_directory(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

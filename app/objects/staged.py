@@ -228,20 +228,35 @@ class InMemory:
         return self._pieces
 
     def write_out(self) -> Path:
-        pieces = self._pieces.pieces
+        path, fd = self.write()
         with os_faults():
             try:
-                fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _READ_ONLY)
-                try:
-                    self._room.take(self.size)
-                    write_all(fd, pieces)
-                    os.fsync(fd)
-                finally:
-                    os.close(fd)
+                os.fsync(fd)
             except OSError:
+                path.unlink(missing_ok=True)
+                raise
+            finally:
+                os.close(fd)
+        return path
+
+    def write(self) -> tuple[Path, int]:
+        """Return a file with all the bytes, which are not durable yet, and its descriptor.
+
+        Raises:
+            StorageFull: there is no room.
+            Unavailable: the disk failed.
+        """
+        pieces = self._pieces.pieces
+        with os_faults():
+            fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _READ_ONLY)
+            try:
+                self._room.take(self.size)
+                write_all(fd, pieces)
+            except BaseException:
+                os.close(fd)
                 self._path.unlink(missing_ok=True)
                 raise
-        return self._path
+        return self._path, fd
 
     def with_head(self, head: bytes, skip: int) -> "InMemory":
         pieces, digests = self._pieces, Digests()

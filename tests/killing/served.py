@@ -141,6 +141,14 @@ class Served:
                 found += postmaster.children()
         return found
 
+    def syncing(self) -> list[psutil.Process]:
+        """Return the processes that make files durable for the workers."""
+        found = []
+        for worker in self.worker_processes():
+            with suppress(psutil.NoSuchProcess):
+                found += [it for it in worker.children() if "app.objects.naming_main" in _words(it)]
+        return found
+
     def verify(self) -> list[str]:
         """Run `fileroom verify`, and say what it finds damaged or missing."""
         report = self.directory / "verify.json"

@@ -20,12 +20,14 @@ class Victim(StrEnum):
     POSTMASTER = "postmaster"
     BACKEND = "backend of PostgreSQL"
     EVERYTHING = "all at once"
+    SYNCING = "process that syncs"
     IMPORT = "fileroom import"
     S3 = "S3 server"
 
 
 IN_TURN = tuple(victim for victim in Victim if victim is not Victim.NEWBORN)
 LOCAL = tuple(victim for victim in IN_TURN if victim is not Victim.S3)
+IN_A_BUCKET = tuple(victim for victim in IN_TURN if victim is not Victim.SYNCING)
 
 
 class Killer:
@@ -41,6 +43,7 @@ class Killer:
             Victim.WORKER: lambda: self._kill_one_of(served.worker_processes()),
             Victim.POSTMASTER: lambda: self._kill_one_of(served.postmasters()),
             Victim.BACKEND: lambda: self._kill_one_of(served.backends()),
+            Victim.SYNCING: lambda: self._kill_one_of(served.syncing()),
             Victim.EVERYTHING: self._kill_everything,
             Victim.IMPORT: self._kill_import,
             Victim.S3: self._kill_s3,
@@ -50,7 +53,7 @@ class Killer:
         """Kill whose turn it is, or the next one where that is not there just now."""
         for _ in range(100):
             if not self._deck:
-                self._deck = list(IN_TURN if self._served.s3 else LOCAL)
+                self._deck = list(IN_A_BUCKET if self._served.s3 else LOCAL)
                 self._rng.shuffle(self._deck)
             victim = self._deck.pop()
             if self._kill[victim]():

@@ -53,7 +53,8 @@ def landing(tmp_path: Path) -> Iterator[Landing]:
 @pytest.fixture(
     params=[
         "local",
-        "local+local",
+        "apart",
+        "apart+local",
         pytest.param("s3", marks=ON_S3),
         pytest.param("local+s3", marks=ON_S3),
     ]
@@ -64,8 +65,8 @@ async def store(
     """Each kind of store in turn, and stores with a copy, empty."""
 
     def opened(kind: str, number: int) -> ObjectStore:
-        if kind == "local":
-            return LocalStore(tmp_path / ("objects", "second")[number])
+        if kind != "s3":
+            return LocalStore(tmp_path / ("objects", "second")[number], apart=kind == "apart")
         return RemoteStore(request.getfixturevalue("s3").bucket(new_attempt()))
 
     first, *others = [opened(kind, at) for at, kind in enumerate(request.param.split("+"))]

@@ -148,7 +148,7 @@ async def test_a_directory_that_is_not_durable_fails_the_put_and_leaves_nothing(
         with pytest.raises(Unavailable):
             await local.put("t/a/1", staged)
     assert [key async for key in local.keys("")] == []
-    assert list(local._not_durable(f"{local._root}/t/a")) == [
+    assert list(local._naming.not_durable(f"{local._root}/t/a")) == [
         f"{local._root}/t/a",
         f"{local._root}/t",
     ]
