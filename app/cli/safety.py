@@ -46,7 +46,7 @@ def verify(  # noqa: PLR0913, PLR0917 - a flag each
 
         fileroom verify --manifest 2026-01-31.json
     """
-    if seal.proves(manifest, key, since, study):
+    if seal.proves(manifest, key, since, study, repair):
         seal.prove(manifest, key, flags(data_dir), rate, report)
     from app.cli.verifying import run_verify  # noqa: PLC0415
     from app.settings import load_settings  # noqa: PLC0415

@@ -14,7 +14,6 @@ import os
 import resource
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from threading import Lock
@@ -84,13 +83,18 @@ class _OpenFile:
 
 
 class LocalStore:
-    """An object store in a directory. One process may have several; processes may share one."""
+    """An object store in a directory. One process may have several; processes may share one.
 
-    def __init__(self, root: Path) -> None:
+    Without `create` a directory that is not there is not made, and all is `Unavailable` until it
+    is: its disk may not be mounted.
+    """
+
+    def __init__(self, root: Path, *, create: bool = True) -> None:
         with os_faults():
-            root.mkdir(parents=True, exist_ok=True, mode=0o750)
+            if create:
+                root.mkdir(parents=True, exist_ok=True, mode=0o750)
+                _sync_directory(str(root.resolve().parent))
             self._root = str(root.resolve())
-            _sync_directory(str(root.resolve().parent))
         self._threads = Threads(_READERS, "objects")
         self._writers = Threads(_WRITERS, "writing")
         self._durable: _Recent[str, bool] = _Recent(_DURABLE_DIRECTORIES)
@@ -117,12 +121,24 @@ class LocalStore:
         written = staged.write_out()
         with os_faults():
             try:
-                _link(written, path)
+                self._link(written, path)
                 self._sync_name(path)
             except FileExistsError:
                 raise Conflict("an object is never overwritten") from None
             finally:
                 written.unlink()
+
+    def _link(self, written: Path, path: str) -> None:
+        try:
+            os.link(written, path)
+        except FileNotFoundError:
+            self._check_there()
+            os.makedirs(os.path.dirname(path), mode=0o750, exist_ok=True)  # noqa: PTH103, PTH120
+            os.link(written, path)
+
+    def _check_there(self) -> None:
+        if not os.path.isdir(self._root):  # noqa: PTH112
+            raise Unavailable(f"the directory {self._root} is not there")
 
     def _sync_name(self, path: str) -> None:
         """Make the name of an object durable; if that fails there is none."""
@@ -158,6 +174,7 @@ class LocalStore:
                 try:
                     file = _OpenFile(path)
                 except (FileNotFoundError, NotADirectoryError):
+                    self._check_there()
                     raise NotFound("object", key) from None
             self._open.add(key, file)
         return file
@@ -229,11 +246,15 @@ class LocalStore:
 
     def _delete(self, key: str, path: str) -> None:
         self._open.remove(key)
-        with os_faults(), suppress(FileNotFoundError, NotADirectoryError):
-            os.unlink(path)  # noqa: PTH108
+        with os_faults():
+            try:
+                os.unlink(path)  # noqa: PTH108
+            except (FileNotFoundError, NotADirectoryError):
+                self._check_there()
 
     async def check(self) -> None:
         """Return if the directory is there and would take an object."""
+        await self._threads.run(self._check_there)
         if not await self._threads.run(os.access, self._root, os.W_OK | os.X_OK):
             raise Unavailable("the directory of objects cannot be written")
 
@@ -261,6 +282,7 @@ class LocalStore:
     def _walk(self, prefix: str) -> Iterator[str]:
         base = prefix.rpartition("/")[0]
         start = self._path(base) if base else self._root
+        self._check_there()
         skip = len(self._root) + 1
         for directory, names, files in os.walk(start, onerror=_raise_fault):
             if directory == self._root:
@@ -281,14 +303,6 @@ def _raise_fault(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
         with os_faults():
             raise error
-
-
-def _link(written: Path, path: str) -> None:
-    try:
-        os.link(written, path)
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), mode=0o750, exist_ok=True)  # noqa: PTH103, PTH120
-        os.link(written, path)
 
 
 def _pread(file: _OpenFile, offset: int, length: int) -> bytes:
