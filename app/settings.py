@@ -8,6 +8,7 @@ names. What is not known is refused, so that a slip of the pen never goes unseen
 import dataclasses
 import difflib
 import ipaddress
+import itertools
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -24,7 +25,7 @@ from pydantic_settings import (
 )
 
 from app.dicom.limits import Limits
-from app.objects.bucket import Bucket
+from app.objects.bucket import Bucket, overlap
 from app.setting_groups import (
     BETWEEN,
     PREFIX,
@@ -115,8 +116,11 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _copies_lie_elsewhere(self) -> Self:
         places = [self.bucket or self.objects_directory, *(it.where for it in self.objects.copies)]
-        if len({str(getattr(place, "url", place)) for place in places}) < len(places):
-            raise ValueError(f"{PREFIX}OBJECTS{BETWEEN}COPIES: each store needs a place of its own")
+        if any(overlap(one, other) for one, other in itertools.combinations(places, 2)):
+            raise ValueError(
+                f"{PREFIX}OBJECTS{BETWEEN}COPIES: each store needs a place of its own, and none "
+                "may lie in another"
+            )
         return self
 
     @property
@@ -143,8 +147,11 @@ class Settings(BaseSettings):
             named = Path(named).absolute().as_uri()
         try:
             place = Backup(**{**dict(backup), "url": named or backup.url}).place
-        except ValidationError as error:
-            raise SettingsError("\n".join(_sentences(error))) from None
+        except ValidationError:
+            raise SettingsError(
+                f"{named} is no place for backups: they lie in a directory or a bucket, such as "
+                "/mnt/backup, s3://bucket/prefix, gs://bucket, az://container"
+            ) from None
         if place is None:
             raise SettingsError(f"Name the place, or set {PREFIX}BACKUP{BETWEEN}URL.")
         return place

@@ -24,6 +24,7 @@ from app.settings import (
 
 EVERYWHERE = "0.0.0.0"
 SAME_NAME = '[{"name": "a", "url": "s3://b"}, {"name": "a", "url": "s3://c"}]'
+WITHIN = '[{"name": "a", "url": "file:///srv/a"}, {"name": "c", "url": "file:///srv/a/c/"}]'
 SAME_PLACE = '[{"name": "a", "url": "s3://b"}, {"name": "c", "url": "s3://b"}]'
 DOCUMENTED = re.findall(
     r"^\| `(FILEROOM_\w+)`[^|]*\| (?:`([^`]*)`|–) \|",
@@ -123,6 +124,7 @@ def test_a_variable_like_none_at_all_is_refused_without_a_guess(
         ("FILEROOM_OBJECTS__COPIES", '[{"name": "a", "url": "s3:///b"}]', "objects lie in"),
         ("FILEROOM_OBJECTS__COPIES", SAME_NAME, "a name of its own"),
         ("FILEROOM_OBJECTS__COPIES", SAME_PLACE, "a place of its own"),
+        ("FILEROOM_OBJECTS__COPIES", WITHIN, "none may lie in another"),
         ("FILEROOM_LIMITS__ELEMENTS", "0", "FILEROOM_LIMITS: elements should be above 0"),
         ("FILEROOM_LIMITS__ELEMENTS", "many", "FILEROOM_LIMITS__ELEMENTS: .*integer"),
         ("FILEROOM_LOG__LEVEL", "loud", "FILEROOM_LOG__LEVEL: .*'debug', 'info'"),

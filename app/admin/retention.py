@@ -36,7 +36,7 @@ class RuleWanted(BaseModel):
     model_config = ConfigDict(extra="forbid")
     name: Annotated[str, Field(min_length=1, max_length=64)]
     action: Literal["delete", "keep"]
-    days: Annotated[int, Field(ge=1, le=MOST_DAYS)]
+    days: Annotated[int, Field(strict=True, ge=1, le=MOST_DAYS)]
     counted_from: Literal["study-date", "stored"] = "study-date"
     modalities: Values = []
     stations: Values = []

@@ -221,22 +221,29 @@ async def open_place(
     scratch: Path,
     recipients: Sequence[Recipient] = (),
     identities: Sequence[Identity] = (),
+    *,
+    reading: bool = False,
 ) -> AsyncIterator[BackupPlace]:
     """Open a place for backups for a block; what goes to or from a bucket waits in `scratch`.
+
+    With `reading` what comes from a directory waits there, too: it may be one that cannot be
+    written.
 
     Raises:
         StorageFull, Unavailable: it cannot be used.
     """
     store: ObjectStore
     if isinstance(place, Path):
-        store, waiting = LocalStore(place), place / "staging"
+        store = LocalStore(place)
+        waiting = scratch if reading else place / "staging"
     else:
         from app.objects.remote import RemoteStore  # noqa: PLC0415 - its library is large
 
         store, waiting = RemoteStore(place), scratch
     staging = Staging(waiting, _ALL)
     try:
-        await store.check()
+        if not reading or not isinstance(place, Path):
+            await store.check()
         yield BackupPlace(store, staging, recipients, identities)
     finally:
         staging.close()

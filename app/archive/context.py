@@ -35,6 +35,8 @@ class Place:
     cache: Path
     bucket: Bucket | None = None
     copies: Sequence[CopyPlace] = ()
+    makes_copies: bool = True
+    """Whether the directory of a copy that is new is made."""
     pool_size: int = 8
     cache_bytes: int = 2 * 2**30
     near_bytes: int = 0

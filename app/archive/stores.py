@@ -10,6 +10,7 @@ from app.archive.cache import FileCache
 from app.archive.near import NearStore
 from app.archive.noted import Noted
 from app.archive.uploads import UploadRecords
+from app.index.copies import is_known
 from app.index.engine import Index
 from app.objects.base import ObjectStore
 from app.objects.bucket import FIRST, Bucket, CopyPlace
@@ -38,13 +39,13 @@ def open_store(place: "Place") -> ObjectStore:
 
 
 def open_place(where: Path | Bucket) -> ObjectStore:
-    """Return the store in a directory or bucket.
+    """Return the store in a directory or bucket; a directory that is not there is not made.
 
     Raises:
         Unavailable: it cannot be used at all.
     """
     if isinstance(where, Path):
-        return LocalStore(where)
+        return LocalStore(where, create=False)
     from app.objects.remote import RemoteStore  # noqa: PLC0415 - its library is large
 
     return RemoteStore(where)
@@ -65,9 +66,11 @@ async def opened_objects(place: "Place", index: Index) -> AsyncIterator[ObjectSt
             return
         copies = []
         for one in place.copies:
-            store = await asyncio.to_thread(_open_copy, one, index)
+            create = place.makes_copies and not await is_known(index, one.name)
+            store = await asyncio.to_thread(_open_copy, one, index, create=create)
             stack.callback(store.close)
-            root = one.where if isinstance(one.where, Path) else place.objects
+            there = isinstance(one.where, Path) and await asyncio.to_thread(one.where.is_dir)
+            root = one.where if there and isinstance(one.where, Path) else place.objects
             landing = await asyncio.to_thread(Landing, root / "staging", place.limits)
             stack.callback(landing.close)
             copies.append(Copy(one.name, store, one.sync, landing.land))
@@ -83,9 +86,10 @@ def _open_first(place: "Place", index: Index) -> ObjectStore:
     return NearStore(far, FileCache(near, place.near_bytes)) if place.near_bytes else far
 
 
-def _open_copy(copy: CopyPlace, index: Index) -> ObjectStore:
+def _open_copy(copy: CopyPlace, index: Index, *, create: bool) -> ObjectStore:
+    """Return the store of a copy, whose directory is made once: later it may not be mounted."""
     if isinstance(copy.where, Path):
-        return LocalStore(copy.where)
+        return LocalStore(copy.where, create=create)
     return _open_remote(copy.where, copy.name, index)
 
 

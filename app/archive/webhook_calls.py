@@ -25,6 +25,7 @@ CALL_SECONDS = 20.0
 PREFIX = "whsec_"
 SHORTEST, LONGEST = 24, 64
 """Bytes of a secret."""
+MOST_PORT = 65_535
 
 
 def make_secret() -> str:
@@ -55,13 +56,14 @@ def check_url(text: str) -> str:
     """Return a URL that can be called.
 
     Raises:
-        InvalidRequest: it is none of http or https, or has a user or a fragment in it.
+        InvalidRequest: it is none of http or https, has no such port, or a user or a fragment.
     """
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL:
         url = httpx.URL()
-    if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.fragment:
+    good = url.scheme in ("http", "https") and url.host and not (url.userinfo or url.fragment)
+    if not good or not (url.port is None or 0 < url.port <= MOST_PORT):
         raise InvalidRequest(
             "a webhook is an address such as https://ris.example.org/fileroom, with no user and "
             "no fragment in it"

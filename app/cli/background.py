@@ -5,9 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.options import DataDir, flags
+from app.cli.options import LARGEST, LARGEST_JOB, DataDir, flags
 
-Number = Annotated[int, typer.Argument(min=1, help="The webhook's number, as `list` shows it.")]
+Number = Annotated[
+    int, typer.Argument(min=1, max=LARGEST, help="The webhook's number, as `list` shows it.")
+]
 
 
 def _settings(data_dir: Path | None) -> Any:
@@ -60,7 +62,9 @@ def list_jobs(
 
 @jobs.command(name="retry")
 def retry_jobs(
-    numbers: Annotated[list[int] | None, typer.Argument(help="Numbers, as `list` shows.")] = None,
+    numbers: Annotated[
+        list[int] | None, typer.Argument(min=1, max=LARGEST_JOB, help="Numbers, as `list` shows.")
+    ] = None,
     all_dead: Annotated[bool, typer.Option("--all-dead", help="All that failed for good.")] = False,
     data_dir: DataDir = None,
 ) -> None:
@@ -81,7 +85,9 @@ def retry_jobs(
 
 @jobs.command(name="discard")
 def discard_job(
-    number: Annotated[int, typer.Argument(help="Its number, as `list --dead` shows it.")],
+    number: Annotated[
+        int, typer.Argument(min=1, max=LARGEST_JOB, help="Its number, as `list --dead` shows it.")
+    ],
     data_dir: DataDir = None,
 ) -> None:
     """Give up a job that failed for good.
@@ -105,8 +111,9 @@ webhooks = typer.Typer(
 def add_webhook(
     url: Annotated[str, typer.Argument(help="The receiver's address, of http or https.")],
     kinds: Annotated[
-        str, typer.Option(help="Kinds of events, by commas, such as accepted,removed; else all.")
-    ] = "",
+        str | None,
+        typer.Option(help="Kinds of events, by commas, such as accepted,removed; else all."),
+    ] = None,
     secret_file: Annotated[
         Path | None, typer.Option(help="A file with the secret (whsec_…); else one is made.")
     ] = None,
@@ -120,9 +127,11 @@ def add_webhook(
 
         fileroom webhooks add https://ris.example.org/fileroom --kinds accepted,removed
     """
+    if kinds is not None and not kinds.replace(",", " ").split():
+        raise typer.BadParameter("--kinds takes one kind of events or more; leave it out for all")
     from app.cli.webhooks import run_add  # noqa: PLC0415
 
-    run_add(_settings(data_dir), url, kinds, secret_file)
+    run_add(_settings(data_dir), url, kinds or "", secret_file)
 
 
 @webhooks.command(name="list")

@@ -3,7 +3,6 @@
 import asyncio
 import shutil
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -14,12 +13,20 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from app.archive.backup import Copied, Fate, make_backup
-from app.archive.backup_place import Backup, open_place
+from app.archive.backup_place import Backup, BackupPlace, open_place
 from app.archive.backup_restore import restore_index, restore_objects
 from app.archive.context import Archive, open_archive
 from app.cli.importing import OPERATOR
 from app.cli.joining import RESTORING, Joined, joined_index
 from app.cli.opening import check_there, with_archive
+from app.cli.placing import (
+    check_apart,
+    check_scratch,
+    check_target,
+    drill_directory,
+    find_backup,
+    name_of,
+)
 from app.cli.refusal import Refusal
 from app.index.backup_runs import BACKUP, DRILL, add_run
 from app.index.dump import count_since, settle_log
@@ -34,20 +41,31 @@ SOME_MISSING = 3
 """Exit code: the backup is there, but something in it is not whole."""
 
 
-def run_backup(settings: Settings, to: str | None, encrypt_to: Sequence[str], keep: int) -> int:
-    """Make a backup, and return the exit code.
+def run_backup(
+    settings: Settings,
+    to: str | None,
+    encrypt_to: Sequence[str],
+    keep: int,
+    *,
+    plain: bool = False,
+) -> int:
+    """Make a backup, and return the exit code; `plain` beside encrypted ones only if that is said.
 
     Raises:
-        Refusal: there is no archive.
+        Refusal: there is no archive; the place is in it, takes nothing, or has encrypted backups.
         SettingsError: no place is named.
         InvalidRequest: `encrypt_to` has what is no public key.
     """
     check_there(settings)
     place = settings.backup_place(to)
     recipients = read_recipients(encrypt_to or settings.backup.recipients)
+    check_apart(settings, place)
+    check_target(place)
 
     async def work(archive: Archive) -> Backup:
         async with open_place(place, _scratch(settings), recipients) as opened:
+            if not (recipients or plain):
+                await _check_none_encrypted(opened, place)
             with _Told("backup") as told:
                 backup = await make_backup(archive, OPERATOR, opened, told.add)
             sys.stdout.write(f"{told.summary()}; this is backup {backup.stamp}\n")
@@ -56,18 +74,27 @@ def run_backup(settings: Settings, to: str | None, encrypt_to: Sequence[str], ke
         counts = {str(fate): count for fate, count in told.counts.items()}
         detail = {"stamp": backup.stamp, "bytes": backup.size, **counts}
         good = not backup.missing
-        await add_run(archive.index.url, BACKUP, backup.at, _name(place), detail, good=good)
+        await add_run(archive.index.url, BACKUP, backup.at, name_of(place), detail, good=good)
         return backup
 
     backup = with_archive(settings, "fileroom backup", work)
     return SOME_MISSING if backup.missing else 0
 
 
+async def _check_none_encrypted(opened: BackupPlace, place: Path | Bucket) -> None:
+    """Refuse to put in plain what was encrypted there until now."""
+    if await opened.stamps() and (await opened.load()).encrypted:
+        raise Refusal(
+            f"The backups in {name_of(place)} are encrypted, and this one would not be: say to "
+            "whom with --encrypt-to, or that it is meant so with --plain."
+        )
+
+
 def run_restore(settings: Settings, source: str | None, stamp: str, key: Path | None) -> int:
     """Restore a backup into an archive that is empty, and return the exit code.
 
     Raises:
-        Refusal: there is an archive already.
+        Refusal: there is an archive already, or no such backup; or one would lie in the other.
         SettingsError, InvalidRequest: no place is named, or the key cannot be used.
     """
     place, identities = settings.backup_place(source), read_identities(key)
@@ -77,6 +104,8 @@ def run_restore(settings: Settings, source: str | None, stamp: str, key: Path | 
             f"There is an archive in {settings.data_dir.absolute()}. A backup is restored into "
             "a new place: choose one with --data-dir."
         )
+    check_apart(settings, place)
+    find_backup(place, stamp)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     begun.touch()
     backup, told = _restore(settings, place, stamp, identities)
@@ -89,15 +118,17 @@ def run_drill(settings: Settings, source: str | None, key: Path | None, scratch:
     """Restore the newest backup into a scratch place, say how that went, and return the exit code.
 
     Raises:
-        Refusal: there is no archive; or there is not room enough.
+        Refusal: there is no archive, or no backup; or `scratch` cannot be used for it.
         SettingsError, InvalidRequest: no place is named, or the key cannot be used.
     """
     check_there(settings)
     place, identities = settings.backup_place(source), read_identities(key)
+    check_scratch(settings, scratch, place)
+    find_backup(place, "")
     begun = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="fileroom-drill-", dir=scratch) as directory:
+    with drill_directory(scratch) as directory:
         elsewhere = settings.model_copy(
-            update={"data_dir": Path(directory), "database": Database(), "objects": Objects()}
+            update={"data_dir": directory, "database": Database(), "objects": Objects()}
         )
         backup, told = _restore(elsewhere, place, "", identities)
     took = time.monotonic() - begun
@@ -112,7 +143,7 @@ def run_drill(settings: Settings, source: str | None, key: Path | None, scratch:
             "rto_seconds": round(took, 1),
         }
         now = datetime.now(UTC)
-        asyncio.run(add_run(joined.url, DRILL, now, _name(place), detail, good=good))
+        asyncio.run(add_run(joined.url, DRILL, now, name_of(place), detail, good=good))
     sys.stdout.write(
         f"{told.summary()}; this was backup {backup.stamp}\n"
         f"RPO: it is {age.total_seconds():,.0f} s old, and {lost:,} changes came after it\n"
@@ -143,7 +174,7 @@ async def _restore_index(
     """Restore it, unless an earlier run has done that: it left the stamp."""
     noted = joined.settings.data_dir / RESTORING
     done = noted.read_text().strip() if noted.exists() else ""
-    async with open_place(place, _scratch(joined.settings), (), identities) as opened:
+    async with open_place(place, _scratch(joined.settings), (), identities, reading=True) as opened:
         backup = await opened.load(stamp or done)
         _check_room(joined.settings, backup)
         sys.stderr.write(f"Backup {backup.stamp}: {backup.objects:,} objects\n")
@@ -173,7 +204,7 @@ async def _restore_objects(
 ) -> None:
     async with (
         open_archive(joined.settings.place()) as archive,
-        open_place(place, _scratch(joined.settings), (), identities) as opened,
+        open_place(place, _scratch(joined.settings), (), identities, reading=True) as opened,
     ):
         await restore_objects(archive, opened, backup, told.add)
 

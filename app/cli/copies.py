@@ -57,4 +57,5 @@ def run_list(settings: Settings) -> None:
             lines.append(line)
         return lines
 
-    sys.stdout.write("\n".join(with_archive(settings, "fileroom copies list", work)) + "\n")
+    found = with_archive(settings, "fileroom copies list", work, looks=True)
+    sys.stdout.write("\n".join(found) + "\n")

@@ -197,7 +197,10 @@ def _stored(settings: Settings) -> Finding:
     try:
         with joined_index(settings, "fileroom doctor") as joined:
             keys = [] if pending(joined.url) else sample_keys(joined.url)
-            missing = asyncio.run(_missing(open_store(joined.settings.place()), keys))
+            if settings.bucket is None and not settings.objects_directory.is_dir():
+                missing = keys
+            else:
+                missing = asyncio.run(_missing(open_store(joined.settings.place()), keys))
     except (EmbeddedError, Refusal, ArchiveError) as error:
         return Finding("stored", Verdict.NOTE, f"was not looked for: {error}")
     if missing:

@@ -72,7 +72,10 @@ def copies(settings: Settings) -> Finding:
         except Unavailable as error:
             silent.append(f"{copy.name}: {error}")
     if silent:
-        mend = "Check its entry in FILEROOM_OBJECTS__COPIES, and the way there."
+        mend = (
+            "Check its entry in FILEROOM_OBJECTS__COPIES, and the way there. `fileroom serve` "
+            "makes the directory of a copy that is new; for one that was in use, mount its disk."
+        )
         return Finding("copies", Verdict.BAD, "; ".join(silent), mend)
     names = ", ".join(copy.name for copy in settings.objects.copies)
     return Finding("copies", Verdict.GOOD, f"{names or 'none'}{' answer' if names else ''}")

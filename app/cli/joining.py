@@ -5,6 +5,7 @@ where none does they run it themselves as long as they need it.
 """
 
 import contextlib
+import errno
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ LOCK_NAME = "serve.lock"
 DATABASE = "fileroom"
 RESTORING = "restoring"
 """In a data directory into which a backup is being restored: the stamp when its index is there."""
+REBUILDING = "rebuilding"
+"""In a data directory whose index is being made anew."""
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
 @contextlib.contextmanager
@@ -57,8 +61,14 @@ def check_restored(directory: Path) -> None:
     """Refuse to work on half an archive.
 
     Raises:
-        Refusal: a backup is being restored into the directory, or that was broken off.
+        Refusal: a backup is being restored into the directory, or its index made anew, or that was
+            broken off.
     """
+    if (directory / REBUILDING).exists():
+        raise Refusal(
+            f"The index is not made anew to its end in {directory.absolute()}: run "
+            "`fileroom rebuild` again."
+        )
     if (directory / RESTORING).exists():
         raise Refusal(
             f"A backup is not restored to its end in {directory.absolute()}: run the same "
@@ -110,9 +120,10 @@ def joined_index(settings: Settings, note: str) -> Iterator[Joined]:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         users, started = _start_or_join(postgres, note)
     except OSError as error:
+        who = "Run this as the user who runs `fileroom serve`."
+        mend = "Make room there." if error.errno in _NO_ROOM else who
         raise Refusal(
-            f"The index in {postgres.directory} cannot be used: {error.strerror}. Run this as the "
-            "user who runs `fileroom serve`."
+            f"The index in {postgres.directory} cannot be used: {error.strerror}. {mend}"
         ) from None
     try:
         postgres.ensure_database()

@@ -5,10 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.options import DataDir, flags
+from app.cli.options import LARGEST, DataDir, flags
 
 Study = Annotated[str, typer.Argument(help="A Study Instance UID.")]
-Number = Annotated[int, typer.Argument(min=1, help="The rule's number, as `list` shows it.")]
+Number = Annotated[
+    int, typer.Argument(min=1, max=LARGEST, help="The rule's number, as `list` shows it.")
+]
 Values = Annotated[list[str] | None, typer.Option(help="Only Series with it; may be repeated.")]
 Labels = Annotated[
     list[str] | None, typer.Option(help="Only studies that bear it; may be repeated.")

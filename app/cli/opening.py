@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,23 +21,34 @@ Result = TypeVar("Result")
 
 
 def with_archive(
-    settings: Settings, note: str, work: Callable[[Archive], Awaitable[Result]]
+    settings: Settings,
+    note: str,
+    work: Callable[[Archive], Awaitable[Result]],
+    *,
+    looks: bool = False,
 ) -> Result:
     """Run `work` on the archive of these settings; `note` tells others who runs PostgreSQL.
 
-    An index that nobody else uses is brought to this version first.
+    An index that nobody else uses is brought to this version first. If it only `looks` at the
+    stores, it makes none.
 
     Raises:
         Refusal: the index is of another version, and others use it; or what this user writes
-            could not be read by the user who serves.
+            could not be read by the user who serves; or it `looks` and there are no objects.
     """
     check_user(settings)
     check_restored(settings.data_dir)
+    if looks and settings.bucket is None and not settings.objects_directory.is_dir():
+        raise Refusal(
+            f"The directory of the objects, {settings.objects_directory}, is not there: mount its "
+            "disk, or correct FILEROOM_OBJECTS__URL."
+        )
     new = "" if _is_there(settings) else ", which is a new one"
     sys.stderr.write(f"Archive: {settings.data_dir.absolute()}{new}\n")
 
     async def run(opened: Settings) -> Result:
-        async with open_archive(opened.place()) as archive:
+        place = replace(opened.place(), makes_copies=not looks)
+        async with open_archive(place) as archive:
             return await work(archive)
 
     quiet = "warning" if settings.log.level == "info" else settings.log.level

@@ -11,6 +11,11 @@ DataDir = Annotated[
 ]
 
 
+LARGEST = 2**31 - 1
+"""Of the numbers of rules and webhooks."""
+LARGEST_JOB = 2**63 - 1
+
+
 def flags(data_dir: Path | None, **groups: dict[str, Any]) -> dict[str, Any]:
     """Return what was given on the command line, as `load_settings` takes it."""
     given: dict[str, Any] = {} if data_dir is None else {"data_dir": data_dir}

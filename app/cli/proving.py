@@ -80,7 +80,7 @@ def run_prove(
     with told:
         if settings is not None:
             check_there(settings)
-            with_archive(settings, "fileroom verify", work)
+            with_archive(settings, "fileroom verify", work, looks=True)
         else:
             public = [_public(key) for key in keys]
             for path in paths:

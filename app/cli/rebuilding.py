@@ -13,7 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from app.archive.context import open_archive
 from app.archive.rebuild import Outcome, Rebuilt, rebuild_index
 from app.cli.importing import OPERATOR
-from app.cli.joining import RESTORING, joined_index
+from app.cli.joining import REBUILDING, joined_index
 from app.cli.refusal import Refusal
 from app.index.migrations import migrate
 from app.logs import configure_logs
@@ -37,7 +37,7 @@ def run_rebuild(settings: Settings, report: Path | None) -> int:
             f"There are no objects in {settings.objects_directory}. Say where they are with "
             "--data-dir or FILEROOM_OBJECTS__URL."
         )
-    begun = settings.data_dir / RESTORING
+    begun = settings.data_dir / REBUILDING
     if settings.postgres_directory.exists() and not begun.exists():
         raise Refusal(
             f"There is an index in {settings.postgres_directory}. To make a new one, move that "

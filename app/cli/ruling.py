@@ -91,6 +91,8 @@ def run_preview(settings: Settings, key: int) -> None:
                 f"It leaves alone: {found.held:,} under legal hold, {found.kept:,} that another "
                 "rule keeps\n"
             )
+        if not keeps:
+            sys.stdout.write("A Study that changed within the last 24 hours is not taken yet\n")
         sys.stdout.write("".join(f"  {uid}\n" for uid in found.sample))
 
     with_archive(settings, _NOTE, work)

@@ -46,7 +46,7 @@ def verify(  # noqa: PLR0913, PLR0917 - a flag each
 
         fileroom verify --manifest 2026-01-31.json
     """
-    if seal.proves(manifest, key, since, study):
+    if seal.proves(manifest, key, since, study, repair):
         seal.prove(manifest, key, flags(data_dir), rate, report)
     from app.cli.verifying import run_verify  # noqa: PLC0415
     from app.settings import load_settings  # noqa: PLC0415
@@ -89,6 +89,9 @@ def backup(
         typer.Option(help="Public key of age, or a file of them [FILEROOM_BACKUP__RECIPIENTS]."),
     ] = None,
     keep: Annotated[int, typer.Option(min=0, help="Give up all but so many; 0 keeps all.")] = 0,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Not encrypted, though earlier ones there are.")
+    ] = False,
     data_dir: DataDir = None,
 ) -> None:
     """Back up the archive: its index as it is now, and every object that is not there yet.
@@ -105,7 +108,8 @@ def backup(
     from app.cli.backing_up import run_backup  # noqa: PLC0415
     from app.settings import load_settings  # noqa: PLC0415
 
-    raise typer.Exit(run_backup(load_settings(flags(data_dir)), to, encrypt_to or (), keep))
+    settings = load_settings(flags(data_dir))
+    raise typer.Exit(run_backup(settings, to, encrypt_to or (), keep, plain=plain))
 
 
 BackupSource = Annotated[

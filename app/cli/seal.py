@@ -71,10 +71,12 @@ def rotate_seal(data_dir: DataDir = None) -> None:
     run_rotate(load_settings(flags(data_dir)))
 
 
-def proves(manifests: list[Path] | None, trusted: list[str] | None, *others: str | None) -> bool:
+def proves(
+    manifests: list[Path] | None, trusted: list[str] | None, *others: str | bool | None
+) -> bool:
     """Say whether manifests are to be proved; what does not go together is refused."""
     if manifests and any(others):
-        raise typer.BadParameter("--manifest takes neither --since nor --study")
+        raise typer.BadParameter("--manifest takes none of --since, --study, --repair")
     if trusted and not manifests:
         raise typer.BadParameter("--key proves a manifest: say which with --manifest")
     return bool(manifests)

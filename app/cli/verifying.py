@@ -60,7 +60,7 @@ def run_verify(
                 told.add(segment)
 
     with told:
-        with_archive(settings, "fileroom verify", work)
+        with_archive(settings, "fileroom verify", work, looks=True)
     if wanted.study and not told.counts:
         raise NotFound("An object of Study", wanted.study)
     return told.conclude(report)
@@ -79,11 +79,11 @@ def check_report(report: Path | None) -> None:
 def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise Refusal(
             f"--since takes a date or a time, as 2026-01-31T08:00; not {text!r}."
         ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 class Told:

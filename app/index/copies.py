@@ -154,6 +154,16 @@ async def is_filled(index: Index, store: str) -> bool:
     return await index.fetchrow(_IS_FILLED, store) is not None
 
 
+async def is_known(index: Index, store: str) -> bool:
+    """Say whether a copy was filled or looked through before, so that it has to be there.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    known = "SELECT FROM scrubbed_store WHERE name = $1"
+    return await index.fetchrow(known, store) is not None
+
+
 async def fill(index: Index, store: str) -> int:
     """Queue the copies of all that is kept to a store; return how many were not queued yet.
 

@@ -39,6 +39,24 @@ class CopyPlace:
     where: Path | Bucket
 
 
+def overlap(one: Path | Bucket, other: Path | Bucket) -> bool:
+    """Say whether two places are the same, or one lies in the other; links are followed."""
+    if isinstance(one, Path) and isinstance(other, Path):
+        here, there = one.resolve().parts, other.resolve().parts
+    elif isinstance(one, Bucket) and isinstance(other, Bucket):
+        here, there = _parts(one), _parts(other)
+    else:
+        return False
+    shorter = min(len(here), len(there))
+    return here[:shorter] == there[:shorter]
+
+
+def _parts(bucket: Bucket) -> tuple[str, ...]:
+    parts = urlsplit(bucket.url)
+    server = (bucket.endpoint or "").rstrip("/")
+    return (server, parts.scheme, parts.netloc, *filter(None, parts.path.split("/")))
+
+
 def objects_address(value: str) -> str:
     """Return an address of objects, if it is one.
 

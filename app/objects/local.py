@@ -55,18 +55,18 @@ class _OpenFile:
 
 
 class LocalStore:
-    """An object store in a directory. One process may have several; processes may share one."""
+    """An object store in a directory. One process may have several; processes may share one.
 
-    def __init__(self, root: Path, *, apart: bool = False) -> None:
-        """Take a directory; with `apart` small files are made durable by another process.
+    Without `create` a directory that is not there is not made, and all is `Unavailable` until it
+    is: its disk may not be mounted. With `apart` small files are made durable by another process.
+    """
 
-        Raises:
-            StorageFull, Unavailable: the directory cannot be used.
-        """
+    def __init__(self, root: Path, *, create: bool = True, apart: bool = False) -> None:
         with os_faults():
-            root.mkdir(parents=True, exist_ok=True, mode=0o750)
+            if create:
+                root.mkdir(parents=True, exist_ok=True, mode=0o750)
+                sync_directory(str(root.resolve().parent))
             self._root = str(root.resolve())
-            sync_directory(str(root.resolve().parent))
         self._threads = Threads(_READERS, "objects")
         self._writers = Threads(_WRITERS, "writing")
         self._naming = Naming(self._root)
@@ -111,6 +111,9 @@ class LocalStore:
                 await apart.make_durable(descriptor, str(waiting), path)
             except FileExistsError:
                 raise Conflict("an object is never overwritten") from None
+            except FileNotFoundError:
+                self._check_there()
+                raise
             except Unavailable:
                 # what has the key now may be an older object: it is left to the sweeper
                 await self._writers.run(_remove, str(waiting))
@@ -123,8 +126,15 @@ class LocalStore:
                 self._naming.name(str(written), path)
             except FileExistsError:
                 raise Conflict("an object is never overwritten") from None
+            except FileNotFoundError:
+                self._check_there()
+                raise
             finally:
                 written.unlink()
+
+    def _check_there(self) -> None:
+        if not os.path.isdir(self._root):  # noqa: PTH112
+            raise Unavailable(f"the directory {self._root} is not there")
 
     async def read(self, key: str, offset: int, length: int) -> bytes:
         """Return exactly `length` bytes from `offset`; a short object is `Unavailable`."""
@@ -141,6 +151,7 @@ class LocalStore:
                 try:
                     file = _OpenFile(path)
                 except (FileNotFoundError, NotADirectoryError):
+                    self._check_there()
                     raise NotFound("object", key) from None
             self._open.add(key, file)
         return file
@@ -213,10 +224,14 @@ class LocalStore:
     def _delete(self, key: str, path: str) -> None:
         self._open.remove(key)
         with os_faults():
-            _remove(path)
+            try:
+                os.unlink(path)  # noqa: PTH108
+            except (FileNotFoundError, NotADirectoryError):
+                self._check_there()
 
     async def check(self) -> None:
         """Return if the directory is there and would take an object."""
+        await self._threads.run(self._check_there)
         if not await self._threads.run(os.access, self._root, os.W_OK | os.X_OK):
             raise Unavailable("the directory of objects cannot be written")
 
@@ -244,6 +259,7 @@ class LocalStore:
     def _walk(self, prefix: str) -> Iterator[str]:
         base = prefix.rpartition("/")[0]
         start = self._path(base) if base else self._root
+        self._check_there()
         skip = len(self._root) + 1
         for directory, names, files in os.walk(start, onerror=_raise_fault):
             if directory == self._root:

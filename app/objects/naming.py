@@ -24,9 +24,10 @@ class Naming:
 
         Raises:
             FileExistsError: there is such a file.
+            FileNotFoundError: the root is not there.
             OSError: it failed, and nothing has that name.
         """
-        _link(staged, path)
+        self._link(staged, path)
         directory = os.path.dirname(path)  # noqa: PTH120 - hot, plain strings
         new = list(self.not_durable(directory))
         try:
@@ -38,19 +39,20 @@ class Naming:
         for one in new:
             self._durable.add(one, True)
 
+    def _link(self, staged: str, path: str) -> None:
+        try:
+            os.link(staged, path)
+        except FileNotFoundError:
+            if not os.path.isdir(self._root):  # noqa: PTH112
+                raise  # its disk may not be mounted
+            os.makedirs(os.path.dirname(path), mode=0o750, exist_ok=True)  # noqa: PTH103, PTH120
+            os.link(staged, path)
+
     def not_durable(self, directory: str) -> Iterator[str]:
         """Yield the directories from this one up whose own names are not known to be durable."""
         while directory != self._root and not self._durable.get(directory):
             yield directory
             directory = os.path.dirname(directory)  # noqa: PTH120
-
-
-def _link(staged: str, path: str) -> None:
-    try:
-        os.link(staged, path)
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), mode=0o750, exist_ok=True)  # noqa: PTH103, PTH120
-        os.link(staged, path)
 
 
 def sync_directory(path: str) -> None:

@@ -59,7 +59,7 @@ def keep_secret(objects: Path, name: str, secret: bytes) -> None:
 
 
 def _make(path: Path, secret: bytes) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, exist_ok=True)  # never the store's own: it may be elsewhere
     descriptor, written = tempfile.mkstemp(dir=path.parent, prefix=".")
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -138,21 +138,26 @@ def find_strays(directory: Path, before: float) -> list[Path]:
         return [one for one in files if one.stat().st_mtime < before]
 
 
-def own_directory(directory: Path) -> tuple[Path, int]:
-    """Return a new directory of this process, and the descriptor that holds its lock."""
+def own_directory(directory: Path, prefix: str = "") -> tuple[Path, int]:
+    """Return a new directory of this process, and the descriptor that holds its lock.
+
+    Those of dead processes go, of this `prefix` alone.
+    """
     directory.mkdir(parents=True, exist_ok=True, mode=0o750)
     starting = _lock(directory)
     try:
-        _remove_dead(directory)
-        own = directory / f"{os.getpid()}-{secrets.token_hex(4)}"
+        _remove_dead(directory, prefix)
+        own = directory / f"{prefix}{os.getpid()}-{secrets.token_hex(4)}"
         own.mkdir(mode=0o700)
         return own, _lock(own)
     finally:
         os.close(starting)
 
 
-def _remove_dead(directory: Path) -> None:
+def _remove_dead(directory: Path, prefix: str) -> None:
     for other in directory.iterdir():
+        if not other.name.startswith(prefix):
+            continue
         with suppress(BlockingIOError, FileNotFoundError, NotADirectoryError):
             held = _lock(other, fcntl.LOCK_NB)
             shutil.rmtree(other, ignore_errors=True)

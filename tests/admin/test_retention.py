@@ -127,7 +127,14 @@ async def test_a_page_begins_after_a_uid(client: httpx.AsyncClient, door: str) -
 
 @pytest.mark.parametrize(
     "change",
-    [{"action": "burn"}, {"days": 0}, {"days": "x"}, {"counted_from": "birth"}, {"modalities": 1}],
+    [
+        {"action": "burn"},
+        {"days": 0},
+        {"days": "x"},
+        {"days": True},
+        {"counted_from": "birth"},
+        {"modalities": 1},
+    ],
 )
 async def test_what_is_no_rule_is_refused(
     client: httpx.AsyncClient, change: dict[str, Any]

@@ -54,7 +54,17 @@ def test_what_is_no_secret_is_refused_without_being_told(text: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["", "ris", "ftp://ris/", "https://", "https://a:b@ris/", "https://ris/#x", "http://x:y/"],
+    [
+        "",
+        "ris",
+        "ftp://ris/",
+        "https://",
+        "https://a:b@ris/",
+        "https://ris/#x",
+        "http://x:y/",
+        "http://x:0/",
+        "http://x:99999/",
+    ],
 )
 def test_what_cannot_be_called_is_refused(url: str) -> None:
     with pytest.raises(InvalidRequest):

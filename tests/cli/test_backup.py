@@ -86,6 +86,20 @@ def test_half_an_archive_is_not_served(tmp_path: Path) -> None:
         assert "fileroom restore" in fileroom(*command, "--data-dir", data, code=1)
 
 
+def test_half_an_index_is_made_anew_not_restored(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "objects").mkdir(parents=True)
+    (data / "postgres").mkdir()
+    (data / "rebuilding").touch()  # as a `rebuild` that was killed leaves it
+    for command in (["serve", "--port", "0"], ["verify"], ["worker"]):
+        said = fileroom(*command, "--data-dir", data, code=1)
+        assert "run `fileroom rebuild` again" in said
+        assert "restore" not in said
+    fileroom("rebuild", "--data-dir", data)
+    assert not (data / "rebuilding").exists()
+    assert "nothing to verify" in fileroom("verify", "--data-dir", data)
+
+
 def test_a_place_is_named_or_set(tmp_path: Path) -> None:
     said = fileroom("restore", "--data-dir", tmp_path / "data", code=1)
     assert "FILEROOM_BACKUP__URL" in said

@@ -73,6 +73,33 @@ def test_the_commands_fill_list_and_repair(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_copy_whose_disk_is_not_mounted_is_told_of_and_not_made(tmp_path: Path) -> None:
+    source = tmp_path / "one.dcm"
+    source.write_bytes(make_part10())
+    assert fileroom(tmp_path, {}, "import", str(source)).returncode == 0
+    nas = tmp_path / "mnt" / "nas"
+    copies = [{"name": "nas", "mode": "async", "url": nas.as_uri()}]
+    environment = {"FILEROOM_OBJECTS__COPIES": json.dumps(copies)}
+    listed = fileroom(tmp_path, environment, "copies", "list")
+    assert f"nas (async): the directory {nas} is not there" in listed.stdout
+    assert not nas.parent.exists()
+    assert fileroom(tmp_path, environment, "copies", "fill", "nas").returncode == 0
+    nas.rename(tmp_path / "unmounted")
+    for command in (["verify"], ["verify", "--repair"], ["doctor"], ["import", str(source)]):
+        said = fileroom(tmp_path, environment, *command)
+        if command[0] != "import":
+            assert said.returncode == 1
+            assert f"the directory {nas} is not there" in said.stdout + said.stderr
+        assert not nas.exists()
+    (tmp_path / "data" / "objects").rename(tmp_path / "objects")
+    for command in (["verify", "--repair"], ["copies", "list"], ["doctor"]):
+        said = fileroom(tmp_path, environment, *command)
+        assert said.returncode == 1
+        assert str(tmp_path / "data" / "objects") in said.stdout + said.stderr
+        assert not (tmp_path / "data" / "objects").exists()
+
+
+@pytest.mark.slow
 def test_damage_in_use_is_mended_while_the_server_runs(tmp_path: Path) -> None:
     copies = [
         {"name": "near", "url": f"file://{tmp_path}/near"},

@@ -82,7 +82,9 @@ def test_rules_are_added_looked_at_activated_and_removed(
     wrong = run(*rule, "burn")
     assert (wrong.returncode, "delete or keep" in wrong.stderr) == (1, True)
     assert run(*rule, "delete").stdout.startswith("1. old CT (draft): delete Studies of")
-    assert "would delete now: 0 Studies" in run("preview", "1").stdout  # it came just now
+    previewed = run("preview", "1").stdout
+    assert "would delete now: 0 Studies" in previewed  # it came just now
+    assert "changed within the last 24 hours is not taken yet" in previewed
     assert "old CT (active)" in run("activate", "1").stdout
     assert "old CT (active)" in run("list").stdout
     assert "old CT (draft)" in run("deactivate", "1").stdout

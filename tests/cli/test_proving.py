@@ -93,7 +93,7 @@ def test_a_new_key_is_listed_behind_the_old_one(data_dir: Path) -> None:
     ("arguments", "said"),
     [
         (("verify", "--key", "00" * 32), b"say which with"),
-        (("verify", "--manifest", "x.json", "--since", "2026-01-31"), b"takes neither"),
+        (("verify", "--manifest", "x.json", "--since", "2026-01-31"), b"takes none of"),
         (("verify", "--manifest", "x.json", "--key", "1234"), b"takes a public key"),
         (("verify", "--manifest", "no/x.json", "--key", "00" * 32), b"cannot be read"),
         (("verify", "--manifest", "pyproject.toml", "--key", "00" * 32), b"manifest was expected"),

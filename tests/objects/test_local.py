@@ -202,3 +202,31 @@ async def test_a_long_read_goes_on_after_a_short_one(
     await put(local, staging, KEY, b"0123456789")
     monkeypatch.setattr(os, "pread", lambda fd, length, at: pread(fd, min(length, 3), at))
     assert await local.read(KEY, 1, 8) == b"12345678"
+
+
+async def test_a_directory_that_is_not_there_is_told_of_and_not_made(
+    tmp_path: Path, staging: Staging
+) -> None:
+    store = LocalStore(tmp_path / "nas", create=False)
+    staged = await staging.stage(chunks(b"x"))
+
+    async def listed() -> list[str]:
+        return [key async for key in store.keys("t/")]
+
+    for work in (
+        store.check(),
+        store.read(KEY, 0, 1),
+        store.size(KEY),
+        store.delete(KEY),
+        store.put(KEY, staged),
+        listed(),
+    ):
+        with pytest.raises(Unavailable, match="nas is not there"):
+            await work
+    with pytest.raises(Unavailable):
+        await store.secret("pseudonyms")
+    assert not (tmp_path / "nas").exists()
+    (tmp_path / "nas").mkdir()  # it is mounted
+    await put(store, staging, KEY, b"0123")
+    assert await store.read(KEY, 1, 2) == b"12"
+    store.close()
