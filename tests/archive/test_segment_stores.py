@@ -1,0 +1,138 @@
+"""The sealed log in several stores: each segment counts where it is as it was signed."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from app.archive.context import Archive, Place, open_archive
+from app.archive.rebuild import Outcome, Rebuilt, rebuild_index
+from app.errors import Damaged, Unavailable
+from app.index.migrations import migrate
+from app.objects.base import segment_key
+from app.objects.bucket import CopyPlace
+from app.objects.local import LocalStore
+from app.rights import Principal
+from tests.archive.test_rebuild import content, outcomes, rebuilt
+from tests.archive.test_store import store
+from tests.factories import make_part10
+
+
+def place_of(url: str, tmp_path: Path, mode: str = "sync") -> Place:
+    copy = CopyPlace("second", sync=mode == "sync", where=tmp_path / "second")
+    return Place(url, tmp_path / "objects", tmp_path / f"cache-{url[-8:]}", copies=[copy])
+
+
+@pytest.fixture
+async def paired(database_url: str, tmp_path: Path) -> AsyncIterator[Archive]:
+    """An archive in two directories."""
+    async with open_archive(place_of(database_url, tmp_path)) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def paired_again(empty_database_url: str, tmp_path: Path) -> AsyncIterator[Archive]:
+    """The same directories with a new, empty index."""
+    await asyncio.to_thread(migrate, empty_database_url)
+    async with open_archive(place_of(empty_database_url, tmp_path)) as opened:
+        yield opened
+
+
+def path_in(tmp_path: Path, name: str, number: int) -> Path:
+    directory = {"first": "objects"}.get(name, name)
+    return tmp_path / directory / segment_key(1, number)
+
+
+def forge(path: Path) -> bytes:
+    """Change a digit of a UID in a segment, which stays one by its form; return what it was."""
+    data = path.read_bytes()
+    at = data.index(b'"study":"') + 20
+    digit = b"3" if data[at : at + 1] != b"3" else b"4"
+    path.chmod(0o600)
+    path.unlink()
+    path.write_bytes(data[:at] + digit + data[at + 1 :])
+    return data
+
+
+async def filled(archive: Archive, principal: Principal, count: int = 3) -> None:
+    for _ in range(count):
+        await store(archive, principal, make_part10())
+        await archive.sealer.seal_waiting()
+
+
+@pytest.mark.parametrize("name", ["first", "second"])
+@pytest.mark.parametrize("number", [1, 2, 3])
+async def test_a_rebuild_reads_a_segment_where_it_is_sound(
+    paired: Archive,
+    paired_again: Archive,
+    principal: Principal,
+    tmp_path: Path,
+    name: str,
+    number: int,
+) -> None:
+    await filled(paired, principal)
+    forge(path_in(tmp_path, name, number))
+    path_in(tmp_path, name, number % 3 + 1).unlink()
+    assert outcomes(await rebuilt(paired_again, principal)) == {Outcome.LIVE: 3}
+    before, after = await content(paired), await content(paired_again)
+    for part in ("instance", "event", "segment"):
+        assert before[part] == after[part]
+
+
+async def test_a_rebuild_ends_at_a_segment_that_no_store_has_sound_and_goes_on_later(
+    paired: Archive, paired_again: Archive, principal: Principal, tmp_path: Path
+) -> None:
+    await filled(paired, principal)
+    whole = forge(path_in(tmp_path, "first", 2))
+    path_in(tmp_path, "second", 2).unlink()
+    with pytest.raises(Damaged, match=r"0002\.json .* first: its entries.*; second: object"):
+        await rebuilt(paired_again, principal)
+    path_in(tmp_path, "second", 2).write_bytes(whole)
+    assert outcomes(await rebuilt(paired_again, principal)) == {Outcome.LIVE: 3}
+
+
+async def test_who_says_so_goes_on_without_a_segment(
+    paired: Archive, paired_again: Archive, principal: Principal, tmp_path: Path
+) -> None:
+    await filled(paired, principal)
+    for name in ("first", "second"):
+        path_in(tmp_path, name, 2).unlink()
+    forge(path_in(tmp_path, "first", 3))
+    told: list[Rebuilt] = []
+    await rebuild_index(paired_again, principal, told.append, doubtful=True)
+    of_log = [one.object_key for one in told if one.outcome is Outcome.DOUBTFUL]
+    assert set(of_log) == {segment_key(1, 2), segment_key(1, 3)}
+    assert outcomes(told)[Outcome.LIVE] == 2  # the third one's segment is that of the second store
+
+
+async def test_a_store_that_does_not_answer_is_no_store_without_a_segment(
+    paired: Archive,
+    paired_again: Archive,
+    principal: Principal,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await filled(paired, principal)
+    forge(path_in(tmp_path, "first", 2))
+    stream, check = LocalStore.stream, LocalStore.check
+
+    def is_away(store: LocalStore) -> bool:
+        return str(store._root).endswith("second")
+
+    async def streams(store: LocalStore, *place: object) -> AsyncIterator[bytes]:
+        if is_away(store):
+            raise Unavailable("the second store does not answer")
+        return await stream(store, *place)  # type: ignore[arg-type]
+
+    async def checks(store: LocalStore) -> None:
+        if is_away(store):
+            raise Unavailable("the second store does not answer")
+        await check(store)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStore, "stream", streams)
+        patch.setattr(LocalStore, "check", checks)
+        with pytest.raises(Unavailable, match="the second store does not answer"):
+            await rebuild_index(paired_again, principal, lambda _: None, doubtful=True)
+    assert outcomes(await rebuilt(paired_again, principal)) == {Outcome.LIVE: 3}
