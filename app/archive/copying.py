@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from app.archive.context import Archive
 from app.archive.examine import State
 from app.archive.repair import fetch_whole, find_by_key, put_copy, repair_object
+from app.archive.segment_stores import mend_segment
 from app.archive.stores import Uploading, stores_of
 from app.errors import ArchiveError, NotFound, StorageFull, Unavailable
 from app.index.copies import (
@@ -27,6 +28,7 @@ from app.index.copies import (
 )
 from app.index.kept import KeptObject
 from app.index.quarantine import is_quarantined
+from app.objects.base import parse_segment_key
 from app.objects.bucket import FIRST
 
 AT_ONCE = 4
@@ -126,6 +128,10 @@ async def _try(archive: Archive, task: Task) -> bool:
 
 
 async def _do(archive: Archive, task: Task) -> None:
+    if parse_segment_key(task.object_key):
+        # nothing of the log is ever removed: what a put has left is taken over by the next sealer
+        await mend_segment(archive, task.object_key)
+        return
     kept = await find_by_key(archive, task.object_key)
     if task.kind in REMOVING:
         if kept is None:

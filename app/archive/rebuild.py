@@ -58,8 +58,8 @@ from app.rights import Principal, Verb
 AT_ONCE = 6
 _PAGE = 200
 NO_LOG = (
-    "there is no log beside these objects: what was deleted comes back, and holds, labels and rules "
-    "do not; if another store has the log, put it beside them and rebuild from there"
+    "there is no log beside these objects: what was deleted comes back, and holds, labels and "
+    "rules do not; if another store has the log, put it beside them and rebuild from there"
 )
 
 

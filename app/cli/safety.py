@@ -172,8 +172,8 @@ def rebuild(
 
     The sealed log among the objects says what was stored, deleted and rejected. Each object is read
     and checked. What is admitted or left out beyond the log is listed; if something that was
-    stored is lost, or there is no log, the exit code is 3. A part of the log that no store has as it
-    was signed ends it. May be interrupted and run again.
+    stored is lost, or there is no log, the exit code is 3. A segment of the log that no store has
+    as it was signed ends it. May be interrupted and run again.
 
     Example:
 

@@ -1,15 +1,23 @@
 """The sealed log in several stores: each segment counts where it is as it was signed."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from app.archive.context import Archive, Place, open_archive
+from app.archive.copying import work_on
+from app.archive.examine import State
 from app.archive.rebuild import Outcome, Rebuilt, rebuild_index
+from app.archive.rotation import rotate_key
+from app.archive.sealed_log import verify_log
+from app.archive.segment_stores import fetch_sound
 from app.errors import Damaged, Unavailable
+from app.index.copies import add_tasks, fill
 from app.index.migrations import migrate
+from app.index.segments import SegmentRow, segment_at
 from app.objects.base import segment_key
 from app.objects.bucket import CopyPlace
 from app.objects.local import LocalStore
@@ -28,6 +36,13 @@ def place_of(url: str, tmp_path: Path, mode: str = "sync") -> Place:
 async def paired(database_url: str, tmp_path: Path) -> AsyncIterator[Archive]:
     """An archive in two directories."""
     async with open_archive(place_of(database_url, tmp_path)) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def trailed(database_url: str, tmp_path: Path) -> AsyncIterator[Archive]:
+    """An archive whose second directory is filled later."""
+    async with open_archive(place_of(database_url, tmp_path, "async")) as opened:
         yield opened
 
 
@@ -136,3 +151,118 @@ async def test_a_store_that_does_not_answer_is_no_store_without_a_segment(
         with pytest.raises(Unavailable, match="the second store does not answer"):
             await rebuild_index(paired_again, principal, lambda _: None, doubtful=True)
     assert outcomes(await rebuilt(paired_again, principal)) == {Outcome.LIVE: 3}
+
+
+async def states(archive: Archive, *, repair: bool = False) -> dict[tuple[str, int], State]:
+    return {
+        (one.store, int(one.object_key[-6:-5])): one.state
+        async for one in verify_log(archive, 1, repair=repair)
+    }
+
+
+def bytes_of(tmp_path: Path, count: int = 3) -> list[bytes]:
+    places = [(name, number) for name in ("first", "second") for number in range(1, count + 1)]
+    return [path_in(tmp_path, *place).read_bytes() for place in places]
+
+
+async def worked(archive: Archive) -> None:
+    for name in ("first", "second"):
+        while await work_on(archive, name):
+            pass
+
+
+async def test_verify_reads_segments_in_every_store_and_repairs_them(
+    paired: Archive, principal: Principal, tmp_path: Path
+) -> None:
+    await filled(paired, principal)
+    whole = bytes_of(tmp_path)
+    forge(path_in(tmp_path, "first", 1))
+    path_in(tmp_path, "second", 2).unlink()
+    forge(path_in(tmp_path, "second", 3))
+    wrong = {
+        ("first", 1): State.DAMAGED,
+        ("second", 2): State.MISSING,
+        ("second", 3): State.DAMAGED,
+    }
+    sound = {(name, number): State.SEALED for name in ("first", "second") for number in (1, 2, 3)}
+    assert await states(paired) == sound | wrong
+    assert (await fetch_sound(paired, await row_of(paired, 1), 1)).as_bytes() == whole[0]
+    repaired = dict.fromkeys(wrong, State.REPAIRED)
+    assert await states(paired, repair=True) == sound | repaired
+    assert bytes_of(tmp_path) == whole
+    assert await states(paired) == sound
+
+
+async def row_of(archive: Archive, number: int) -> SegmentRow:
+    row = await segment_at(archive.index, 1, number)
+    assert row is not None
+    return row
+
+
+async def test_a_segment_that_no_store_has_is_made_again_of_index_and_key(
+    paired: Archive, principal: Principal, tmp_path: Path
+) -> None:
+    await filled(paired, principal, 2)
+    await rotate_key(paired, principal)
+    await paired.sealer.seal_waiting()
+    whole = bytes_of(tmp_path)
+    for number in (1, 3):
+        forge(path_in(tmp_path, "first", number)) if number == 1 else path_in(
+            tmp_path, "first", number
+        ).unlink()
+        path_in(tmp_path, "second", number).unlink()
+    with pytest.raises(Unavailable, match="segment 1 of the log in first: its entries"):
+        await fetch_sound(paired, await row_of(paired, 1), 1)
+    assert Counter((await states(paired, repair=True)).values()) == {
+        State.REPAIRED: 4,
+        State.SEALED: 2,
+    }
+    assert bytes_of(tmp_path) == whole
+
+
+async def test_a_segment_that_cannot_be_made_again_stays_what_it_is(
+    archive: Archive, principal: Principal, tmp_path: Path
+) -> None:
+    await filled(archive, principal, 2)
+    forge(path_in(tmp_path, "first", 1))
+    async with archive.index.writing() as connection:
+        await connection.execute("UPDATE event SET actor = 'another' WHERE id = 1")
+    assert (await states(archive, repair=True))["first", 1] is State.DAMAGED
+
+
+async def test_a_copy_that_is_filled_later_gets_the_log(
+    trailed: Archive, principal: Principal, tmp_path: Path
+) -> None:
+    await filled(trailed, principal)
+    assert (await states(trailed))["second", 1] is State.WAITING
+    await worked(trailed)
+    assert set((await states(trailed)).values()) == {State.SEALED}
+    for number in (1, 2, 3):
+        path_in(tmp_path, "second", number).unlink()
+    assert await fill(trailed.index, "second") == 6
+    await worked(trailed)
+    assert set((await states(trailed)).values()) == {State.SEALED}
+
+
+async def test_nothing_of_the_log_is_ever_removed_by_a_task(
+    paired: Archive, principal: Principal, tmp_path: Path
+) -> None:
+    await filled(paired, principal, 1)
+    keys = [segment_key(1, number) for number in (1, 2)]
+    path_in(tmp_path, "second", 2).write_bytes(b"left by a put that failed")
+    await add_tasks(paired.index, [("remove", "second", key) for key in keys])
+    await worked(paired)
+    assert path_in(tmp_path, "second", 1).exists()
+    assert path_in(tmp_path, "second", 2).exists()
+
+
+async def test_what_is_taken_over_from_a_sealer_that_died_goes_to_every_store(
+    paired: Archive, principal: Principal, tmp_path: Path
+) -> None:
+    await filled(paired, principal, 1)
+    async with paired.index.writing() as connection:
+        await connection.execute("DELETE FROM segment")
+    path_in(tmp_path, "second", 1).unlink()
+    assert await paired.sealer.seal_waiting() == 1
+    await worked(paired)
+    assert set((await states(paired)).values()) == {State.SEALED}
