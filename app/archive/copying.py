@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from time import monotonic
 
 from app.archive.context import Archive
 from app.archive.examine import State
@@ -30,11 +31,14 @@ from app.index.kept import KeptObject
 from app.index.quarantine import is_quarantined
 from app.objects.base import parse_segment_key
 from app.objects.bucket import FIRST
+from app.objects.secret_copies import spread_secrets
 
 AT_ONCE = 4
 """Tasks of one store that a process does side by side."""
 SHORT_PAUSE = 1.0
 LONG_PAUSE = 60.0
+SPREAD_SECONDS = 600.0
+"""Between looks for secrets that a copy lacks."""
 REMOVING = ("remove", "abort")
 _log = logging.getLogger(__name__)
 
@@ -59,8 +63,12 @@ async def _keep(archive: Archive, name: str) -> None:
     # without copies there is but what is left of uploads, which is in no hurry
     shortest = SHORT_PAUSE if len(stores_of(archive.objects)) > 1 else LONG_PAUSE
     pause, filled = shortest, name == FIRST
+    spread = 0.0 if len(stores_of(archive.objects)) > 1 else float("inf")
     while True:
         try:
+            if monotonic() >= spread:
+                await spread_secrets(stores_of(archive.objects), name)
+                spread = monotonic() + SPREAD_SECONDS
             if not filled:
                 filled = await is_filled(archive.index, name)
                 if not filled:

@@ -16,7 +16,7 @@ from app.archive.merkle import Tree
 from app.archive.repair import LOST
 from app.archive.seal_keys import key_id, load_key
 from app.archive.sealing import fetch_segment
-from app.archive.segment import Head, Segment, entry_line, faults_within
+from app.archive.segment import Head, Segment, entry_line, faults_within, read_segment
 from app.archive.stores import land, stores_of
 from app.errors import Conflict, NotFound, Unavailable
 from app.index.events import Position, read_events
@@ -85,6 +85,35 @@ async def fetch_sound(archive: Archive, row: SegmentRow, tenant_id: int) -> Segm
         if state is State.DAMAGED:
             fault = Unavailable(f"segment {row.number} of the log in {name}: {detail}")
     raise fault or NotFound("object", row.object_key)
+
+
+async def fetch_sound_by_key(archive: Archive, key: str) -> Segment:
+    """Return the segment of a key as `fetch_sound` does.
+
+    Raises:
+        NotFound: the index knows none of this key, or no store has such an object.
+        Unavailable: as `fetch_sound`.
+    """
+    place = parse_segment_key(key)
+    row = await segment_at(archive.index, *place) if place else None
+    if place is None or row is None:
+        raise NotFound("object", key)
+    return await fetch_sound(archive, row, place[0])
+
+
+async def is_sound(archive: Archive, key: str, data: bytes) -> bool:
+    """Say whether some bytes are the segment that was sealed under a key.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    place = parse_segment_key(key)
+    row = await segment_at(archive.index, *place) if place else None
+    segment = read_segment(data)
+    if place is None or row is None or segment is None:
+        return False
+    look = await look_beside(archive, place[0], row)
+    return not await asyncio.to_thread(look, segment)
 
 
 async def mend_segment(archive: Archive, key: str) -> None:

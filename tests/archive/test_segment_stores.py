@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -13,14 +13,17 @@ from app.archive.examine import State
 from app.archive.rebuild import Outcome, Rebuilt, rebuild_index
 from app.archive.rotation import rotate_key
 from app.archive.sealed_log import verify_log
+from app.archive.sealing import Sealer
 from app.archive.segment_stores import fetch_sound
+from app.archive.stores import stores_of
 from app.errors import Damaged, Unavailable
 from app.index.copies import add_tasks, fill
 from app.index.migrations import migrate
 from app.index.segments import SegmentRow, segment_at
-from app.objects.base import segment_key
+from app.objects.base import ObjectStore, segment_key
 from app.objects.bucket import CopyPlace
 from app.objects.local import LocalStore
+from app.objects.secret_copies import spread_secrets
 from app.rights import Principal
 from tests.archive.test_rebuild import content, outcomes, rebuilt
 from tests.archive.test_store import store
@@ -266,3 +269,66 @@ async def test_what_is_taken_over_from_a_sealer_that_died_goes_to_every_store(
     assert await paired.sealer.seal_waiting() == 1
     await worked(paired)
     assert set((await states(paired)).values()) == {State.SEALED}
+
+
+def secrets_in(tmp_path: Path, name: str) -> dict[str, bytes]:
+    directory = tmp_path / {"first": "objects"}.get(name, name) / "secrets"
+    return {path.name: path.read_bytes() for path in directory.glob("[!.]*")}
+
+
+async def test_every_store_has_the_secrets_and_any_one_is_enough(
+    trailed: Archive, principal: Principal, tmp_path: Path
+) -> None:
+    await filled(trailed, principal, 1)
+    await trailed.objects.secret("deidentification")
+    kept = secrets_in(tmp_path, "first")
+    assert len(kept) == 2
+    (tmp_path / "second" / "secrets" / "deidentification").unlink()
+    for path in (tmp_path / "objects" / "secrets").glob("seal-*"):
+        path.unlink()
+    stores = stores_of(trailed.objects)
+    sealer = Sealer(trailed.index, trailed.objects, trailed.staging)
+    await store(trailed, principal, make_part10())
+    assert await sealer.seal_waiting() == 1
+    for name in stores:
+        await spread_secrets(stores, name)
+        assert secrets_in(tmp_path, name) == kept
+
+
+async def test_a_copy_with_another_secret_is_told_of_and_keeps_it(
+    trailed: Archive, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stores = stores_of(trailed.objects)
+    other = await stores["second"].secret("a")
+    await stores["first"].secret("a")
+    await spread_secrets(stores, "second")
+    assert "another secret named a" in caplog.text
+    assert secrets_in(tmp_path, "second") == {"a": other}
+
+
+async def test_no_secret_is_made_while_a_copy_that_may_have_it_is_away(
+    trailed: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(_: object) -> dict[str, bytes]:
+        raise Unavailable("the copy is away")
+
+    second = stores_of(trailed.objects)["second"]
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStore, "all_secrets", _only(second, fails))
+        with pytest.raises(Unavailable, match="the copy is away"):
+            await trailed.objects.secret("a")
+    assert secrets_in(tmp_path, "first") == {}
+    assert secrets_in(tmp_path, "second") == {}
+    secret = await trailed.objects.secret("a")
+    assert secrets_in(tmp_path, "first") == secrets_in(tmp_path, "second") == {"a": secret}
+
+
+def _only(
+    one: ObjectStore, instead: Callable[[object], Awaitable[dict[str, bytes]]]
+) -> Callable[[LocalStore], Awaitable[dict[str, bytes]]]:
+    usual = LocalStore.all_secrets
+
+    async def chosen(store: LocalStore) -> dict[str, bytes]:
+        return await (instead if store is one else usual)(store)
+
+    return chosen
