@@ -50,8 +50,8 @@ async def verify_log(
             good = good or await fetch_sound(archive, row, tenant_id)
         for one in found:
             yield one
-        if good or read:
-            chain.faults(good or read)
+        if best := good or read:
+            chain.faults(best)
         else:
             chain.begin_after(row.number, row.hash, row.last)
         after = row.last

@@ -83,7 +83,7 @@ async def fetch_sound(archive: Archive, row: SegmentRow, tenant_id: int) -> Segm
         if segment is not None and state is State.SEALED:
             return segment
         if state is State.DAMAGED:
-            fault = Unavailable(f"segment {row.number} of the log in {name}: {detail}")
+            fault = Unavailable(f"segment {row.number} of the log is damaged in {name}: {detail}")
     raise fault or NotFound("object", row.object_key)
 
 

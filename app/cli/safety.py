@@ -218,7 +218,9 @@ copies = typer.Typer(no_args_is_help=True, help="Further stores: FILEROOM_OBJECT
 def fill_copy(
     name: Annotated[str, typer.Argument(help="A copy's name.")], data_dir: DataDir = None
 ) -> None:
-    """Queue all that is stored for a copy; the server copies it. What is there already stays.
+    """Queue all that is stored for a copy, and the log; the server copies it. Secrets go at once.
+
+    What is there already stays.
 
     A copy that is new is filled by itself.
 

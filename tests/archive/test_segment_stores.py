@@ -214,7 +214,7 @@ async def test_a_segment_that_no_store_has_is_made_again_of_index_and_key(
             tmp_path, "first", number
         ).unlink()
         path_in(tmp_path, "second", number).unlink()
-    with pytest.raises(Unavailable, match="segment 1 of the log in first: its entries"):
+    with pytest.raises(Unavailable, match="segment 1 of the log is damaged in first: its entries"):
         await fetch_sound(paired, await row_of(paired, 1), 1)
     assert Counter((await states(paired, repair=True)).values()) == {
         State.REPAIRED: 4,

@@ -18,6 +18,7 @@ from app.index.account import EmbeddedError
 from app.index.embedded import EmbeddedPostgres
 from app.index.engine import connect
 from app.index.locks import FileLock
+from app.objects.secret import keep_secret
 from app.settings import known_names
 
 ORDER = [
