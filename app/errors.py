@@ -4,6 +4,7 @@
     ├── Unauthenticated, Forbidden
     ├── NotFound              no such resource, or none this caller may see
     ├── Gone                  known to be deleted, and the caller could see it
+    │   └── Superseded        a place in the log of an index that was replaced by another one
     ├── Conflict              the state does not allow it
     ├── Changed               the state is not the one that the request is conditional on
     ├── InvalidRequest        InvalidUID, InvalidQuery, InvalidMultipart
@@ -46,6 +47,17 @@ class Gone(ArchiveError):
 
     def __init__(self, level: str, uid: str, how: str = "was deleted") -> None:
         super().__init__(f"{level} {uid} {how}")
+
+
+class Superseded(Gone):
+    """A place in the log that this log does not reach: the index was restored or made anew."""
+
+    def __init__(self, place: str) -> None:
+        how = (
+            "is not in this archive's log: its index was restored from a backup, or made anew. "
+            "Begin again without since"
+        )
+        super().__init__("Position", place, how)
 
 
 class Conflict(ArchiveError):

@@ -24,7 +24,7 @@ _STREAM = {
     "X-Accel-Buffering": "no",  # nginx would keep them back
 }
 _ANSWERS: contract.Responses = {
-    **contract.FEED,
+    **contract.PLACE,
     200: {
         "description": "Changes and the position to go on from; or a stream of events, each a"
         " change with its position as `id`",

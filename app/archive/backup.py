@@ -20,6 +20,7 @@ from app.archive.backup_place import (
     pack_secrets,
 )
 from app.archive.context import Archive
+from app.archive.segment_stores import fetch_sound_by_key
 from app.errors import Forbidden, NotFound, Unavailable
 from app.index.dump import Snapshot, server_version, snapshot
 from app.index.kept import KeptObject
@@ -144,15 +145,16 @@ async def _copy(archive: Archive, place: BackupPlace, kept: KeptObject) -> Copie
 
 
 async def _copy_segment(archive: Archive, place: BackupPlace, key: str) -> Copied:
-    """Copy a segment of the log, which proves itself."""
+    """Copy a segment of the log from the first store that has it as it was sealed."""
     name = object_name(key)
     if await place.has(name, None):
         return Copied(Fate.THERE, key, 0)
     try:
-        size, _ = await _put(place, name, await archive.objects.stream(key))
+        segment = await fetch_sound_by_key(archive, key)
     except (NotFound, Unavailable) as error:
         await archive.objects.check()
         return Copied(Fate.MISSING, key, 0, str(error))
+    size, _ = await _put(place, name, once(segment.as_bytes()))
     return Copied(Fate.COPIED, key, size)
 
 

@@ -13,6 +13,7 @@ from app.archive.backup import AT_ONCE, Copied, Fate, is_whole
 from app.archive.backup_place import Backup, BackupPlace, object_name, unpack_secrets
 from app.archive.context import Archive
 from app.archive.digests import read_digest
+from app.archive.segment_stores import fetch_sound_by_key, is_sound
 from app.errors import NotFound, Unavailable
 from app.index.dump import compare_tables, restore_dump, server_version
 from app.index.kept import KeptObject, list_kept, list_segment_keys
@@ -95,17 +96,19 @@ async def _fetch(archive: Archive, place: BackupPlace, backup: Backup, kept: Kep
 
 
 async def _fetch_segment(archive: Archive, place: BackupPlace, backup: Backup, key: str) -> Copied:
-    """Fetch a segment of the log, which proves itself."""
+    """Fetch a segment of the log, unless it is there as it was sealed."""
     try:
-        size = await archive.objects.size(key)
-        return Copied(Fate.THERE, key, size)
-    except NotFound:
-        pass
+        segment = await fetch_sound_by_key(archive, key)
+        return Copied(Fate.THERE, key, len(segment.as_bytes()))
+    except (NotFound, Unavailable):
+        await archive.objects.check()
     try:
         staged = await place.get(backup, object_name(key))
     except (NotFound, Unavailable) as error:
         return Copied(Fate.MISSING, key, 0, str(error))
     try:
+        if not await is_sound(archive, key, staged.source().read(0, staged.size)):
+            return Copied(Fate.MISSING, key, 0, "in the backup it is not as it was sealed")
         await _put(archive, key, staged)
     finally:
         staged.discard()

@@ -9,8 +9,9 @@ from contextlib import suppress
 from time import monotonic
 
 from app.archive.context import Archive
-from app.errors import Forbidden, Unavailable
+from app.errors import Forbidden, Superseded, Unavailable
 from app.index.events import Event, Position, read_events
+from app.index.segments import newest_position
 from app.rights import Principal, Scope, Verb
 
 MOST = 1000
@@ -33,12 +34,15 @@ async def read_changes(
 
     Raises:
         Forbidden: `principal` may not search.
+        Superseded: this log has no such position yet, so it is of another one.
         Unavailable: the index does not answer, or too many wait already.
     """
     _check(principal)
     deadline = monotonic() + wait
     tenant_id, watch = principal.scope.tenant_id, archive.watch
     read = await read_events(archive.index, tenant_id, after, limit)
+    if not read:
+        await _check_place(archive, tenant_id, after)
     seen, after = _seen(read, principal, after)
     if seen or not wait:
         return seen, after
@@ -62,10 +66,12 @@ async def follow_changes(
 
     Raises:
         Forbidden: `principal` may not search.
-        Unavailable: too many wait already.
+        Superseded: this log has no such position yet, so it is of another one.
+        Unavailable: the index does not answer, or too many wait already.
     """
     _check(principal)
     archive.watch.check()
+    await _check_place(archive, principal.scope.tenant_id, after)
     return _followed(archive, principal, after)
 
 
@@ -96,6 +102,12 @@ def _seen(read: list[Event], principal: Principal, after: Position) -> tuple[lis
 def _check(principal: Principal) -> None:
     if Verb.SEARCH not in principal.verbs:
         raise Forbidden("Searching is not allowed to you")
+
+
+async def _check_place(archive: Archive, tenant_id: int, after: Position) -> None:
+    """See that a position is not beyond the log; all that were given out are those of events."""
+    if after > await newest_position(archive.index, tenant_id):
+        raise Superseded(str(after))
 
 
 def _is_visible(event: Event, scope: Scope) -> bool:

@@ -9,10 +9,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from time import monotonic
 
 from app.archive.context import Archive
 from app.archive.examine import State
 from app.archive.repair import fetch_whole, find_by_key, put_copy, repair_object
+from app.archive.segment_stores import mend_segment
 from app.archive.stores import Uploading, stores_of
 from app.errors import ArchiveError, NotFound, StorageFull, Unavailable
 from app.index.copies import (
@@ -27,12 +29,16 @@ from app.index.copies import (
 )
 from app.index.kept import KeptObject
 from app.index.quarantine import is_quarantined
+from app.objects.base import parse_segment_key
 from app.objects.bucket import FIRST
+from app.objects.secret_copies import spread_secrets
 
 AT_ONCE = 4
 """Tasks of one store that a process does side by side."""
 SHORT_PAUSE = 1.0
 LONG_PAUSE = 60.0
+SPREAD_SECONDS = 600.0
+"""Between looks for secrets that a copy lacks."""
 REMOVING = ("remove", "abort")
 _log = logging.getLogger(__name__)
 
@@ -57,8 +63,12 @@ async def _keep(archive: Archive, name: str) -> None:
     # without copies there is but what is left of uploads, which is in no hurry
     shortest = SHORT_PAUSE if len(stores_of(archive.objects)) > 1 else LONG_PAUSE
     pause, filled = shortest, name == FIRST
+    spread = 0.0 if len(stores_of(archive.objects)) > 1 else float("inf")
     while True:
         try:
+            if monotonic() >= spread:
+                await spread_secrets(stores_of(archive.objects), name)
+                spread = monotonic() + SPREAD_SECONDS
             if not filled:
                 filled = await is_filled(archive.index, name)
                 if not filled:
@@ -126,6 +136,10 @@ async def _try(archive: Archive, task: Task) -> bool:
 
 
 async def _do(archive: Archive, task: Task) -> None:
+    if parse_segment_key(task.object_key):
+        # nothing of the log is ever removed: what a put has left is taken over by the next sealer
+        await mend_segment(archive, task.object_key)
+        return
     kept = await find_by_key(archive, task.object_key)
     if task.kind in REMOVING:
         if kept is None:

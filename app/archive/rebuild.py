@@ -6,8 +6,9 @@ of its acceptance, and scanned as at a store; what no store has whole becomes a 
 objects are listed: a whole one that is younger than the last seal may have been acknowledged, so it
 is admitted and told of; an older one that no event names is left out and told of.
 
-Segments that cannot be trusted are told of, and what they say is taken all the same: it is the best
-knowledge there is, and hiding what was deleted matters more than doubting it.
+A segment is taken from the first store that has it as it was signed, and in its place. One that no
+store has so ends the rebuild, for what it says may be invented; only who allows it goes on with the
+best there is (`doubtful`), and is told of it.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -17,8 +18,9 @@ from enum import StrEnum
 from app.archive.answers import ahead, each
 from app.archive.context import Archive
 from app.archive.seal_keys import SealKey, seal_secret
-from app.archive.sealing import fetch_segment, segment_row
+from app.archive.sealing import segment_row
 from app.archive.segment import Chain, read_entry
+from app.archive.segment_choice import choose_segment
 from app.archive.stores import stores_of
 from app.archive.verify import GRACE_SECONDS
 from app.dicom.identity import identify, identify_non_patient, sop_class_of
@@ -55,6 +57,10 @@ from app.rights import Principal, Verb
 
 AT_ONCE = 6
 _PAGE = 200
+NO_LOG = (
+    "there is no log beside these objects: what was deleted comes back, and holds, labels and "
+    "rules do not; if another store has the log, put it beside them and rebuild from there"
+)
 
 
 class Outcome(StrEnum):
@@ -70,7 +76,7 @@ class Outcome(StrEnum):
     LOST = "lost"
     """It was accepted, and is not there as it was stored."""
     DOUBTFUL = "doubtful"
-    """A segment of the log that is damaged, or not signed as it should be."""
+    """A segment of the log that no store has as it was signed; or there is no log at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +91,17 @@ class Rebuilt:
 Tell = Callable[[Rebuilt], None]
 
 
-async def rebuild_index(archive: Archive, principal: Principal, tell: Tell) -> None:
+async def rebuild_index(
+    archive: Archive, principal: Principal, tell: Tell, *, doubtful: bool = False
+) -> None:
     """Make the index of an archive anew; `tell` of each object. One that broke off goes on.
+
+    With `doubtful` segments that no store has as they were signed are believed all the same.
 
     Raises:
         Forbidden: `principal` may not administer.
         Conflict: the index is in use.
+        Damaged: no store has a segment as it was signed.
         Unavailable: index or store do not answer.
     """
     if Verb.ADMINISTER not in principal.verbs:
@@ -98,7 +109,7 @@ async def rebuild_index(archive: Archive, principal: Principal, tell: Tell) -> N
     tenant_id = principal.scope.tenant_id
     if await replayed(archive.index, tenant_id) is None and not await is_unused(archive.index):
         raise Conflict("the index is in use: a rebuild makes a new one from the objects")
-    await _replay(archive, tenant_id, tell)
+    await _replay(archive, tenant_id, tell, doubtful=doubtful)
     while await apply_next(archive.index, tenant_id):
         pass
     await log_goes_on(archive.index)
@@ -109,21 +120,20 @@ async def rebuild_index(archive: Archive, principal: Principal, tell: Tell) -> N
     await finish(archive.index)
 
 
-async def _replay(archive: Archive, tenant_id: int, tell: Tell) -> None:
+async def _replay(archive: Archive, tenant_id: int, tell: Tell, *, doubtful: bool) -> None:
     """Take in the segments that follow those that are replayed already."""
     public = await _public_keys(archive, tenant_id)
     chain = Chain(public.values(), tenant_id)
     done = await replayed(archive.index, tenant_id)
+    stores = stores_of(archive.objects)
     key_number = 1
     async for key in _segment_keys(archive, tenant_id):
-        try:
-            segment = await fetch_segment(archive.objects, key)
-        except (NotFound, Unavailable) as error:
-            await archive.objects.check()
-            tell(Rebuilt(Outcome.DOUBTFUL, key, str(error)))
-            continue
-        for fault in chain.faults(segment):
+        segment, faults = await choose_segment(stores, key, chain, doubtful=doubtful)
+        for fault in faults:
             tell(Rebuilt(Outcome.DOUBTFUL, key, fault))
+        if segment is None:
+            continue
+        chain.faults(segment)
         key_number += segment.next_key is not None
         if done is None or segment.head.number > done[0]:
             events = [read_entry(line) for line in segment.lines]
@@ -132,11 +142,12 @@ async def _replay(archive: Archive, tenant_id: int, tell: Tell) -> None:
 
 
 async def _segment_keys(archive: Archive, tenant_id: int) -> AsyncIterator[str]:
-    """Yield the keys of all segments up to the last one that is there, missing ones included."""
+    """Yield the keys of all segments up to the last one that any store has, missing ones too."""
     prefix = segment_key(tenant_id, 0).rpartition("/")[0] + "/"
     last = 0
-    async for key in archive.objects.keys(prefix):
-        last = max(last, int(key.removeprefix(prefix).removesuffix(".json")))
+    for store in stores_of(archive.objects).values():
+        async for key in store.keys(prefix):
+            last = max(last, int(key.removeprefix(prefix).removesuffix(".json")))
     for number in range(1, last + 1):
         yield segment_key(tenant_id, number)
 
@@ -232,7 +243,11 @@ async def _admit(archive: Archive, principal: Principal, tell: Tell) -> None:
     done = await replayed(archive.index, tenant_id)
     youngest = done[1].timestamp() - GRACE_SECONDS if done else 0.0
     page: list[tuple[str, KeyParts]] = []
+    logless = done is None
     async for key in archive.objects.keys(f"t/{tenant_id}/"):
+        if logless:
+            tell(Rebuilt(Outcome.DOUBTFUL, segment_key(tenant_id, 1), NO_LOG))
+            logless = False
         parts = parse_key(key)
         if parts is None:
             tell(Rebuilt(Outcome.LEFT_OUT, key, "its name is none of an Instance's"))

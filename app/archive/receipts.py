@@ -14,8 +14,8 @@ from datetime import datetime
 from app.archive.context import Archive
 from app.archive.merkle import Tree
 from app.archive.repair import is_awaited
-from app.archive.sealing import fetch_segment
 from app.archive.segment import Segment
+from app.archive.segment_stores import fetch_sound
 from app.archive.stores import stores_of
 from app.dicom.uids import InstanceRef, StudyRef
 from app.errors import Forbidden, NotFound, Unavailable
@@ -23,6 +23,7 @@ from app.index.accepted import Accepted, find_accepted, find_events, list_accept
 from app.index.events import Event, Position
 from app.index.quarantine import is_quarantined
 from app.index.segments import SegmentRow, find_segment
+from app.objects.base import parse_segment_key
 from app.rights import Principal, Verb
 
 MOST = 1000
@@ -162,18 +163,16 @@ async def _prove(
 
 
 async def fetch_sealed(archive: Archive, row: SegmentRow) -> Segment:
-    """Return the segment of a row.
+    """Return the segment of a row, from the first store that has it as it was sealed.
 
     Raises:
-        Unavailable: it is missing or another one, or the store does not answer.
+        Unavailable: none has it so, or the store does not answer.
     """
+    place = parse_segment_key(row.object_key)
     try:
-        segment = await fetch_segment(archive.objects, row.object_key)
+        return await fetch_sound(archive, row, place[0] if place else 0)
     except NotFound:
         raise Unavailable(f"segment {row.number} of the log is missing") from None
-    if segment.head.hash != row.hash:
-        raise Unavailable(f"segment {row.number} of the log is not the one that was sealed")
-    return segment
 
 
 def _proofs(segment: Segment, positions: Sequence[Position]) -> dict[Position, Proof]:

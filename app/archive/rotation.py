@@ -17,7 +17,8 @@ async def read_keys(archive: Archive, principal: Principal) -> list[NumberedKey]
     if Verb.VIEW not in principal.verbs:
         raise Forbidden("Viewing is not allowed to you")
     tenant_id = principal.scope.tenant_id
-    await archive.sealer.key(tenant_id)
+    if not await list_keys(archive.index, tenant_id):
+        await archive.sealer.key(tenant_id)
     return await list_keys(archive.index, tenant_id)
 
 

@@ -1,8 +1,7 @@
 """Verifying what is sealed: the log as it lies in the store, and the objects that it tells of."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -12,8 +11,10 @@ from app.archive.context import Archive
 from app.archive.digests import read_digest
 from app.archive.examine import State
 from app.archive.pace import Pace
-from app.archive.sealing import fetch_segment
+from app.archive.repair import LOST, is_awaited
 from app.archive.segment import Chain, Segment, entry_line, read_position
+from app.archive.segment_stores import examine_segment, fetch_sound, put_where_lost
+from app.archive.stores import stores_of
 from app.archive.verify import AT_ONCE, Verified
 from app.errors import NotFound, Unavailable
 from app.index.accepted import find_given_up
@@ -26,46 +27,67 @@ from app.objects.base import study_prefix
 _PAGE = 500
 
 
-async def verify_log(archive: Archive, tenant_id: int) -> AsyncIterator[Verified]:
-    """Read all segments of a log again; yield what each is, in their order.
+async def verify_log(
+    archive: Archive, tenant_id: int, *, repair: bool = False
+) -> AsyncIterator[Verified]:
+    """Read all segments of a log again, in every store; yield what each is, in their order.
 
     A segment is `SEALED` if it is signed, goes on from the one before, and says what the index
-    says.
+    says. With `repair` one that is not is put from a store that has it so, or made again.
 
     Raises:
-        Unavailable: the index or the store does not answer.
+        Unavailable: the index or a store does not answer.
+        StorageFull: there is no room for a repair.
     """
     keys = await list_keys(archive.index, tenant_id)
     chain = Chain([one.public for one in keys], tenant_id)
     after = Position()
     async for row in list_segments(archive.index, tenant_id):
-        try:
-            segment = await fetch_segment(archive.objects, row.object_key)
-        except NotFound:
-            detail = f"segment {row.number} of the log is not there"
-            yield Verified(State.MISSING, row.object_key, detail=detail)
-            chain.begin_after(row.number, row.hash, row.last)
-        except Unavailable as error:
-            await archive.objects.check()  # a store that does not answer has damaged nothing
-            yield Verified(State.DAMAGED, row.object_key, detail=str(error))
-            chain.begin_after(row.number, row.hash, row.last)
+        found, good, read = await _look_everywhere(archive, tenant_id, row, chain, after)
+        lost = {one.store: one.state for one in found if one.state in LOST}
+        if repair and lost and await put_where_lost(archive, tenant_id, row, good, lost):
+            found = [_repaired(one) if one.store in lost else one for one in found]
+            good = good or await fetch_sound(archive, row, tenant_id)
+        for one in found:
+            yield one
+        if best := good or read:
+            chain.faults(best)
         else:
-            faults = await asyncio.to_thread(chain.faults, segment)
-            faults += await _faults_beside_index(archive, tenant_id, row, segment, after)
-            state = State.DAMAGED if faults else State.SEALED
-            size = len(segment.as_bytes())
-            yield Verified(state, row.object_key, size=size, detail="; ".join(faults))
+            chain.begin_after(row.number, row.hash, row.last)
         after = row.last
 
 
-async def _faults_beside_index(
-    archive: Archive, tenant_id: int, row: SegmentRow, segment: Segment, after: Position
-) -> list[str]:
-    """Return how a segment differs from its row, and from the events that come `after`."""
+async def _look_everywhere(
+    archive: Archive, tenant_id: int, row: SegmentRow, chain: Chain, after: Position
+) -> tuple[list[Verified], Segment | None, Segment | None]:
+    """Return what a segment is in each store, a sound one, and one that could be read."""
+    found, good, read = [], None, None
+    events = await read_events(archive.index, tenant_id, after, row.entries)
+    lines = tuple(map(entry_line, events))
+
+    def look(segment: Segment) -> list[str]:
+        return chain.copy().faults(segment) + _faults_beside_index(row, segment, lines)
+
+    for name, store in stores_of(archive.objects).items():
+        state, detail, segment = await examine_segment(store, row, look)
+        if state is State.MISSING and await is_awaited(archive, name, row.object_key):
+            state, detail = State.WAITING, "it is still to be copied"
+        size = len(segment.as_bytes()) if segment else 0
+        found.append(Verified(state, row.object_key, size=size, detail=detail, store=name))
+        good = good or (segment if state is State.SEALED else None)
+        read = read or segment
+    return found, good, read
+
+
+def _repaired(one: Verified) -> Verified:
+    return replace(one, state=State.REPAIRED)
+
+
+def _faults_beside_index(row: SegmentRow, segment: Segment, lines: tuple[bytes, ...]) -> list[str]:
+    """Return how a segment differs from its row, and from the events of the index."""
     if segment.head.hash != row.hash:
         return ["it is not the segment that the index knows"]
-    events = await read_events(archive.index, tenant_id, after, row.entries)
-    if tuple(map(entry_line, events)) != segment.lines:
+    if lines != segment.lines:
         return ["its entries are not those of the index"]
     return []
 

@@ -21,7 +21,9 @@ from app.archive.beside import beside
 from app.archive.merkle import Tree
 from app.archive.seal_keys import SealKey, load_key
 from app.archive.segment import Chain, Head, Segment, entry_line, read_segment
+from app.archive.stores import stores_of
 from app.errors import ArchiveError, Conflict, Unavailable
+from app.index.copies import add_tasks
 from app.index.engine import Index
 from app.index.events import Event, Position
 from app.index.seal_keys import REKEYED
@@ -99,10 +101,14 @@ class Sealer:
             if not events:
                 return None
             segment = await self._compose(turn, events, key)
-            if not await self._put(segment):
+            is_new = await self._put(segment)
+            if not is_new:
                 segment = await self._adopt(turn, segment.head.number, key)
             row = segment_row(segment, key.number)
             await turn.add(row)
+        names = stores_of(self._objects)
+        if not is_new and len(names) > 1:  # not each of them need have it
+            await add_tasks(self._index, [("repair", name, row.object_key) for name in names])
         _log.debug("segment %d of tenant %d is sealed", row.number, tenant_id)
         return row
 

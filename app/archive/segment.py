@@ -198,6 +198,12 @@ class Chain:
         """
         self._before, self._key = (number, digest, last or Position()), None
 
+    def copy(self) -> "Chain":
+        """Return one that expects the same segment, to look at several that may be it."""
+        other = Chain(self._keys.values(), self._tenant_id)
+        other._key, other._before = self._key, self._before
+        return other
+
     def trusted(self, name: str) -> bytes | None:
         """Return the public key of a name, if it is to be trusted by now."""
         return self._keys.get(name)

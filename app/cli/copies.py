@@ -9,6 +9,7 @@ from app.cli.opening import check_there, with_archive
 from app.cli.refusal import Refusal
 from app.errors import Unavailable
 from app.index.copies import fill
+from app.objects.secret_copies import spread_secrets
 from app.settings import Settings
 
 
@@ -25,6 +26,7 @@ def run_fill(settings: Settings, name: str) -> None:
         raise Refusal(f"There is no copy {name!r}; FILEROOM_OBJECTS__COPIES names {known}.")
 
     async def work(archive: Archive) -> int:
+        await spread_secrets(stores_of(archive.objects), name)
         return await fill(archive.index, name)
 
     count = with_archive(settings, "fileroom copies fill", work)

@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 
 from app.cli.finding import Finding, Verdict
@@ -14,12 +16,19 @@ from app.index.clock import LONG_AHEAD, seconds_ahead_at
 from app.index.findings import faults_of
 from app.index.locks import FileLock
 from app.index.migrations import pending
+from app.index.seal_keys import all_keys_at
 from app.index.segments import seal_lag_of
 from app.index.webhooks import disabled_at
+from app.objects.bucket import FIRST
+from app.objects.secret_copies import secrets_of
 from app.settings import Settings
 
 OLD_DAYS = {"backup": 2, "drill": 40}
 LONG_UNSEALED = 60.0
+BRING_BACK = (
+    "Put them back into secrets/ beside the objects, from a copy or from a backup's secrets "
+    "(docs/receipts.md): none is made anew, and nothing is sealed until then."
+)
 
 
 def backups(settings: Settings) -> Finding:
@@ -42,14 +51,20 @@ def backups(settings: Settings) -> Finding:
 
 
 def seal(settings: Settings) -> Finding:
-    """Look how long the log has been waiting for its seal."""
+    """Look how long the log has waited for its seal, and whether its keys' secrets are there."""
     if settings.database.url is None and not own_postgres(settings).cluster.is_dir():
         return Finding("seal", Verdict.NOTE, "nothing yet")
     try:
         with joined_index(settings, "fileroom doctor") as joined:
-            lag = 0.0 if pending(joined.url) else seal_lag_of(joined.url)
+            behind = pending(joined.url)
+            lag = 0.0 if behind else seal_lag_of(joined.url)
+            keys = [] if behind else all_keys_at(joined.url)
+        lost = asyncio.run(_lost_secrets(settings, keys)) if keys else []
     except (EmbeddedError, Refusal, ArchiveError) as error:
         return Finding("seal", Verdict.NOTE, f"was not looked at: {error}")
+    if lost:
+        said = f"secrets of its keys that are lost or other ones: {', '.join(lost)}"
+        return Finding("seal", Verdict.BAD, said, BRING_BACK)
     if lag < LONG_UNSEALED:
         return Finding("seal", Verdict.GOOD, "the log is sealed")
     said = f"for {lag:,.0f} s the log has not been sealed"
@@ -57,6 +72,21 @@ def seal(settings: Settings) -> Finding:
         return Finding("seal", Verdict.NOTE, said, "`fileroom serve` does it.")
     mend = "Its log says why. What is deleted meanwhile is answered with 503, and is gone."
     return Finding("seal", Verdict.BAD, said, mend)
+
+
+async def _lost_secrets(settings: Settings, keys: Sequence[tuple[int, int, bytes]]) -> list[str]:
+    """Return which secrets of the seal's keys no store has."""
+    from app.archive.seal_keys import missing_secrets  # noqa: PLC0415 - only for this
+    from app.archive.stores import open_place  # noqa: PLC0415
+
+    places = {FIRST: settings.bucket or settings.objects_directory}
+    places |= {copy.name: copy.where for copy in settings.objects.copies}
+    with ExitStack() as stack:
+        stores = {}
+        for name, where in places.items():
+            stores[name] = open_place(where)
+            stack.callback(stores[name].close)
+        return missing_secrets(keys, await secrets_of(stores))
 
 
 def copies(settings: Settings) -> Finding:

@@ -25,12 +25,13 @@ _BAD = (Outcome.LOST, Outcome.DOUBTFUL)
 _SHOWN = (*_BAD, Outcome.ADMITTED, Outcome.LEFT_OUT)
 
 
-def run_rebuild(settings: Settings, report: Path | None) -> int:
+def run_rebuild(settings: Settings, report: Path | None, *, doubtful: bool = False) -> int:
     """Make the index anew, and return the exit code.
 
     Raises:
         Refusal: there are no objects, or the index is there already.
         Conflict: the index is in use.
+        Damaged: no store has a segment of the log as it was signed, and `doubtful` is not said.
     """
     if settings.bucket is None and not settings.objects_directory.is_dir():
         raise Refusal(
@@ -48,7 +49,7 @@ def run_rebuild(settings: Settings, report: Path | None) -> int:
     configure_logs("warning", settings.log.format)
     with joined_index(settings, "fileroom rebuild") as joined, _Told() as told:
         migrate(joined.url)
-        asyncio.run(_rebuild(joined.settings, told))
+        asyncio.run(_rebuild(joined.settings, told, doubtful=doubtful))
     begun.unlink()
     sys.stdout.write(told.summary())
     if report:
@@ -56,9 +57,9 @@ def run_rebuild(settings: Settings, report: Path | None) -> int:
     return SOME_LOST if any(told.counts[outcome] for outcome in _BAD) else 0
 
 
-async def _rebuild(settings: Settings, told: "_Told") -> None:
+async def _rebuild(settings: Settings, told: "_Told", *, doubtful: bool) -> None:
     async with open_archive(settings.place()) as archive:
-        await rebuild_index(archive, OPERATOR, told.add)
+        await rebuild_index(archive, OPERATOR, told.add, doubtful=doubtful)
 
 
 class _Told:

@@ -167,13 +167,17 @@ def drill(
 @commands.command()
 def rebuild(
     report: Annotated[Path | None, typer.Option(help="Write what happened as JSON.")] = None,
+    doubtful: Annotated[
+        bool, typer.Option("--doubtful", help="Believe a log that no store has as it was signed.")
+    ] = False,
     data_dir: DataDir = None,
 ) -> None:
     """Make a new index from the objects alone, where the old one is lost and there is no backup.
 
     The sealed log among the objects says what was stored, deleted and rejected. Each object is read
     and checked. What is admitted or left out beyond the log is listed; if something that was
-    stored is lost, the exit code is 3. May be interrupted and run again.
+    stored is lost, or there is no log, the exit code is 3. A segment of the log that no store has
+    as it was signed ends it. May be interrupted and run again.
 
     Example:
 
@@ -182,7 +186,7 @@ def rebuild(
     from app.cli.rebuilding import run_rebuild  # noqa: PLC0415
     from app.settings import load_settings  # noqa: PLC0415
 
-    raise typer.Exit(run_rebuild(load_settings(flags(data_dir)), report))
+    raise typer.Exit(run_rebuild(load_settings(flags(data_dir)), report, doubtful=doubtful))
 
 
 @commands.command()
@@ -218,7 +222,9 @@ copies = typer.Typer(no_args_is_help=True, help="Further stores: FILEROOM_OBJECT
 def fill_copy(
     name: Annotated[str, typer.Argument(help="A copy's name.")], data_dir: DataDir = None
 ) -> None:
-    """Queue all that is stored for a copy; the server copies it. What is there already stays.
+    """Queue all that is stored for a copy, and the log; the server copies it. Secrets go at once.
+
+    What is there already stays.
 
     A copy that is new is filled by itself.
 

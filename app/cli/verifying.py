@@ -55,8 +55,9 @@ def run_verify(
 
     async def work(archive: Archive) -> None:
         await verify_objects(archive, wanted, told.add)
-        if wanted == Wanted(rate=wanted.rate):
-            async for segment in verify_log(archive, OPERATOR.scope.tenant_id):
+        if wanted.since is None and wanted.study is None:
+            tenant_id = OPERATOR.scope.tenant_id
+            async for segment in verify_log(archive, tenant_id, repair=repair):
                 told.add(segment)
 
     with told:

@@ -48,6 +48,16 @@ WITH page AS (
 )
 SELECT (SELECT max(id) FROM page) AS last, (SELECT count(*) FROM queued) AS queued
 """
+_FILL_LOG = """
+WITH page AS (
+    SELECT number, object_key FROM segment WHERE number > $2
+    ORDER BY number FETCH FIRST ($3) ROWS WITH TIES
+), queued AS (
+    INSERT INTO copy_task (kind, store, object_key) SELECT 'copy', $1, object_key FROM page
+    ON CONFLICT DO NOTHING RETURNING 1
+)
+SELECT (SELECT max(number) FROM page) AS last, (SELECT count(*) FROM queued) AS queued
+"""
 _FILLED = """
 INSERT INTO scrubbed_store (name, filled) VALUES ($1, true)
 ON CONFLICT (name) DO UPDATE SET filled = true
@@ -165,14 +175,17 @@ async def is_known(index: Index, store: str) -> bool:
 
 
 async def fill(index: Index, store: str) -> int:
-    """Queue the copies of all that is kept to a store; return how many were not queued yet.
+    """Queue the copies of all that is kept, and of the log, to a store.
+
+    Return how many were not queued yet.
 
     Raises:
         Unavailable: the index does not answer; what was queued stays so.
     """
     count = 0
-    for table in TABLES:
-        statement, last = _FILL.format(table=table, quarantine=QUARANTINE), 0
+    of_objects = (_FILL.format(table=table, quarantine=QUARANTINE) for table in TABLES)
+    for statement in (*of_objects, _FILL_LOG):
+        last = 0
         while True:
             row: Any = await index.fetchrow(statement, store, last, PAGE)
             count += row["queued"]

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.errors import Conflict
-from app.index.engine import Index
+from app.index.engine import Index, fetch_at
 from app.index.events import log_event
 from app.index.pool import Connection
 
 REKEYED = "rekeyed"
 """The kind of the event that a new key begins with; the segment ends with it."""
 
+ALL = "SELECT tenant_id, number, public_key FROM seal_key ORDER BY tenant_id, number"
 LIST = "SELECT number, public_key, made_at FROM seal_key WHERE tenant_id = $1 ORDER BY number"
 ADD = """
 INSERT INTO seal_key (tenant_id, number, public_key) VALUES ($1, $2, $3)
@@ -38,6 +39,15 @@ async def list_keys(index: Index, tenant_id: int) -> list[NumberedKey]:
         Unavailable: the index does not answer.
     """
     return [NumberedKey(*row) for row in await index.fetch(LIST, tenant_id)]
+
+
+def all_keys_at(url: str) -> list[tuple[int, int, bytes]]:
+    """Return tenant, number and public key of all keys, for where no event loop runs.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+    return [(row["tenant_id"], row["number"], row["public_key"]) for row in fetch_at(url, ALL)]
 
 
 async def note_key(index: Index, tenant_id: int, number: int, public: bytes) -> None:

@@ -38,6 +38,7 @@ FIND = f"""{_SELECT} AND (last_transaction, last_number) >= ($2, $3)
     AND (first_transaction, first_number) <= ($2, $3)
 ORDER BY last_transaction, last_number LIMIT 1
 """
+AT = f"{_SELECT} AND number = $2"
 LIST = f"{_SELECT} AND number > $2 ORDER BY number LIMIT {PAGE}"
 LIST_BETWEEN = f"""{_SELECT} AND sealed_at >= $3 AND sealed_at < $4 AND number > $2
 ORDER BY number LIMIT {PAGE}
@@ -51,6 +52,13 @@ ADD = f"""
 INSERT INTO segment (tenant_id, {_COLUMNS})
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 """  # noqa: S608
+QUEUE_COPIES = """
+INSERT INTO copy_task (kind, store, object_key)
+SELECT 'copy', store, $1
+FROM unnest(string_to_array(nullif(current_setting('fileroom.copies', true), ''), ',')) AS store
+ON CONFLICT DO NOTHING
+"""
+"""As the triggers of objects do it."""
 
 _SEALED = """
 LEFT JOIN LATERAL (
@@ -127,11 +135,12 @@ class Turn:
         return await read_clock(self.connection)
 
     async def add(self, segment: SegmentRow) -> None:
-        """Write the row of a segment whose object is there."""
+        """Write the row of a segment whose object is there, and queue it for `async` copies."""
         try:
             await self.connection.execute(ADD, self.tenant_id, *segment_values(segment))
         except asyncpg.UniqueViolationError:
             raise Unavailable("another sealer was faster") from None
+        await self.connection.execute(QUEUE_COPIES, segment.object_key)
 
 
 async def read_clock(connection: Connection) -> datetime:
@@ -217,6 +226,16 @@ async def last_segment(index: Index, tenant_id: int) -> SegmentRow | None:
         Unavailable: the index does not answer.
     """
     row = await index.fetchrow(LAST, tenant_id)
+    return _segment(row) if row else None
+
+
+async def segment_at(index: Index, tenant_id: int, number: int) -> SegmentRow | None:
+    """Return the segment of a number, None if there is none.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    row = await index.fetchrow(AT, tenant_id, number)
     return _segment(row) if row else None
 
 

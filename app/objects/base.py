@@ -124,6 +124,9 @@ _KEY = re.compile(
 )
 
 
+_SEGMENT_KEY = re.compile(r"log/([0-9]+)/([0-9]{12})\.json", re.ASCII)
+
+
 @dataclass(frozen=True, slots=True)
 class KeyParts:
     """What a key says. `study` is '' for an Instance of no Patient."""
@@ -173,3 +176,9 @@ def non_patient_key(tenant_id: int, category: str, instance: str, attempt: str) 
 def segment_key(tenant_id: int, number: int) -> str:
     """Return the key of a segment of a tenant's log, for which there is one for ever."""
     return f"{LOG}{tenant_id}/{number:012}.json"
+
+
+def parse_segment_key(key: str) -> tuple[int, int] | None:
+    """Return the tenant and the number of a segment's key, None if it is none."""
+    match = _SEGMENT_KEY.fullmatch(key)
+    return (int(match[1]), int(match[2])) if match else None

@@ -23,6 +23,7 @@ from isal import isal_zlib
 from app.errors import ArchiveError, Conflict, InvalidRequest, NotFound, Unavailable
 from app.objects.base import ObjectStore, check_key
 from app.objects.bucket import FIRST
+from app.objects.secret_copies import secret_of, secrets_of
 from app.objects.staged import Staged
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class ReplicatedStore:
         self._notes = notes
         self._suspects: dict[tuple[str, str], float] = {}
         self._down: dict[str, float] = {}
+        self._secrets: dict[str, bytes] = {}
 
     def close(self) -> None:
         """Close all stores."""
@@ -223,12 +225,14 @@ class ReplicatedStore:
         await self.first.check()
 
     async def secret(self, name: str) -> bytes:
-        """Return a secret of 32 bytes, which is in the first store."""
-        return await self.first.secret(name)
+        """Return a secret of 32 bytes, which all stores have; if the first lost it, a copy's."""
+        if name not in self._secrets:
+            self._secrets[name] = await secret_of(self.stores, name)
+        return self._secrets[name]
 
     async def all_secrets(self) -> dict[str, bytes]:
-        """Return all secrets that were made, by name."""
-        return await self.first.all_secrets()
+        """Return all secrets that were made, by name; the first store's go before a copy's."""
+        return await secrets_of(self.stores)
 
     async def keep_secret(self, name: str, secret: bytes) -> None:
         """Put a secret where there is none; another one there is `Conflict`."""

@@ -44,6 +44,8 @@ def _row(*statuses: int) -> Responses:
 KNOWN = _row(401, 403)
 """Where nothing is asked but who asks."""
 FEED = _row(400, 401, 403, 503)
+PLACE = _row(400, 401, 403, 410, 503)
+"""Of what goes on from a place in the log."""
 RECEIPT = _row(400, 401, 403, 404, 410, 500, 503)
 """Of what proves a resource, or tells of a day."""
 LABEL = _row(400, 401, 403, 404, 409, 410, 500, 503)

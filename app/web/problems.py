@@ -22,6 +22,7 @@ STATUS: dict[type[ArchiveError], HTTPStatus] = {
     errors.Forbidden: HTTPStatus.FORBIDDEN,
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.Gone: HTTPStatus.GONE,
+    errors.Superseded: HTTPStatus.GONE,
     errors.Conflict: HTTPStatus.CONFLICT,
     errors.Changed: HTTPStatus.PRECONDITION_FAILED,
     errors.InvalidRequest: HTTPStatus.BAD_REQUEST,

@@ -103,3 +103,21 @@ async def test_each_sees_what_lies_in_its_scope(archive: Archive, principal: Pri
     nobody = Principal("nobody", verbs=frozenset({Verb.STORE}))
     with pytest.raises(Forbidden):
         await read_changes(archive, nobody, Position(), 1, 0)
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+async def test_a_place_that_the_log_does_not_reach_is_refused(
+    client: httpx.AsyncClient, accept: str
+) -> None:
+    await post(client, new_uid())
+    place = (await read(client))[1]
+    transaction, number = map(int, place.split("."))
+    headers = {"Accept": accept}
+    for beyond in (f"{transaction + 167}.{number}", f"{transaction}.{number + 1}"):
+        for query in ({"since": beyond}, {"since": beyond, "wait": "5"}):
+            answer = await client.get(CHANGES, params=query, headers=headers)
+            assert answer.status_code == 410
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert f"Position {beyond} is not in this archive's log" in answer.json()["detail"]
+    assert await read(client, since=place) == ([], place)
+    assert await read(client, since=f"{transaction - 1}.{number + 9}") != ([], place)

@@ -19,6 +19,7 @@ from app.archive.store import store_instances
 from app.dicom.uids import NonPatientRef, StudyRef
 from app.errors import Conflict, Forbidden, Unavailable
 from app.index.events import Position, append_event, read_events
+from app.index.seal_keys import list_keys
 from app.index.segments import SegmentRow, Turn, list_segments, seal_lag, tenants_waiting
 from app.objects.base import segment_key
 from app.objects.local import LocalStore
@@ -358,4 +359,30 @@ async def test_a_secret_that_was_exchanged_seals_nothing(
     store = LocalStore(tmp_path / "objects")
     with pytest.raises(Unavailable, match="not the one that sealed before"):
         await Sealer(archive.index, store, archive.staging).seal_waiting()
+    store.close()
+
+
+async def test_a_secret_that_is_lost_is_never_made_anew_and_seals_on_when_it_is_back(
+    archive: Archive, principal: Principal, tmp_path: Path
+) -> None:
+    await append(archive, "one")
+    await archive.sealer.seal_waiting()
+    (secret,) = (tmp_path / "objects" / "secrets").glob("seal-*")
+    kept = secret.read_bytes()
+    secret.unlink()
+    await append(archive, "two")
+    store = LocalStore(tmp_path / "objects")
+    sealer = Sealer(archive.index, store, archive.staging)
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="put secrets/seal-1-1 back beside the objects"):
+            await sealer.seal_waiting()
+        assert not secret.exists()
+    keys = await list_keys(archive.index, 1)
+    assert await read_keys(replace(archive, sealer=sealer), principal) == keys
+    async with archive.index.writing() as connection:
+        await connection.execute("DELETE FROM seal_key")  # as after a rebuild without the secret
+    with pytest.raises(Unavailable, match="is lost"):
+        await sealer.seal_waiting()
+    secret.write_bytes(kept)
+    assert await sealer.seal_waiting() == 1
     store.close()

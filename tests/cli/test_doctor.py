@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from app.archive.seal_keys import SealKey
 from app.cli.doctor import CHECKS, examine, report
 from app.cli.finding import MARKS, Finding, Verdict
 from app.cli.joining import LOCK_NAME
@@ -17,6 +18,7 @@ from app.index.account import EmbeddedError
 from app.index.embedded import EmbeddedPostgres
 from app.index.engine import connect
 from app.index.locks import FileLock
+from app.objects.secret import keep_secret
 from app.settings import known_names
 
 ORDER = [
@@ -208,6 +210,26 @@ def test_a_log_that_waits_for_its_seal_is_found(
     asyncio.run(_log(database_url, seconds))
     monkeypatch.setenv("FILEROOM_DATABASE__URL", database_url)
     assert findings(data)["seal"].verdict is verdict
+
+
+def test_a_secret_of_the_seal_that_is_lost_is_found(
+    data: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = SealKey.of(1, bytes(32))
+    asyncio.run(_note_key(database_url, key.public))
+    monkeypatch.setenv("FILEROOM_DATABASE__URL", database_url)
+    lost = findings(data)["seal"]
+    assert lost.verdict is Verdict.BAD
+    assert "seal-1-1" in lost.found
+    keep_secret(data / "objects", "seal-1-1", bytes(32))
+    assert findings(data)["seal"].verdict is Verdict.GOOD
+
+
+async def _note_key(url: str, public: bytes) -> None:
+    connection = await connect(url)
+    add = "INSERT INTO seal_key (tenant_id, number, public_key) VALUES (1, 1, $1)"
+    await connection.execute(add, public)
+    await connection.close()
 
 
 async def _log(url: str, seconds: int) -> None:
