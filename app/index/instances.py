@@ -83,8 +83,8 @@ _PLACES = list(enumerate(COLUMNS.values(), start=4))
 _ROWS = f"unnest({', '.join(f'${place}::{kind}[]' for place, kind in _PLACES)})"
 _ROW = f"(VALUES ({', '.join(f'${place}::{kind}' for place, kind in _PLACES)}))"
 
-# The file name of an object is the SOP Instance UID, a dot, and the attempt: the event has the
-# attempt alone. `||` of equal arrays would still write an indexed column, hence the CASEs.
+# An object's file name is the SOP Instance UID, a dot, and the attempt: the event has that alone.
+# `||` of equal arrays would still write an indexed column, hence the CASEs.
 ADD_ROWS = f"""
 WITH added AS (
     INSERT INTO instance (tenant_id, derived_version, {_NAMES})
@@ -207,9 +207,8 @@ async def add_each_instance(
     except Exception as error:
         if len(new) == 1:
             # where it happened, but not its message: that may quote a patient's name
-            where = "".join(format_tb(error.__traceback__))
-            kind, uid = type(error).__name__, new[0].ref.instance
-            _log.error("Instance %s cannot be indexed: %s\n%s", uid, kind, where)
+            said = type(error).__name__, "".join(format_tb(error.__traceback__))
+            _log.error("Instance %s cannot be indexed: %s\n%s", new[0].ref.instance, *said)
             return [InvalidDataset("The index cannot hold a value of this Instance", 0x0110)]
     half = len(new) // 2
     return [
@@ -219,14 +218,21 @@ async def add_each_instance(
 
 
 async def add_instances(
-    connection: Connection, tenant_id: int, actor: str, new: Sequence[NewInstance]
+    connection: Connection,
+    tenant_id: int,
+    actor: str,
+    new: Sequence[NewInstance],
+    *,
+    in_order: bool = False,
 ) -> list[Added]:
     """Add all Instances; for each return None, or what is there already under its UID, or why not.
 
     Of several with one SOP Instance UID the first is added and the others find it present. The
     transaction is the caller's: any error means that it must be given up, with all Instances.
+    The least UID describes a new Study or Series, as the log has no order in a batch; the first one
+    does with `in_order`.
     """
-    return (await _add(connection, tenant_id, actor, new))[0]
+    return (await _add(connection, tenant_id, actor, new, in_order=in_order))[0]
 
 
 async def add_to_known(
@@ -238,8 +244,7 @@ async def add_to_known(
     it, since conflicts are kept in the transaction that finds them. None: it cannot be done so.
     """
     name = _series_name(new[0])
-    key = (tenant_id, *name)
-    known = index.known.get(key)
+    known = index.known.get(key := (tenant_id, *name))
     if not isinstance(known, Parents) or not all(_agrees(one, name, known) for one in new):
         return None
     index.known.move_to_end(key)
@@ -269,20 +274,24 @@ def _remember(index: Index, tenant_id: int, parents: Parents) -> None:
         return
     for name, series in parents.series.items():
         if series.gained:
-            study = parents.studies[name[0]]
-            index.known[tenant_id, *name] = Parents({name[0]: study}, {name: series})
+            studies = {name[0]: parents.studies[name[0]]}
+            index.known[tenant_id, *name] = Parents(studies, {name: series})
     while len(index.known) > MOST_KNOWN:
         index.known.popitem(last=False)
 
 
 async def _add(
-    connection: Connection, tenant_id: int, actor: str, new: Sequence[NewInstance]
+    connection: Connection,
+    tenant_id: int,
+    actor: str,
+    new: Sequence[NewInstance],
+    *,
+    in_order: bool = False,
 ) -> tuple[list[Added], Parents]:
     if not new:
         return [], Parents({}, {})
     first = _first(new, lambda one: one.ref.instance)
-    # a Series is made of the least UID, not of who came first: the log knows no order in a batch
-    heads = _first((one for _, one in sorted(first.items())), _series_name)
+    heads = _first((first[uid] for uid in (first if in_order else sorted(first))), _series_name)
     scanned = {name: one.scanned for name, one in heads.items()}
     parents = await find_parents(connection, tenant_id, scanned)
     added = await _insert(connection, tenant_id, actor, first, parents)
@@ -328,9 +337,8 @@ async def _insert(
 ) -> dict[str, int]:
     """Insert Instances, count and log them; return UIDs and keys of those that were not there."""
     rows = [_row(one, *_of(one, parents)) for _, one in sorted(new.items())]
-    values = rows[0]
-    if len(rows) > 1:
-        values = tuple(list(column) for column in zip(*rows, strict=True))
+    columns = tuple(list(column) for column in zip(*rows, strict=True))
+    values = rows[0] if len(rows) == 1 else columns
     statement = _STATEMENTS[alone, len(rows) == 1]
     back = await connection.fetch(statement, tenant_id, DERIVED_VERSION, actor, *values)
     return {row["sop_instance_uid"]: row["id"] for row in back}
@@ -387,6 +395,6 @@ def _of(one: NewInstance, parents: Parents) -> tuple[Parent, Parent]:
 
 
 def _note_gain(one: NewInstance, parents: Parents) -> None:
-    study, series = _of(one, parents)
-    study.gain(one.ref.instance, study_document(one.scanned.fragments))
-    series.gain(one.ref.instance, series_document(one.scanned.fragments))
+    uid, fragments, (study, series) = one.ref.instance, one.scanned.fragments, _of(one, parents)
+    study.gain(uid, study_document(fragments))
+    series.gain(uid, series_document(fragments))

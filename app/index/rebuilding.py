@@ -350,7 +350,7 @@ async def _add_live(
     if category:
         await add_to_category(connection, tenant_id, "", category, new)
     else:
-        await add_instances(connection, tenant_id, "", new)
+        await add_instances(connection, tenant_id, "", new, in_order=True)
     table = "non_patient_instance" if category else "instance"
     uids, times = [it.instance for it in live], [it.at for it in live]
     await connection.execute(STORED_AT.format(table=table), tenant_id, uids, times)
