@@ -30,6 +30,7 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deliveries, "LOOK_SECONDS", 0.02)
     monkeypatch.setattr(upkeep, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(upkeep, "READ_SECONDS", 0)
+    monkeypatch.setattr(upkeep, "PURGE_SECONDS", 0)  # the time seen begins with the deletion
 
 
 async def busy(archive: Archive, receiver: Receiver) -> Archive:
