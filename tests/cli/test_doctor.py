@@ -221,6 +221,7 @@ def test_a_secret_of_the_seal_that_is_lost_is_found(
     lost = findings(data)["seal"]
     assert lost.verdict is Verdict.BAD
     assert "seal-1-1" in lost.found
+    (data / "objects").mkdir(parents=True, exist_ok=True)
     keep_secret(data / "objects", "seal-1-1", bytes(32))
     assert findings(data)["seal"].verdict is Verdict.GOOD
 
