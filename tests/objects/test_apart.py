@@ -96,14 +96,11 @@ async def test_when_it_is_killed_what_waits_fails_and_the_next_put_has_another(
 
 async def test_when_it_died_at_rest_nobody_is_told(store: LocalStore, staging: Staging) -> None:
     await put(store, staging, KEY, b"one")
-    helper().kill()
-    await until(lambda: asyncio.sleep(0, not _alive()))
+    process = helper()
+    process.kill()
+    await until(lambda: asyncio.sleep(0, process.status() == psutil.STATUS_ZOMBIE))
     await put(store, staging, OTHER, b"two")
     assert await store.read(OTHER, 0, 3) == b"two"
-
-
-def _alive() -> bool:
-    return any(child.status() != psutil.STATUS_ZOMBIE for child in psutil.Process().children())
 
 
 async def test_a_put_that_is_cancelled_comes_to_its_end_first(
