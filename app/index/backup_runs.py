@@ -6,12 +6,13 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, Identity, Table
+from sqlalchemy import Boolean, Column, DateTime, Table
 from sqlalchemy.dialects.postgresql import JSONB
 
+from app.index import columns
 from app.index.engine import Index, connect, fetch_at
 from app.index.faults import index_errors
-from app.index.tables import C_TEXT, metadata
+from app.index.tables import metadata
 
 BACKUP, DRILL = "backup", "drill"
 UNCOUNTED = ["backup_run", "job", "job_log"]
@@ -21,10 +22,10 @@ states that are given anew in each database."""
 backup_run = Table(
     "backup_run",
     metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("kind", C_TEXT, nullable=False),
+    columns.key(),
+    columns.named("kind"),
     Column("at", DateTime(timezone=True), nullable=False),
-    Column("place", C_TEXT, nullable=False),
+    columns.named("place"),
     Column("good", Boolean, nullable=False),
     Column("detail", JSONB, nullable=False),
 )

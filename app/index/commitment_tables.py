@@ -11,42 +11,33 @@ from sqlalchemy import (
     Column,
     DateTime,
     ForeignKey,
-    Identity,
     Index,
     Integer,
     SmallInteger,
     Table,
     UniqueConstraint,
-    func,
     text,
 )
 
-from app.index.tables import C_TEXT, metadata
-
-
-def _text(name: str) -> Column[str]:
-    return Column(name, C_TEXT, nullable=False, server_default="")
-
-
-def _now(name: str) -> Column[object]:
-    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
-
+from app.index import columns
+from app.index.columns import C_TEXT
+from app.index.tables import metadata
 
 # `studies` are those that the caller could see, NULL for all; who holds it works on it
 commitment = Table(
     "commitment",
     metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("tenant_id", Integer, ForeignKey("tenant.id"), nullable=False),
-    Column("transaction_uid", C_TEXT, nullable=False),
-    Column("asked_by", C_TEXT, nullable=False),
+    columns.key(),
+    columns.tenant(),
+    columns.named("transaction_uid"),
+    columns.named("asked_by"),
     Column("studies", ARRAY(C_TEXT)),
-    _now("requested_at"),
-    _text("holder"),
-    _now("held_until"),
-    Column("tries", Integer, nullable=False, server_default="0"),
+    columns.now("requested_at"),
+    columns.text("holder"),
+    columns.now("held_until"),
+    columns.count("tries"),
     Column("finished_at", DateTime(timezone=True)),
-    _text("result"),
+    columns.text("result"),
     UniqueConstraint("tenant_id", "transaction_uid"),
 )
 
@@ -60,12 +51,12 @@ commitment_item = Table(
         primary_key=True,
     ),
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("sop_class_uid", C_TEXT, nullable=False),
-    Column("sop_instance_uid", C_TEXT, nullable=False),
-    _text("study_instance_uid"),
-    _text("series_instance_uid"),
+    columns.named("sop_class_uid"),
+    columns.named("sop_instance_uid"),
+    columns.text("study_instance_uid"),
+    columns.text("series_instance_uid"),
     Column("reason", SmallInteger),
-    _text("object_key"),
+    columns.text("object_key"),
 )
 
 Index(

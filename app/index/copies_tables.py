@@ -12,41 +12,28 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
-    Identity,
     Index,
     Integer,
     SmallInteger,
     Table,
     UniqueConstraint,
-    func,
 )
 
-from app.index.tables import C_TEXT, metadata
-
-
-def _name(name: str) -> Column[str]:
-    return Column(name, C_TEXT, nullable=False)
-
-
-def _text(name: str) -> Column[str]:
-    return Column(name, C_TEXT, nullable=False, server_default="")
-
-
-def _now(name: str) -> Column[object]:
-    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
-
+from app.index import columns
+from app.index.columns import C_TEXT
+from app.index.tables import metadata
 
 copy_task = Table(
     "copy_task",
     metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    _name("kind"),
-    _name("store"),
-    _name("object_key"),
-    _now("queued_at"),
-    Column("tries", Integer, nullable=False, server_default="0"),
-    _now("next_try"),
-    _text("last_error"),
+    columns.key(),
+    columns.named("kind"),
+    columns.named("store"),
+    columns.named("object_key"),
+    columns.now("queued_at"),
+    columns.count("tries"),
+    columns.now("next_try"),
+    columns.text("last_error"),
     UniqueConstraint("store", "object_key", "kind"),
 )
 
@@ -54,15 +41,15 @@ copy_task = Table(
 finding = Table(
     "finding",
     metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    columns.key(),
     Column("tenant_id", Integer, nullable=False),
-    _text("store"),
-    _name("object_key"),
-    _text("study_instance_uid"),
-    _name("sop_instance_uid"),
-    _name("state"),
-    _text("detail"),
-    _now("since"),
+    columns.text("store"),
+    columns.named("object_key"),
+    columns.text("study_instance_uid"),
+    columns.named("sop_instance_uid"),
+    columns.named("state"),
+    columns.text("detail"),
+    columns.now("since"),
     UniqueConstraint("object_key", "store"),
 )
 
@@ -78,7 +65,7 @@ scrubbed_store = Table(
     Column("finished_at", DateTime(timezone=True)),
     # when the last pass that came to its end began: everything was verified after that
     Column("verified_from", DateTime(timezone=True)),
-    _text("worker"),
+    columns.text("worker"),
     Column("leased_until", DateTime(timezone=True)),
 )
 

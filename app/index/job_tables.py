@@ -5,12 +5,10 @@ trigger: a NOTIFY makes all transactions wait for each other at their commit, an
 """
 
 from sqlalchemy import (
-    ARRAY,
     BigInteger,
     Boolean,
     Column,
     DateTime,
-    ForeignKey,
     Identity,
     Index,
     Integer,
@@ -18,12 +16,13 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     Uuid,
-    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import ENUM, JSONB
 
-from app.index.tables import C_TEXT, metadata
+from app.index import columns
+from app.index.columns import C_TEXT
+from app.index.tables import metadata
 
 _STATUS = ENUM(
     "queued",
@@ -38,14 +37,6 @@ _STATUS = ENUM(
 )
 
 
-def _now(name: str) -> Column[object]:
-    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
-
-
-def _text(name: str) -> Column[str]:
-    return Column(name, C_TEXT, nullable=False, server_default="")
-
-
 # a job that waits, is being done (picked), or is a dead letter (failed); it goes when it is done
 job = Table(
     "job",
@@ -53,16 +44,16 @@ job = Table(
     Column("id", BigInteger, primary_key=True),
     Column("priority", Integer, nullable=False),
     Column("queue_manager_id", Uuid),
-    _now("created"),
-    _now("updated"),
-    _now("heartbeat"),
-    _now("execute_after"),
+    columns.now("created"),
+    columns.now("updated"),
+    columns.now("heartbeat"),
+    columns.now("execute_after"),
     Column("status", _STATUS, nullable=False),
-    Column("entrypoint", C_TEXT, nullable=False),
+    columns.named("entrypoint"),
     Column("dedupe_key", C_TEXT),
     Column("payload", LargeBinary),
     Column("headers", JSONB),
-    Column("attempts", Integer, nullable=False, server_default="0"),
+    columns.count("attempts"),
     Column("slot", BigInteger),
 )
 
@@ -71,11 +62,11 @@ job_log = Table(
     "job_log",
     metadata,
     Column("id", BigInteger, Identity(always=False), primary_key=True),
-    _now("created"),
+    columns.now("created"),
     Column("job_id", BigInteger, nullable=False),
     Column("status", _STATUS, nullable=False),
     Column("priority", Integer, nullable=False),
-    Column("entrypoint", C_TEXT, nullable=False),
+    columns.named("entrypoint"),
     Column("traceback", JSONB),
     Column("aggregated", Boolean, server_default=text("false")),
 )
@@ -86,17 +77,17 @@ webhook = Table(
     "webhook",
     metadata,
     Column("id", Integer, Identity(always=True), primary_key=True),
-    Column("tenant_id", Integer, ForeignKey("tenant.id"), nullable=False),
-    Column("url", C_TEXT, nullable=False),
-    Column("kinds", ARRAY(C_TEXT), nullable=False, server_default="{}"),
-    Column("secret", C_TEXT, nullable=False),
-    Column("made_by", C_TEXT, nullable=False),
-    _now("made_at"),
+    columns.tenant(),
+    columns.named("url"),
+    columns.texts("kinds"),
+    columns.named("secret"),
+    columns.named("made_by"),
+    columns.now("made_at"),
     Column("after_transaction", BigInteger, nullable=False),
     Column("after_number", BigInteger, nullable=False),
     Column("job_id", BigInteger),
     Column("delivered_at", DateTime(timezone=True)),
-    _text("disabled"),
+    columns.text("disabled"),
     UniqueConstraint("tenant_id", "url"),
 )
 

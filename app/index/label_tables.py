@@ -1,13 +1,15 @@
 """The table of labels: a row for each label of a Study, whether the Study has a row or not."""
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, Table
+from sqlalchemy import Column, Index, Table
 
-from app.index.tables import C_TEXT, metadata
+from app.index import columns
+from app.index.columns import C_TEXT
+from app.index.tables import metadata
 
 study_label = Table(
     "study_label",
     metadata,
-    Column("tenant_id", Integer, ForeignKey("tenant.id"), primary_key=True),
+    columns.tenant(key=True),
     Column("study_instance_uid", C_TEXT, primary_key=True),
     Column("label", C_TEXT, primary_key=True),
 )

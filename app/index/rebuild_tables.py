@@ -13,7 +13,8 @@ from sqlalchemy import (
     text,
 )
 
-from app.index.tables import C_TEXT, metadata
+from app.index import columns
+from app.index.tables import metadata
 
 rebuild = Table(
     "rebuild",
@@ -27,13 +28,13 @@ rebuild_item = Table(
     "rebuild_item",
     metadata,
     Column("tenant_id", Integer, nullable=False),
-    Column("sop_instance_uid", C_TEXT, nullable=False),
-    Column("attempt", C_TEXT, nullable=False),
-    Column("study", C_TEXT, nullable=False),
-    Column("series", C_TEXT, nullable=False),
-    Column("category", C_TEXT, nullable=False),
+    columns.named("sop_instance_uid"),
+    columns.named("attempt"),
+    columns.named("study"),
+    columns.named("series"),
+    columns.named("category"),
     Column("sha256", LargeBinary, nullable=False),
-    Column("state", C_TEXT, nullable=False),
+    columns.named("state"),
     Column("ordinal", BigInteger, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False),
     Column("event_id", BigInteger, nullable=False),

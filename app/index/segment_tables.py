@@ -11,15 +11,14 @@ from sqlalchemy import (
     BigInteger,
     Column,
     DateTime,
-    ForeignKey,
     Index,
     Integer,
     LargeBinary,
     Table,
-    func,
 )
 
-from app.index.tables import C_TEXT, event, metadata
+from app.index import columns
+from app.index.tables import event, metadata
 
 
 def _position(name: str) -> list[Column[int]]:
@@ -31,7 +30,7 @@ def _position(name: str) -> list[Column[int]]:
 
 def _numbered() -> list[Column[Any]]:
     return [
-        Column("tenant_id", Integer, ForeignKey("tenant.id"), primary_key=True),
+        columns.tenant(key=True),
         Column("number", Integer, primary_key=True, autoincrement=False),
     ]
 
@@ -47,7 +46,7 @@ segment = Table(
     Column("hash", LargeBinary, nullable=False),
     Column("sealed_at", DateTime(timezone=True), nullable=False),
     Column("next_key", Integer, nullable=False),
-    Column("object_key", C_TEXT, nullable=False),
+    columns.named("object_key"),
 )
 
 seal_key = Table(
@@ -55,7 +54,7 @@ seal_key = Table(
     metadata,
     *_numbered(),
     Column("public_key", LargeBinary, nullable=False),
-    Column("made_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    columns.now("made_at"),
 )
 
 Index(

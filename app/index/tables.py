@@ -22,10 +22,8 @@ Study or Series and makes ETags and cached answers.
 from typing import Any
 
 from sqlalchemy import (
-    ARRAY,
     BigInteger,
     Column,
-    DateTime,
     ForeignKey,
     Identity,
     Index,
@@ -34,13 +32,14 @@ from sqlalchemy import (
     MetaData,
     SmallInteger,
     Table,
-    Text,
     UniqueConstraint,
-    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import UserDefinedType
+
+from app.index import columns
+from app.index.columns import C_TEXT
 
 metadata = MetaData(
     naming_convention={
@@ -62,41 +61,6 @@ class Xid8(UserDefinedType[int]):
         return "xid8"
 
 
-C_TEXT = Text(collation="C")
-
-
-def _key() -> Column[int]:
-    return Column("id", BigInteger, Identity(always=True), primary_key=True)
-
-
-def _tenant() -> Column[int]:
-    return Column("tenant_id", Integer, ForeignKey("tenant.id"), nullable=False)
-
-
-def _text(name: str) -> Column[str]:
-    return Column(name, C_TEXT, nullable=False, server_default="")
-
-
-def _count(name: str) -> Column[int]:
-    return Column(name, Integer, nullable=False, server_default="0")
-
-
-def _sum(name: str) -> Column[int]:
-    return Column(name, BigInteger, nullable=False, server_default="0")
-
-
-def _texts(name: str) -> Column[list[str]]:
-    return Column(name, ARRAY(C_TEXT), nullable=False, server_default="{}")
-
-
-def _numbers(name: str) -> Column[list[int]]:
-    return Column(name, ARRAY(Integer), nullable=False, server_default="{}")
-
-
-def _now(name: str) -> Column[object]:
-    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
-
-
 tenant = Table(
     "tenant",
     metadata,
@@ -107,95 +71,95 @@ tenant = Table(
 patient = Table(
     "patient",
     metadata,
-    _key(),
-    _tenant(),
-    _text("patient_id"),
-    _text("issuer_of_patient_id"),
-    _count("number_of_studies"),
+    columns.key(),
+    columns.tenant(),
+    columns.text("patient_id"),
+    columns.text("issuer_of_patient_id"),
+    columns.count("number_of_studies"),
     UniqueConstraint("tenant_id", "patient_id", "issuer_of_patient_id"),
 )
 
 study = Table(
     "study",
     metadata,
-    _key(),
-    _tenant(),
+    columns.key(),
+    columns.tenant(),
     Column("patient_key", BigInteger, ForeignKey("patient.id"), nullable=False, index=True),
-    Column("study_instance_uid", C_TEXT, nullable=False),
-    _text("patient_id"),
-    _text("issuer_of_patient_id"),
-    _text("patient_name"),
-    _numbers("patient_name_keys"),
-    _text("patient_birth_date"),
-    _text("patient_sex"),
-    _text("study_date"),
-    _text("study_time"),
-    _text("accession_number"),
-    _text("study_id"),
-    _text("study_description"),
-    _text("referring_physician_name"),
-    _numbers("referring_physician_name_keys"),
-    _text("timezone_offset_from_utc"),
-    _texts("modalities"),
-    _texts("sop_classes"),
-    _count("number_of_series"),
-    _count("number_of_instances"),
-    _sum("size"),
-    Column("document", C_TEXT, nullable=False),
-    _text("extra"),
+    columns.named("study_instance_uid"),
+    columns.text("patient_id"),
+    columns.text("issuer_of_patient_id"),
+    columns.text("patient_name"),
+    columns.numbers("patient_name_keys"),
+    columns.text("patient_birth_date"),
+    columns.text("patient_sex"),
+    columns.text("study_date"),
+    columns.text("study_time"),
+    columns.text("accession_number"),
+    columns.text("study_id"),
+    columns.text("study_description"),
+    columns.text("referring_physician_name"),
+    columns.numbers("referring_physician_name_keys"),
+    columns.text("timezone_offset_from_utc"),
+    columns.texts("modalities"),
+    columns.texts("sop_classes"),
+    columns.count("number_of_series"),
+    columns.count("number_of_instances"),
+    columns.total("size"),
+    columns.named("document"),
+    columns.text("extra"),
     Column("conflicts", JSONB),
     Column("version", BigInteger, nullable=False, server_default="1"),
-    _now("created_at"),
-    _now("updated_at"),
+    columns.now("created_at"),
+    columns.now("updated_at"),
     UniqueConstraint("tenant_id", "study_instance_uid"),
 )
 
 series = Table(
     "series",
     metadata,
-    _key(),
-    _tenant(),
+    columns.key(),
+    columns.tenant(),
     Column("study_key", BigInteger, ForeignKey("study.id"), nullable=False),
-    Column("series_instance_uid", C_TEXT, nullable=False),
-    _text("modality"),
+    columns.named("series_instance_uid"),
+    columns.text("modality"),
     Column("series_number", BigInteger),
-    _text("series_date"),
-    _text("series_time"),
-    _text("series_description"),
-    _text("body_part_examined"),
-    _text("manufacturer"),
-    _text("manufacturer_model_name"),
-    _text("station_name"),
-    _text("institution_name"),
-    _text("performed_procedure_step_start_date"),
-    _text("performed_procedure_step_start_time"),
-    _texts("scheduled_procedure_step_ids"),
-    _texts("requested_procedure_ids"),
-    _texts("sop_classes"),
-    _count("number_of_instances"),
-    Column("document", C_TEXT, nullable=False),
-    _text("extra"),
+    columns.text("series_date"),
+    columns.text("series_time"),
+    columns.text("series_description"),
+    columns.text("body_part_examined"),
+    columns.text("manufacturer"),
+    columns.text("manufacturer_model_name"),
+    columns.text("station_name"),
+    columns.text("institution_name"),
+    columns.text("performed_procedure_step_start_date"),
+    columns.text("performed_procedure_step_start_time"),
+    columns.texts("scheduled_procedure_step_ids"),
+    columns.texts("requested_procedure_ids"),
+    columns.texts("sop_classes"),
+    columns.count("number_of_instances"),
+    columns.named("document"),
+    columns.text("extra"),
     Column("conflicts", JSONB),
     # zstd of the first Instance's JSON: the dictionary for all Metadata of the Series
     Column("metadata_dictionary", LargeBinary, nullable=False),
     Column("version", BigInteger, nullable=False, server_default="1"),
-    _now("created_at"),
-    _now("updated_at"),
+    columns.now("created_at"),
+    columns.now("updated_at"),
     UniqueConstraint("tenant_id", "study_key", "series_instance_uid"),
 )
 
 
 def _instance_columns() -> list[Column[Any]]:
     return [
-        Column("sop_instance_uid", C_TEXT, nullable=False),
-        _text("sop_class_uid"),
+        columns.named("sop_instance_uid"),
+        columns.text("sop_class_uid"),
         Column("instance_number", BigInteger),
         Column("rows", Integer),
         Column("columns", Integer),
         Column("bits_allocated", Integer),
         Column("number_of_frames", Integer),
-        Column("transfer_syntax_uid", C_TEXT, nullable=False),
-        Column("object_key", C_TEXT, nullable=False),
+        columns.named("transfer_syntax_uid"),
+        columns.named("object_key"),
         Column("base_offset", BigInteger, nullable=False, server_default="0"),
         Column("size", BigInteger, nullable=False),
         # SHA-256 of the stored object, and of what follows its file meta information
@@ -203,22 +167,22 @@ def _instance_columns() -> list[Column[Any]]:
         Column("dataset_sha256", LargeBinary, nullable=False),
         Column("dataset_offset", Integer, nullable=False),
         Column("frame_kind", SmallInteger, nullable=False, server_default="0"),
-        Column("frame_count", Integer, nullable=False, server_default="0"),
+        columns.count("frame_count"),
         Column("frame_offset", BigInteger, nullable=False, server_default="0"),
         Column("frame_length", BigInteger, nullable=False, server_default="0"),
         Column("frame_table", LargeBinary),
         # JSON: path -> [offset, length, VR]
-        _text("bulk_values"),
+        columns.text("bulk_values"),
         Column("metadata", LargeBinary, nullable=False),
         Column("derived_version", SmallInteger, nullable=False),
-        _now("stored_at"),
+        columns.now("stored_at"),
     ]
 
 
 instance = Table(
     "instance",
     metadata,
-    _key(),
+    columns.key(),
     Column("tenant_id", Integer, nullable=False),  # no foreign key: that of its Study is enough
     Column("study_key", BigInteger, ForeignKey("study.id"), nullable=False),
     Column("series_key", BigInteger, ForeignKey("series.id"), nullable=False),
@@ -230,41 +194,41 @@ removed_instance = Table(
     "removed_instance",
     metadata,
     Column("id", BigInteger, primary_key=True, autoincrement=False),
-    _tenant(),
-    _text("study_instance_uid"),
-    _text("series_instance_uid"),
+    columns.tenant(),
+    columns.text("study_instance_uid"),
+    columns.text("series_instance_uid"),
     *_instance_columns(),
     # zstd of the JSON with no dictionary: the Series may be gone
-    Column("reason", C_TEXT, nullable=False),
+    columns.named("reason"),
     Column("event_id", BigInteger, nullable=False),
-    _now("removed_at"),
+    columns.now("removed_at"),
 )
 
 
 def _non_patient_columns() -> list[Column[Any]]:
     return [
-        _tenant(),
-        Column("sop_instance_uid", C_TEXT, nullable=False),
-        Column("sop_class_uid", C_TEXT, nullable=False),
-        Column("transfer_syntax_uid", C_TEXT, nullable=False),
-        Column("object_key", C_TEXT, nullable=False),
+        columns.tenant(),
+        columns.named("sop_instance_uid"),
+        columns.named("sop_class_uid"),
+        columns.named("transfer_syntax_uid"),
+        columns.named("object_key"),
         Column("base_offset", BigInteger, nullable=False, server_default="0"),
         Column("size", BigInteger, nullable=False),
         Column("sha256", LargeBinary, nullable=False),
         Column("dataset_sha256", LargeBinary, nullable=False),
         Column("dataset_offset", Integer, nullable=False),
-        _text("bulk_values"),
+        columns.text("bulk_values"),
         # zstd of the JSON with no dictionary; what searches compare and return is in it
         Column("metadata", LargeBinary, nullable=False),
         Column("derived_version", SmallInteger, nullable=False),
-        _now("stored_at"),
+        columns.now("stored_at"),
     ]
 
 
 non_patient_instance = Table(
     "non_patient_instance",
     metadata,
-    _key(),
+    columns.key(),
     *_non_patient_columns(),
     UniqueConstraint("tenant_id", "sop_instance_uid"),
 )
@@ -275,18 +239,18 @@ removed_non_patient_instance = Table(
     Column("id", BigInteger, primary_key=True, autoincrement=False),
     *_non_patient_columns(),
     Column("event_id", BigInteger, nullable=False),
-    _now("removed_at"),
+    columns.now("removed_at"),
 )
 
 event = Table(
     "event",
     metadata,
-    _key(),
-    _tenant(),
+    columns.key(),
+    columns.tenant(),
     Column("xid", Xid8, nullable=False, server_default=text("event_transaction()")),
-    _now("at"),
-    Column("kind", C_TEXT, nullable=False),
-    Column("actor", C_TEXT, nullable=False),
+    columns.now("at"),
+    columns.named("kind"),
+    columns.named("actor"),
     Column("payload", JSONB, nullable=False),
 )
 
@@ -296,16 +260,16 @@ indexed_attribute = Table(
     "indexed_attribute",
     metadata,
     Column("id", Integer, Identity(always=True), primary_key=True),
-    _tenant(),
-    Column("name", C_TEXT, nullable=False),
+    columns.tenant(),
+    columns.named("name"),
     Column("level", SmallInteger, nullable=False),
-    Column("vr", C_TEXT, nullable=False),
-    Column("state", C_TEXT, nullable=False),
-    _sum("last_key"),
-    _sum("until_key"),
-    _sum("done"),
-    _sum("total"),
-    _now("chosen_at"),
+    columns.named("vr"),
+    columns.named("state"),
+    columns.total("last_key"),
+    columns.total("until_key"),
+    columns.total("done"),
+    columns.total("total"),
+    columns.now("chosen_at"),
     UniqueConstraint("tenant_id", "name"),
 )
 
@@ -318,19 +282,19 @@ attribute_value = Table(
     Column("owner_key", BigInteger, primary_key=True, autoincrement=False),
     Column("position", Integer, primary_key=True, autoincrement=False),
     Column("tenant_id", Integer, nullable=False),  # no foreign keys: they would cost each Store
-    _numbers("items"),
-    Column("value", C_TEXT, nullable=False),
+    columns.numbers("items"),
+    columns.named("value"),
 )
 
 tally = Table(
     "tally",
     metadata,
-    Column("tenant_id", Integer, ForeignKey("tenant.id"), primary_key=True),
+    columns.tenant(key=True),
     Column("slot", SmallInteger, primary_key=True),
-    _sum("studies"),
-    _sum("series"),
-    _sum("instances"),
-    _sum("bytes"),
+    columns.total("studies"),
+    columns.total("series"),
+    columns.total("instances"),
+    columns.total("bytes"),
 )
 
 
