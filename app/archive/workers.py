@@ -17,6 +17,7 @@ from typing import Any
 from app.archive.worker_messages import HEAD, read_answer, write
 from app.dicom.pixel_description import DecodedFrame, PixelDescription
 from app.errors import InvalidDataset, Unavailable
+from app.objects.children import child_environment
 
 _BUFFER = 2**20
 _PIECE = 2**16
@@ -30,7 +31,6 @@ _MEMORY_HABITS = {
     "MALLOC_TRIM_THRESHOLD_": str(64 * 2**20),
 }
 """glibc's: pages of a frame and of its picture are not new each time."""
-_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ")
 
 Job = tuple[str, tuple[object, ...]]
 """The name of a function, as `module:function`, and its arguments."""
@@ -110,17 +110,10 @@ def _start(channel: socket.socket, memory_bytes: int) -> subprocess.Popen[bytes]
     return subprocess.Popen(  # noqa: S603  # ourselves
         [sys.executable, "-m", "app.archive.worker_main", *map(str, arguments)],
         pass_fds=(channel.fileno(),),
-        env=_environment(),
+        env=child_environment() | _MEMORY_HABITS | dict.fromkeys(_THREADS, "1"),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )
-
-
-def _environment() -> dict[str, str]:
-    """Return what a worker needs of our environment; secrets it does not."""
-    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    paths = os.pathsep.join(path for path in sys.path if path)
-    return kept | _MEMORY_HABITS | {"PYTHONPATH": paths, **dict.fromkeys(_THREADS, "1")}
 
 
 class Workers:

@@ -84,10 +84,7 @@ class _Runner:
                 pause = LOOK_SECONDS
             except Exception as error:
                 pause = min(2 * pause, LONGEST_PAUSE)
-                known = isinstance(error, ArchiveError)
-                level = logging.WARNING if known else logging.ERROR
-                said = "jobs wait, next look in %.0f s: %s"
-                _log.log(level, said, pause, error, exc_info=None if known else error)
+                _tell(error, "jobs wait, next look in %.0f s: %s", pause, error)
             if self._running:
                 tasks = set(self._running)
                 await asyncio.wait(tasks, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
@@ -137,26 +134,28 @@ class _Runner:
             try:
                 await self._failed(kind, job, error)
             except Exception as fault:
-                known = isinstance(fault, ArchiveError)
                 said = "job %d of %s will be taken up again: %s"
-                level = logging.WARNING if known else logging.ERROR
-                trace = None if known else fault
-                _log.log(level, said, job.id, job.entrypoint, fault, exc_info=trace)
+                _tell(fault, said, job.id, job.entrypoint, fault)
 
     async def _failed(self, kind: Kind, job: Job, error: Exception) -> None:
         known = isinstance(error, ArchiveError)
         why = str(error) if known else type(error).__name__
-        trace = None if known else error
         if job.attempts < len(kind.pauses):
             seconds = kind.pauses[job.attempts] * random.uniform(1 - SPREAD, 1 + SPREAD)  # noqa: S311
             said = "job %d of %s failed, next try in %.0f s: %s"
-            level = logging.WARNING if known else logging.ERROR
-            _log.log(level, said, job.id, job.entrypoint, seconds, why, exc_info=trace)
+            _tell(error, said, job.id, job.entrypoint, seconds, why)
             await put_off(self._index, self._me, job, why, seconds)
             return
         said = "job %d of %s failed for good, see `fileroom jobs list --dead`: %s"
-        _log.error(said, job.id, job.entrypoint, why, exc_info=trace)
+        _log.error(said, job.id, job.entrypoint, why, exc_info=None if known else error)
         await bury(self._index, self._me, job, why, lambda it: kind.buried(it, job))
+
+
+def _tell(fault: Exception, said: str, *values: object) -> None:
+    """Warn of a fault; of one that is none of ours tell all."""
+    known = isinstance(fault, ArchiveError)
+    level = logging.WARNING if known else logging.ERROR
+    _log.log(level, said, *values, exc_info=None if known else fault)
 
 
 async def _end(tasks: Collection[asyncio.Task[None]]) -> None:

@@ -15,10 +15,9 @@ from contextlib import suppress
 from itertools import count
 
 from app.errors import Unavailable
-from app.objects.faults import os_faults
+from app.objects.children import child_environment
 from app.objects.naming_main import ANSWER
 
-_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
 _FAREWELL_SECONDS = 5.0
 
 
@@ -45,17 +44,24 @@ class Apart:
             Unavailable: the process has died; the file may have either name.
         """
         try:
-            if self._running is not None and self._running.ended:
-                self._running.close()
-                self._running = None
-            if self._running is None:
-                self._running = _Process(self._root)
-            future = self._running.send(descriptor, staged, path)
+            try:
+                future = self._started().send(descriptor, staged, path)
+            except ConnectionError:  # it has died since, and has taken nothing
+                future = self._started().send(descriptor, staged, path)
         finally:
             os.close(descriptor)
         failed = await _end(future)
         if failed:
             raise OSError(failed, os.strerror(failed))
+
+    def _started(self) -> "_Process":
+        """Return the process; another one if it has ended."""
+        if self._running is not None and self._running.ended:
+            self._running.close()
+            self._running = None
+        if self._running is None:
+            self._running = _Process(self._root)
+        return self._running
 
 
 async def _end(future: "asyncio.Future[int]") -> int:
@@ -89,7 +95,11 @@ class _Process:
         self._loop.add_reader(self._channel.fileno(), self._answered)
 
     def send(self, descriptor: int, staged: str, path: str) -> "asyncio.Future[int]":
-        """Ask for a file; the future has 0 or an `errno`."""
+        """Ask for a file; the future has 0 or an `errno`.
+
+        Raises:
+            ConnectionError: it has died.
+        """
         number = next(self._numbers)
         message = b"%d\0%b\0%b" % (number, os.fsencode(staged), os.fsencode(path))
         try:
@@ -128,20 +138,17 @@ class _Process:
         """End it, and wait for that."""
         if not self.ended:
             self._end()
-        with os_faults():
-            try:
-                self._process.wait(_FAREWELL_SECONDS)
-            except subprocess.TimeoutExpired:  # it waits for a disk
-                self._process.kill()
+        try:
+            self._process.wait(_FAREWELL_SECONDS)
+        except subprocess.TimeoutExpired:  # it waits for a disk
+            self._process.kill()
 
 
 def _start(channel: socket.socket, root: str) -> "subprocess.Popen[bytes]":
-    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    paths = os.pathsep.join(path for path in sys.path if path)
     return subprocess.Popen(  # noqa: S603 - ourselves
         [sys.executable, "-S", "-m", "app.objects.naming_main", str(channel.fileno()), root],
         pass_fds=(channel.fileno(),),
-        env=kept | {"PYTHONPATH": paths},
+        env=child_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )

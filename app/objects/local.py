@@ -14,11 +14,11 @@ import asyncio
 import os
 import resource
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
-from app.errors import Conflict, NotFound, Unavailable
+from app.errors import ArchiveError, Conflict, NotFound, Unavailable
 from app.objects.apart import Apart
 from app.objects.base import SECRETS, STAGING, check_key
 from app.objects.extents import Extent, PageCache
@@ -106,31 +106,33 @@ class LocalStore:
                 _remove(str(waiting))
             raise
         waiting, descriptor = written[0]
-        with os_faults():
-            try:
+        try:
+            with self._put_faults():
                 await apart.make_durable(descriptor, str(waiting), path)
-            except FileExistsError:
-                raise Conflict("an object is never overwritten") from None
-            except FileNotFoundError:
-                self._check_there()
-                raise
-            except Unavailable:
-                # what has the key now may be an older object: it is left to the sweeper
-                await self._writers.run(_remove, str(waiting))
-                raise
+        except ArchiveError:
+            # what has the key now may be an older object: that is left to the sweeper
+            await self._writers.run(_remove, str(waiting))
+            raise
 
     def _put(self, path: str, staged: Staged) -> None:
         written = staged.write_out()
-        with os_faults():
+        with self._put_faults():
             try:
                 self._naming.name(str(written), path)
+            finally:
+                written.unlink()
+
+    @contextmanager
+    def _put_faults(self) -> Iterator[None]:
+        """Turn what may go wrong in a put into errors of ours."""
+        with os_faults():
+            try:
+                yield
             except FileExistsError:
                 raise Conflict("an object is never overwritten") from None
             except FileNotFoundError:
                 self._check_there()
                 raise
-            finally:
-                written.unlink()
 
     def _check_there(self) -> None:
         if not os.path.isdir(self._root):  # noqa: PTH112

@@ -103,6 +103,33 @@ async def test_when_it_died_at_rest_nobody_is_told(store: LocalStore, staging: S
     assert await store.read(OTHER, 0, 3) == b"two"
 
 
+async def test_when_it_dies_just_before_a_put_another_one_takes_that(
+    store: LocalStore, staging: Staging, tmp_path: Path
+) -> None:
+    await put(store, staging, KEY, b"one")
+    process = helper()
+    process.kill()
+    psutil.wait_procs([process], timeout=10)  # blocks: nobody here is told of it
+    await put(store, staging, OTHER, b"two")
+    assert await store.read(OTHER, 0, 3) == b"two"
+    assert lying(tmp_path) == sorted(key.rpartition("/")[2] for key in (KEY, OTHER))
+
+
+async def test_when_none_can_be_started_nothing_is_left(
+    store: LocalStore, staging: Staging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object, **__: object) -> None:
+        raise OSError(11, "no more processes")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", none)
+        with pytest.raises(Unavailable):
+            await put(store, staging, KEY, b"one")
+    assert lying(tmp_path) == []
+    await put(store, staging, KEY, b"one")
+    assert await store.read(KEY, 0, 3) == b"one"
+
+
 async def test_a_put_that_is_cancelled_comes_to_its_end_first(
     store: LocalStore, staging: Staging, tmp_path: Path
 ) -> None:
