@@ -216,7 +216,10 @@ class _Request:
             if error.reason != FailureReason.OVER_A_LIMIT:
                 raise
             return None
-        return scanned if _has_head(staged, scanned) else None
+        if not _has_head(staged, scanned):
+            return None
+        staged.dataset_offset = scanned.dataset_offset
+        return scanned
 
     def _examine(self, staged: Staged) -> tuple[ScannedInstance, Staged]:
         """Scan a part, and give it the head it lacks. For a thread."""

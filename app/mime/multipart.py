@@ -107,7 +107,7 @@ class _Reader:
         self._whole = re.compile(escaped + rb"(?:--|" + blanks + rb"\r\n)")
         self._begun = re.compile(escaped + rb"(?:-|" + blanks + rb"\r?)\Z")
         self._header_bytes = header_bytes
-        self._data = b"\n"  # the body begins at the beginning of a line
+        self._data = b""
         self._at = 0
         self._passed = 0  # bytes before `_data`
         self._in_preamble = True
@@ -135,6 +135,12 @@ class _Reader:
 
     async def _skip_preamble(self) -> _Next:
         dashes = self._delimiter[2:]
+        self._data = await anext(self._chunks, b"")
+        if self._data.startswith(dashes):  # as nearly always; a large chunk is not joined then
+            follows = await self._follows(len(dashes))
+            if follows is not _Next.CONTENT:
+                return follows
+        self._data = b"\n" + self._data  # the body begins at the beginning of a line
         while self._passed + self._at <= _LONGEST_PREAMBLE:
             found = self._data.find(dashes, self._at + 1)
             if found < 0:  # keep what may be the beginning of a delimiter, and the byte before it

@@ -1,24 +1,29 @@
 """The process that makes the small files of this one durable.
 
-A put is nine system calls, and after each a thread has to wait for the interpreter, which the event
-loop holds for most of the time. So the two calls that write are made here, and a process apart,
-which has an interpreter of its own, makes the others (`naming_main`). It starts with the first put,
-and anew with the next one if it has died.
+A put is a dozen system calls, after each of which a thread would have to wait for the interpreter,
+which the event loop holds for most of the time. So the bytes are left in a memory that is shared
+with a process apart, which has an interpreter of its own: it writes, hashes, syncs and names them
+(`apart_main`). It starts with the first put, and anew with the next one if it has died.
 """
 
 import asyncio
+import mmap
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import count
 
 from app.errors import Unavailable
+from app.objects.apart_main import ANSWER, REQUEST, SLOT_BYTES, SLOTS
 from app.objects.children import child_environment
-from app.objects.naming_main import ANSWER
+from app.objects.staged import InMemory
 
 _FAREWELL_SECONDS = 5.0
+
+_Answer = tuple[int, bytes, bytes]
 
 
 class Apart:
@@ -27,32 +32,59 @@ class Apart:
     def __init__(self, root: str) -> None:
         self._root = root
         self._running: _Process | None = None
+        self._memory = os.memfd_create("fileroom")
+        os.ftruncate(self._memory, SLOTS * SLOT_BYTES)
+        self._view = memoryview(mmap.mmap(self._memory, SLOTS * SLOT_BYTES))
+        self._free = list(range(SLOTS))
+        self._slots = asyncio.Semaphore(SLOTS)
 
     def close(self) -> None:
         """End the process; nothing is under way any more."""
         if self._running is not None:
             self._running.close()
+        if self._memory >= 0:
+            os.close(self._memory)
+            self._memory = -1
 
-    async def make_durable(self, descriptor: int, staged: str, path: str) -> None:
-        """Sync a file and move it to another name, durably; its descriptor is closed.
+    @staticmethod
+    def takes(size: int) -> bool:
+        """Say whether a file of that size is small enough."""
+        return size <= SLOT_BYTES
+
+    async def make_durable(self, staged: InMemory, path: str) -> tuple[bytes, bytes]:
+        """Write the bytes to a file, durably, and return both digests.
 
         A caller that is cancelled still waits for the end, as with a thread.
 
         Raises:
             FileExistsError: there is such a file already.
-            OSError: it failed, and the file has neither name.
-            Unavailable: the process has died; the file may have either name.
+            OSError: it failed, and nothing is left of it.
+            Unavailable: the process has died; the file may be there, also where it is to wait.
         """
-        try:
+        async with self._slots:
+            slot = self._free.pop()
             try:
-                future = self._started().send(descriptor, staged, path)
-            except ConnectionError:  # it has died since, and has taken nothing
-                future = self._started().send(descriptor, staged, path)
-        finally:
-            os.close(descriptor)
-        failed = await _end(future)
+                self._fill(slot, staged.pieces)
+                failed, *digests = await _end(self._ask(slot, staged, path))
+            finally:
+                self._free.append(slot)
         if failed:
             raise OSError(failed, os.strerror(failed))
+        return digests[0], digests[1]
+
+    def _fill(self, slot: int, pieces: Iterable[bytes]) -> None:
+        at = slot * SLOT_BYTES
+        for piece in pieces:
+            self._view[at : at + len(piece)] = piece
+            at += len(piece)
+
+    def _ask(self, slot: int, staged: InMemory, path: str) -> "asyncio.Future[_Answer]":
+        known = slot, staged.size, staged.dataset_offset, staged.reserve
+        names = os.fsencode(f"{staged.path}\0{path}")
+        try:
+            return self._started().send(known, names)
+        except ConnectionError:  # it has died since, and has taken nothing
+            return self._started().send(known, names)
 
     def _started(self) -> "_Process":
         """Return the process; another one if it has ended."""
@@ -60,11 +92,11 @@ class Apart:
             self._running.close()
             self._running = None
         if self._running is None:
-            self._running = _Process(self._root)
+            self._running = _Process(self._root, self._memory)
         return self._running
 
 
-async def _end(future: "asyncio.Future[int]") -> int:
+async def _end(future: "asyncio.Future[_Answer]") -> _Answer:
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
@@ -79,13 +111,13 @@ async def _end(future: "asyncio.Future[int]") -> int:
 class _Process:
     """The process, and what it has been asked for."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, memory: int) -> None:
         self.ended = False
         self._numbers = count()
-        self._waiting: dict[int, asyncio.Future[int]] = {}
+        self._waiting: dict[int, asyncio.Future[_Answer]] = {}
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            self._process = _start(theirs, root)
+            self._process = _start(theirs, memory, root)
         except OSError:
             self._channel.close()
             raise
@@ -94,16 +126,15 @@ class _Process:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._channel.fileno(), self._answered)
 
-    def send(self, descriptor: int, staged: str, path: str) -> "asyncio.Future[int]":
-        """Ask for a file; the future has 0 or an `errno`.
+    def send(self, known: tuple[int, int, int, int], names: bytes) -> "asyncio.Future[_Answer]":
+        """Ask for a file: slot, size, the Data Set's offset, bytes to stay free; and both names.
 
         Raises:
             ConnectionError: it has died.
         """
         number = next(self._numbers)
-        message = b"%d\0%b\0%b" % (number, os.fsencode(staged), os.fsencode(path))
         try:
-            socket.send_fds(self._channel, [message], [descriptor])
+            self._channel.send(REQUEST.pack(number, *known) + names)
         except ConnectionError:
             self._end()
             raise
@@ -122,8 +153,8 @@ class _Process:
             if not answer:
                 self._end()
                 return
-            number, failed = ANSWER.unpack(answer)
-            self._waiting.pop(number).set_result(failed)
+            number, *said = ANSWER.unpack(answer)
+            self._waiting.pop(number).set_result((said[0], said[1], said[2]))
 
     def _end(self) -> None:
         """It has died, or is to end: nobody knows what became of what it has not answered."""
@@ -131,7 +162,7 @@ class _Process:
         self._loop.remove_reader(self._channel.fileno())
         self._channel.close()
         for future in self._waiting.values():
-            future.set_exception(Unavailable("the process that syncs files has ended"))
+            future.set_exception(Unavailable("the process that writes files has ended"))
         self._waiting.clear()
 
     def close(self) -> None:
@@ -144,10 +175,11 @@ class _Process:
             self._process.kill()
 
 
-def _start(channel: socket.socket, root: str) -> "subprocess.Popen[bytes]":
+def _start(channel: socket.socket, memory: int, root: str) -> "subprocess.Popen[bytes]":
+    passed = channel.fileno(), memory
     return subprocess.Popen(  # noqa: S603 - ourselves
-        [sys.executable, "-S", "-m", "app.objects.naming_main", str(channel.fileno()), root],
-        pass_fds=(channel.fileno(),),
+        [sys.executable, "-S", "-m", "app.objects.apart_main", *map(str, passed), root],
+        pass_fds=passed,
         env=child_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

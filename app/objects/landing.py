@@ -8,8 +8,10 @@ from pathlib import Path
 from app.dicom.limits import Limits
 from app.dicom.source import Source
 from app.objects.faults import os_faults
-from app.objects.staged import BLOCK, Room, Staged, write_all
+from app.objects.room import Room
+from app.objects.staged import BLOCK, Staged
 from app.objects.staging import own_directory
+from app.objects.writing import READ_ONLY, write_all
 
 
 class Landing:
@@ -59,7 +61,7 @@ class _Landed:
         source = self._staged.source()
         with os_faults():
             try:
-                fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o440)
+                fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, READ_ONLY)
                 try:
                     self._room.take(self.size)
                     for offset in range(0, self.size, BLOCK):

@@ -10,7 +10,6 @@ An open file lives as long as anybody uses it: its descriptor is closed with the
 that no thread ever reads from a number that has become another file's.
 """
 
-import asyncio
 import os
 import resource
 from collections.abc import AsyncIterator, Iterator
@@ -91,27 +90,18 @@ class LocalStore:
     async def put(self, key: str, staged: Staged) -> None:
         """Write the staged bytes to a key that does not exist yet; they are durable on return."""
         path = self._path(key)
-        if self._apart is not None and isinstance(staged, InMemory):
+        if self._apart is not None and isinstance(staged, InMemory) and Apart.takes(staged.size):
             await self._put_apart(path, staged, self._apart)
         else:
             await self._writers.run(self._put, path, staged)
 
     async def _put_apart(self, path: str, staged: InMemory, apart: Apart) -> None:
-        written: list[tuple[Path, int]] = []
-        try:
-            await self._writers.run(lambda: written.append(staged.write()))
-        except asyncio.CancelledError:
-            for waiting, descriptor in written:
-                os.close(descriptor)
-                _remove(str(waiting))
-            raise
-        waiting, descriptor = written[0]
         try:
             with self._put_faults():
-                await apart.make_durable(descriptor, str(waiting), path)
+                staged.digests = await apart.make_durable(staged, path)
         except ArchiveError:
             # what has the key now may be an older object: that is left to the sweeper
-            await self._writers.run(_remove, str(waiting))
+            await self._writers.run(_remove, staged.path)
             raise
 
     def _put(self, path: str, staged: Staged) -> None:

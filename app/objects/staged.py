@@ -1,26 +1,22 @@
 """One part that waits for its key: in memory, or in a file of the staging directory."""
 
-import errno
 import hashlib
 import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from math import inf
 from pathlib import Path
-from time import monotonic
 from typing import Protocol
 
 from app.dicom.file_meta import HEAD_BYTES, find_dataset_offset
 from app.dicom.source import FileSource, Source
 from app.errors import InvalidDataset
 from app.objects.faults import os_faults
+from app.objects.room import Room
+from app.objects.writing import READ_ONLY, write_all
 
 BLOCK = 2**20
 _SMALL = 2**14
-_IOV_MAX = 1024
-_LOOK_SECONDS = 0.2
-_READ_ONLY = 0o440  # what is stored never changes
 
 
 class Digests:
@@ -47,11 +43,7 @@ class Digests:
         """Find out where the data set begins, once its head is here."""
         head = b"".join(self._head)
         self._head = []
-        try:
-            skip = find_dataset_offset(head[:HEAD_BYTES])
-        except InvalidDataset:  # for the scan to say; here it is all one
-            skip = 0
-        return hashlib.sha256(memoryview(head)[skip:])
+        return hashlib.sha256(memoryview(head)[_dataset_offset(head) :])
 
     def both(self) -> tuple[bytes, bytes]:
         """Return both digests; no more bytes come."""
@@ -60,42 +52,11 @@ class Digests:
         return self._whole.digest(), self._dataset.digest()
 
 
-class Room:
-    """The room on a disk but for what stays free. Threads may share it.
-
-    It is looked up a few times a second, and what is written meanwhile is subtracted: a system call
-    for each part would cost more than writing a small one does.
-    """
-
-    def __init__(self, fd: int, reserve: int) -> None:
-        """Take any descriptor of the file system."""
-        self._fd = fd
-        self._reserve = reserve
-        self._left = 0
-        self._looked = -inf
-
-    def look(self) -> int:
-        """Return how many bytes can be written.
-
-        Raises:
-            OSError: the file system does not say.
-        """
-        found = os.fstatvfs(self._fd)
-        self._left = max(0, found.f_bavail * found.f_frsize - self._reserve)
-        self._looked = monotonic()
-        return self._left
-
-    def take(self, size: int) -> None:
-        """Make sure of the room for some bytes.
-
-        Raises:
-            OSError: there is none (ENOSPC).
-        """
-        if self._left < size or monotonic() - self._looked > _LOOK_SECONDS:
-            self.look()
-        if self._left < size:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._left -= size
+def _dataset_offset(head: bytes) -> int:
+    try:
+        return find_dataset_offset(head[:HEAD_BYTES])
+    except InvalidDataset:  # for the scan to say; here it is all one
+        return 0
 
 
 class Staged(Protocol):
@@ -204,20 +165,40 @@ class Pieces:
 class InMemory:
     """A part in memory. `release` is called once, when the memory is given back."""
 
-    def __init__(
-        self,
-        pieces: Pieces,
-        digests: Digests,
-        path: Path,
-        release: Callable[[], None],
-        room: Room,
-    ) -> None:
+    def __init__(self, pieces: Pieces, path: str, release: Callable[[], None], room: Room) -> None:
         self.size = pieces.size
-        self.sha256, self.dataset_sha256 = digests.both()
+        self.path = path
+        """Of the file that it is to wait in until that is durable."""
+        self.reserve = room.reserve
         self._held: Pieces | None = pieces
-        self._path = path
         self._release = release
         self._room = room
+
+    @cached_property
+    def digests(self) -> tuple[bytes, bytes]:
+        """Both digests; to be set by whoever has made them."""
+        digests = Digests()
+        for piece in self.pieces:
+            digests.update(piece)
+        return digests.both()
+
+    @property
+    def sha256(self) -> bytes:
+        return self.digests[0]
+
+    @property
+    def dataset_sha256(self) -> bytes:
+        return self.digests[1]
+
+    @cached_property
+    def dataset_offset(self) -> int:
+        """Where the Data Set begins, 0 if that cannot be said; to be set by who has found it."""
+        return _dataset_offset(self._pieces.read(0, HEAD_BYTES))
+
+    @property
+    def pieces(self) -> Sequence[bytes]:
+        """All bytes, in order."""
+        return self._pieces.pieces
 
     @property
     def _pieces(self) -> Pieces:
@@ -228,43 +209,23 @@ class InMemory:
         return self._pieces
 
     def write_out(self) -> Path:
-        path, fd = self.write()
         with os_faults():
+            fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, READ_ONLY)
             try:
+                self._room.take(self.size)
+                write_all(fd, self.pieces)
                 os.fsync(fd)
-            except OSError:
-                path.unlink(missing_ok=True)
+            except BaseException:
+                os.unlink(self.path)  # noqa: PTH108 - a plain string
                 raise
             finally:
                 os.close(fd)
-        return path
-
-    def write(self) -> tuple[Path, int]:
-        """Return a file with all the bytes, which are not durable yet, and its descriptor.
-
-        Raises:
-            StorageFull: there is no room.
-            Unavailable: the disk failed.
-        """
-        pieces = self._pieces.pieces
-        with os_faults():
-            fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _READ_ONLY)
-            try:
-                self._room.take(self.size)
-                write_all(fd, pieces)
-            except BaseException:
-                os.close(fd)
-                self._path.unlink(missing_ok=True)
-                raise
-        return self._path, fd
+        return Path(self.path)
 
     def with_head(self, head: bytes, skip: int) -> "InMemory":
-        pieces, digests = self._pieces, Digests()
+        pieces = self._pieces
         joined = Pieces([head, *(pieces.read(at, BLOCK) for at in range(skip, self.size, BLOCK))])
-        for piece in joined.pieces:
-            digests.update(piece)
-        path = self._path.with_suffix(".headed")
-        return InMemory(joined, digests, path, _nothing, self._room)
+        return InMemory(joined, f"{self.path}.headed", _nothing, self._room)
 
     def discard(self) -> None:
         if self._held is not None:
@@ -273,27 +234,23 @@ class InMemory:
 
 
 class OnDisk:
-    """A part in a file. `digests` have seen the bytes to be written, not those to be added."""
+    """A part in a file."""
 
-    def __init__(self, path: Path, digests: Digests, room: Room) -> None:
+    def __init__(self, path: str, room: Room) -> None:
         self.size = 0
-        self._path = path
-        self._digesting = digests
+        self._path = Path(path)
+        self._digesting = Digests()
         self._room = room
         with os_faults():
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _READ_ONLY)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, READ_ONLY)
 
-    def write(self, pieces: Sequence[bytes]) -> None:
+    def add(self, pieces: Sequence[bytes]) -> None:
         """Append bytes."""
         size = sum(map(len, pieces))
         with os_faults():
             self._room.take(size)
             write_all(self._fd, pieces)
         self.size += size
-
-    def add(self, pieces: Sequence[bytes]) -> None:
-        """Append bytes, and hash them."""
-        self.write(pieces)
         for piece in pieces:
             self._digesting.update(piece)
 
@@ -322,7 +279,7 @@ class OnDisk:
         return self._path
 
     def with_head(self, head: bytes, skip: int) -> "OnDisk":
-        part = OnDisk(self._path.with_suffix(".headed"), Digests(), self._room)
+        part = OnDisk(f"{self._path}.headed", self._room)
         try:
             part.add([head])
             for offset in range(skip, self.size, BLOCK):
@@ -343,13 +300,3 @@ class OnDisk:
 
 def _nothing() -> None:
     """Release no memory: the part that this one was made of counts it."""
-
-
-def write_all(fd: int, pieces: Sequence[bytes]) -> None:
-    for first in range(0, len(pieces), _IOV_MAX):
-        some = pieces[first : first + _IOV_MAX]
-        written = os.writev(fd, some)
-        if written < sum(map(len, some)):
-            rest = memoryview(b"".join(some))[written:]
-            while rest:
-                rest = rest[os.write(fd, rest) :]

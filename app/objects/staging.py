@@ -6,15 +6,15 @@ never acknowledged. While that goes on, a lock on the staging directory itself k
 making theirs.
 
 A part goes through in constant memory: past the limit, bytes are written and hashed in a thread,
-about a mebibyte at a time, while the next ones arrive. Up to the limit they are hashed as they
-come, on the event loop: a piece takes less time than handing it to a thread and back.
+about a mebibyte at a time, while the next ones arrive. Up to the limit they wait for whoever writes
+them to hash them, too.
 """
 
 import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
 from itertools import count
@@ -24,7 +24,8 @@ from app.dicom.file_meta import HEAD_BYTES
 from app.dicom.limits import Limits
 from app.errors import TooLarge
 from app.objects.faults import os_faults
-from app.objects.staged import BLOCK, Digests, InMemory, OnDisk, Pieces, Room, Staged
+from app.objects.room import Room
+from app.objects.staged import BLOCK, InMemory, OnDisk, Pieces, Staged
 from app.objects.threads import Threads
 
 MEMORY_BYTES = 128 * 2**20
@@ -61,19 +62,18 @@ class Staging:
             TooLarge: the part is longer than the limit.
             StorageFull, Unavailable: it cannot be written.
         """
-        held, digests = Pieces(), Digests()
+        held = Pieces()
         try:
             async for chunk in chunks:
                 self._memory_left -= len(chunk)
                 held.append(chunk)
-                digests.update(chunk)
                 if self._is_too_much(held.size):
-                    return await self._stage_on_disk(held, digests, chunks)
+                    return await self._stage_on_disk(held, chunks)
         except BaseException:
             self._release(held.size)
             raise
         release = partial(self._release, held.size)
-        return InMemory(held, digests, self._new_path(), release, self._room)
+        return InMemory(held, self._new_path(), release, self._room)
 
     async def free_bytes(self) -> int:
         """Return what the disk has room for before nothing more is staged.
@@ -93,33 +93,28 @@ class Staging:
     def _release(self, size: int) -> None:
         self._memory_left += size
 
-    def _new_path(self) -> Path:
-        return self.directory / f"{next(self._numbers)}.part"
+    def _new_path(self) -> str:
+        return f"{self.directory}/{next(self._numbers)}.part"
 
-    async def _stage_on_disk(
-        self, held: Pieces, digests: Digests, chunks: AsyncIterator[bytes]
-    ) -> Staged:
-        part = await self.threads.run(OnDisk, self._new_path(), digests, self._room)
+    async def _stage_on_disk(self, held: Pieces, chunks: AsyncIterator[bytes]) -> Staged:
+        part = await self.threads.run(OnDisk, self._new_path(), self._room)
         try:
-            await self._append(part.write, part.size, held)
             async for chunk in chunks:
                 self._memory_left -= len(chunk)
                 held.append(chunk)
                 if held.size >= BLOCK:
-                    await self._append(part.add, part.size, held)
-            await self._append(part.add, part.size, held)
+                    await self._append(part, held)
+            await self._append(part, held)
         except BaseException:
             part.discard()
             raise
         return part
 
-    async def _append(
-        self, append: Callable[[Sequence[bytes]], None], size: int, held: Pieces
-    ) -> None:
+    async def _append(self, part: OnDisk, held: Pieces) -> None:
         """Append to the file what is held, and hold nothing after that."""
-        if size + held.size > self._limits.part_bytes:
+        if part.size + held.size > self._limits.part_bytes:
             raise TooLarge(f"a part is longer than {self._limits.part_bytes} bytes")
-        await self.threads.run(append, held.pieces)
+        await self.threads.run(part.add, held.pieces)
         self._release(held.size)
         held.clear()
 

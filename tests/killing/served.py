@@ -146,7 +146,7 @@ class Served:
         found = []
         for worker in self.worker_processes():
             with suppress(psutil.NoSuchProcess):
-                found += [it for it in worker.children() if "app.objects.naming_main" in _words(it)]
+                found += [it for it in worker.children() if "app.objects.apart_main" in _words(it)]
         return found
 
     def verify(self) -> list[str]:

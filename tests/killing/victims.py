@@ -20,7 +20,7 @@ class Victim(StrEnum):
     POSTMASTER = "postmaster"
     BACKEND = "backend of PostgreSQL"
     EVERYTHING = "all at once"
-    SYNCING = "process that syncs"
+    SYNCING = "process that writes"
     IMPORT = "fileroom import"
     S3 = "S3 server"
 

@@ -1,20 +1,28 @@
 """The process that makes small files durable: what is asked of it is done, or has failed."""
 
 import asyncio
+import errno
+import fcntl
+import hashlib
+import mmap
 import os
+import random
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from app.dicom.limits import Limits
 from app.errors import Conflict, StorageFull, Unavailable
-from app.objects import naming_main
+from app.objects import apart_main
+from app.objects.apart_main import SLOT_BYTES, SLOTS
 from app.objects.local import LocalStore
 from app.objects.naming import Naming
+from app.objects.staged import InMemory
 from app.objects.staging import Staging
 from tests.objects.test_contract import KEY, put
 from tests.waiting import until
@@ -29,12 +37,19 @@ async def store(tmp_path: Path) -> AsyncIterator[LocalStore]:
     store.close()
 
 
+@pytest.fixture
+def staging(tmp_path: Path) -> Iterator[Staging]:
+    staging = Staging(tmp_path / "objects" / "staging", Limits())
+    yield staging
+    staging.close()
+
+
 def helper(parent: int | None = None) -> psutil.Process:
     """Return the process that a store of this one, or of another, has."""
     (found,) = [
         child
         for child in psutil.Process(parent).children()
-        if child.status() != psutil.STATUS_ZOMBIE and naming_main.__name__ in child.cmdline()
+        if child.status() != psutil.STATUS_ZOMBIE and apart_main.__name__ in child.cmdline()
     ]
     return found
 
@@ -44,8 +59,10 @@ def lying(tmp_path: Path) -> list[str]:
     return sorted(path.name for path in (tmp_path / "objects").rglob("*") if path.is_file())
 
 
-def waits(tmp_path: Path) -> bool:
-    return any(name.endswith(".part") for name in lying(tmp_path))
+def asked(store: LocalStore) -> bool:
+    """Say whether something was asked of the process that it has not answered."""
+    assert store._apart is not None
+    return bool(store._apart._running and store._apart._running._waiting)
 
 
 async def test_many_at_once_are_all_durable_and_none_waits(
@@ -82,9 +99,7 @@ async def test_when_it_is_killed_what_waits_fails_and_the_next_put_has_another(
     process = helper()
     process.suspend()
     waiting = asyncio.create_task(put(store, staging, OTHER, b"two"))
-    await until(
-        lambda: asyncio.sleep(0, "0.part" in lying(tmp_path) or "1.part" in lying(tmp_path))
-    )
+    await until(lambda: asyncio.sleep(0, asked(store)))
     process.kill()
     with pytest.raises(Unavailable, match="has ended"):
         await waiting
@@ -96,9 +111,11 @@ async def test_when_it_is_killed_what_waits_fails_and_the_next_put_has_another(
 
 async def test_when_it_died_at_rest_nobody_is_told(store: LocalStore, staging: Staging) -> None:
     await put(store, staging, KEY, b"one")
-    process = helper()
-    process.kill()
-    await until(lambda: asyncio.sleep(0, process.status() == psutil.STATUS_ZOMBIE))
+    helper().kill()
+    assert store._apart is not None
+    running = store._apart._running
+    assert running is not None
+    await until(lambda: asyncio.sleep(0, running.ended))
     await put(store, staging, OTHER, b"two")
     assert await store.read(OTHER, 0, 3) == b"two"
 
@@ -137,7 +154,7 @@ async def test_a_put_that_is_cancelled_comes_to_its_end_first(
     process = helper()
     process.suspend()
     waiting = asyncio.create_task(put(store, staging, OTHER, b"two"))
-    await until(lambda: asyncio.sleep(0, waits(tmp_path)))
+    await until(lambda: asyncio.sleep(0, asked(store)))
     for _ in range(3):
         waiting.cancel()
         await asyncio.sleep(0.01)
@@ -164,36 +181,156 @@ async def test_what_fails_there_fails_here(
 
 
 @pytest.mark.parametrize(
-    ("fails", "error"), [("fsync", 28), ("link", 5), ("fsync of a directory", 28)]
+    ("fails", "error"),
+    [("open", 28), ("write", 28), ("fsync", 28), ("link", 5), ("fsync of a directory", 28)],
 )
 def test_a_failure_leaves_neither_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str, error: int
 ) -> None:
-    fsync, link = os.fsync, os.link
-    root = tmp_path / "objects"
+    staged, root = tmp_path / "0.part", tmp_path / "objects"
     root.mkdir()
 
-    def bad_fsync(fd: int) -> None:
-        is_directory = os.readlink(f"/proc/self/fd/{fd}") != str(tmp_path / "0.part")  # noqa: PTH115
-        if fails == ("fsync of a directory" if is_directory else "fsync"):
-            raise OSError(error, "bad")
-        fsync(fd)
+    def failing(name: str) -> Callable[..., object]:
+        real = getattr(os, name)
 
-    def bad_link(source: str, target: str) -> None:
-        if fails == "link":
-            raise OSError(error, "bad")
-        link(source, target)
+        def call(what: object, *arguments: object) -> object:
+            if fails == _called(name, what, staged):
+                raise OSError(error, "bad")
+            return real(what, *arguments)
 
-    monkeypatch.setattr(os, "fsync", bad_fsync)
-    monkeypatch.setattr(os, "link", bad_link)
-    staged = tmp_path / "0.part"
-    descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT)
-    naming = Naming(str(root))
-    assert naming_main.make_durable(naming, str(staged), f"{root}/t/one", descriptor) == error
+        return call
+
+    for name in ("open", "write", "fsync", "link"):
+        monkeypatch.setattr(os, name, failing(name))
+    assert apart_main.make_durable(Naming(str(root)), job(b"one", staged, root / "t/one")) == error
+    monkeypatch.undo()
     assert not staged.exists()
     assert [path for path in root.rglob("*") if path.is_file()] == []
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(descriptor)
+    assert str(staged) not in open_files()
+
+
+def _called(name: str, what: object, staged: Path) -> str:
+    """Return what a call is: the files it is about have the same calls as their directories."""
+    if name == "fsync":
+        there = os.readlink(f"/proc/self/fd/{what}")  # noqa: PTH115
+        return "fsync" if there == str(staged) else "fsync of a directory"
+    return name if name != "open" or what == str(staged) else "open of a directory"
+
+
+def open_files() -> set[str]:
+    return {file.path for file in psutil.Process().open_files()}
+
+
+def job(data: bytes, staged: Path, path: Path, reserve: int = 0) -> apart_main.Job:
+    at_a_page = memoryview(mmap.mmap(-1, max(len(data), 1)))
+    at_a_page[: len(data)] = data
+    return apart_main.Job(at_a_page[: len(data)], 0, reserve, str(staged), str(path))
+
+
+def test_what_is_to_stay_free_is_left_free(tmp_path: Path) -> None:
+    root = tmp_path / "objects"
+    root.mkdir()
+    wanted = job(b"one", tmp_path / "0.part", root / "one", reserve=2**60)
+    assert apart_main.make_durable(Naming(str(root)), wanted) == errno.ENOSPC
+    assert lying(tmp_path) == []
+
+
+@pytest.mark.parametrize("size", [0, 1, 4095, 4096, 4097, 528 * 2**10 + 118, 2**20])
+async def test_all_sizes_arrive_whole_with_both_digests(
+    store: LocalStore, staging: Staging, size: int
+) -> None:
+    data = random.Random(size).randbytes(size)
+    part = await staging.stage(chunks_of(data))
+    assert isinstance(part, InMemory)
+    part.dataset_offset = min(size, 300)
+    await store.put(KEY, part)
+    assert part.sha256 == hashlib.sha256(data).digest()
+    assert part.dataset_sha256 == hashlib.sha256(data[300:]).digest()
+    part.discard()
+    assert await store.read(KEY, 0, size) == data
+
+
+async def test_what_is_larger_than_a_slot_goes_without_it(
+    store: LocalStore, staging: Staging
+) -> None:
+    data = random.Random(1).randbytes(SLOT_BYTES + 1)
+    part = await staging.stage(chunks_of(data))
+    assert isinstance(part, InMemory)
+    await store.put(KEY, part)
+    assert part.sha256 == hashlib.sha256(data).digest()
+    assert await store.read(KEY, 0, len(data)) == data
+    part.discard()
+
+
+def test_a_file_system_that_cannot_pass_by_its_cache_is_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = fcntl.fcntl
+    refused = []
+
+    def none(fd: int, command: int, flags: int = 0) -> int:
+        if command == fcntl.F_SETFL and flags & os.O_DIRECT:
+            refused.append(flags)
+            raise OSError(errno.EINVAL, "no such thing")
+        return real(fd, command, flags)
+
+    monkeypatch.setattr(fcntl, "fcntl", none)
+    assert written(tmp_path) == DATA
+    assert refused
+
+
+@pytest.mark.parametrize("takes", [0, 4096, 12_288])
+def test_a_write_past_the_cache_that_takes_less_goes_on_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, takes: int
+) -> None:
+    real = os.write
+
+    def little(fd: int, data: memoryview) -> int:
+        if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_DIRECT:
+            if not takes:
+                raise OSError(errno.EINVAL, "larger blocks, please")
+            return real(fd, data[:takes])
+        return real(fd, data[:5000])
+
+    monkeypatch.setattr(os, "write", little)
+    assert written(tmp_path) == DATA
+
+
+DATA = random.Random(2).randbytes(50_000)
+
+
+def written(tmp_path: Path) -> bytes:
+    root = tmp_path / "objects"
+    root.mkdir()
+    assert not apart_main.make_durable(
+        Naming(str(root)), job(DATA, tmp_path / "0.part", root / "one")
+    )
+    return (root / "one").read_bytes()
+
+
+async def chunks_of(data: bytes) -> AsyncIterator[bytes]:
+    for at in range(0, len(data), 100_000):
+        yield data[at : at + 100_000]
+
+
+async def test_more_than_there_are_slots_for_wait_their_turn(
+    store: LocalStore, staging: Staging, tmp_path: Path
+) -> None:
+    await put(store, staging, KEY, b"one")
+    process = helper()
+    process.suspend()
+    keys = [f"t/waits/{number}" for number in range(SLOTS + 5)]
+    puts = [asyncio.create_task(put(store, staging, key, key.encode())) for key in keys]
+    await until(lambda: asyncio.sleep(0, asked(store)))
+    puts[-1].cancel()  # which had not begun
+    with pytest.raises(asyncio.CancelledError):
+        await puts[-1]
+    process.resume()
+    await asyncio.gather(*puts[:-1])
+    assert [await store.read(key, 0, len(key)) for key in keys[:-1]] == [
+        key.encode() for key in keys[:-1]
+    ]
+    assert keys[-1].rpartition("/")[2] not in lying(tmp_path)
 
 
 async def test_no_room_there_is_no_room_here(

@@ -266,7 +266,7 @@ async def test_a_copy_that_cannot_delete_does_so_later(
 async def test_a_copy_without_room_takes_nothing(
     both: ReplicatedStore, landing: Landing, staging: Staging, tmp_path: Path
 ) -> None:
-    landing._room._reserve = 2**62
+    landing._room.reserve = 2**62
     with pytest.raises(StorageFull):
         await put(both, staging, KEY, DATA)
     assert objects(tmp_path / "objects") == objects(tmp_path / "second") == []

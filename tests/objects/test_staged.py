@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.objects.staged import Digests, InMemory, Pieces, Room
+from app.objects.room import Room
+from app.objects.staged import InMemory, Pieces
 
 
 @given(
@@ -31,7 +32,7 @@ def test_large_pieces_are_not_copied() -> None:
 
 
 def in_memory(data: list[bytes], directory: Path) -> InMemory:
-    return InMemory(Pieces(data), Digests(), directory / "part", lambda: None, room(directory))
+    return InMemory(Pieces(data), f"{directory}/part", lambda: None, room(directory))
 
 
 def room(directory: Path, reserve: int = 0) -> Room:
@@ -60,7 +61,7 @@ def test_room_is_what_is_left_and_looked_up_again(
     with pytest.raises(OSError, match="No space"):
         left.take(60)
     left.take(50)
-    monkeypatch.setattr("app.objects.staged._LOOK_SECONDS", -1)
+    monkeypatch.setattr("app.objects.room._LOOK_SECONDS", -1)
     count = len(looked)
     left.take(10)
     assert len(looked) == count + 1
@@ -86,15 +87,11 @@ def test_a_write_that_is_cut_short_goes_on(
 
     data = [bytes([n]) * 20_000 for n in range(10)]
     monkeypatch.setattr(os, "writev", short)
-    path = InMemory(
-        Pieces(data), Digests(), tmp_path / "part", lambda: None, room(tmp_path)
-    ).write_out()
+    path = in_memory(data, tmp_path).write_out()
     assert path.read_bytes() == b"".join(data)
 
 
 def test_more_pieces_than_one_call_takes_are_written(tmp_path: Path) -> None:
     data = [bytes([n % 256]) * 16_384 for n in range(1500)]
-    path = InMemory(
-        Pieces(data), Digests(), tmp_path / "part", lambda: None, room(tmp_path)
-    ).write_out()
+    path = in_memory(data, tmp_path).write_out()
     assert path.read_bytes() == b"".join(data)
