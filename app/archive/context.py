@@ -12,6 +12,7 @@ from app.archive.known_pictures import KnownPictures
 from app.archive.leases import FrameLeases
 from app.archive.running import RunningStores, running_stores_told
 from app.archive.sealing import Sealer
+from app.archive.soundness import Soundness
 from app.archive.stores import opened_objects
 from app.archive.upcoming import Upcoming
 from app.archive.watching import Watch
@@ -68,6 +69,7 @@ class Archive:
     memo: Memo
     leases: FrameLeases
     pictures: KnownPictures
+    soundness: Soundness
     upcoming: Upcoming
     limits: Limits
     """What UIDs are replaced by depends on it (PS3.15 Annex E)."""
@@ -100,6 +102,7 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
             running = RunningStores()
             watch = Watch(index, limits.waiting_clients)
             kept_seconds = place.commitment_days * 86_400
+            soundness = Soundness()
             commitments = Commitments(index, place.commitment_seconds, kept_seconds)
             try:
                 async with (
@@ -117,6 +120,7 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
                         memo=Memo(),
                         leases=FrameLeases(index),
                         pictures=KnownPictures(),
+                        soundness=soundness,
                         upcoming=Upcoming(),
                         limits=limits,
                         running=running,
@@ -125,6 +129,7 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
                         deleted_days=place.deleted_days,
                     )
             finally:
+                await soundness.close()
                 await watch.close()
                 await commitments.close()
                 await sealer.close()

@@ -83,7 +83,7 @@ async def _without_pixels(
     try:
         await locate_bulk_value(archive.index, principal.scope, place.ref, "7FE00010")
     except NotFound:
-        head = await read_stored(archive.objects, place, 0, min(HEAD_BYTES, place.size))
+        head = await read_stored(archive, place, 0, min(HEAD_BYTES, place.size))
         yield explicit_file_meta(head)
         offset = place.base_offset + place.dataset_offset
         rest = place.size - place.dataset_offset

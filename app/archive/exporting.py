@@ -101,7 +101,7 @@ async def _export(archive: Archive, place: InstancePlace, name: str, target: Tar
     if await run(target.has, name, place.size, place.sha256):
         return Exported(name, place.size, was_there=True)
     try:
-        stream = await stream_stored(archive.objects, place, 0, place.size)
+        stream = await stream_stored(archive, place, 0, place.size)
     except Unavailable:
         return Exported(name, 0, fault="its object is missing or cut short")
     digest = hashlib.sha256()

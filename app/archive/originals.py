@@ -8,10 +8,13 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from app.archive.context import Archive
+from app.archive.repair import repair_object
+from app.archive.soundness import CHECKED_BYTES
 from app.dicom.deflated import DEFLATED, inflate_dataset
 from app.dicom.limits import Limits
 from app.dicom.source import FileSource, Source
@@ -19,9 +22,8 @@ from app.errors import Damaged, NotFound, Unavailable
 from app.index.frames import FramePlace
 from app.index.places import InstancePlace
 from app.index.quarantine import is_quarantined
-from app.objects.base import ObjectStore
 from app.objects.extents import Extent
-from app.objects.replicated import ReplicatedStore
+from app.objects.replicated import Differs, ReplicatedStore, stream_whole
 
 BLOCK = 2**20
 
@@ -34,29 +36,44 @@ class Original(Protocol):
         ...
 
 
-async def read_stored(
-    objects: ObjectStore, place: InstancePlace, offset: int, length: int
-) -> bytes:
+async def read_stored(archive: Archive, place: InstancePlace, offset: int, length: int) -> bytes:
     """Return exactly `length` of an Instance's stored bytes.
 
     Raises:
-        Unavailable: the object store does not answer, or has lost the object.
+        Unavailable: the object store does not answer, or has lost or damaged the object.
     """
     start = place.base_offset + offset
-    data = objects.read_now(place.object_key, start, length)
-    if data is not None:
-        return data
     try:
-        return await objects.read(place.object_key, start, length)
+        if not _is_believed(archive, place):
+            await _check(archive, place)
+        data = archive.objects.read_now(place.object_key, start, length)
+        if data is not None:
+            return data
+        return await archive.objects.read(place.object_key, start, length)
     except NotFound as error:
         raise lost(place) from error
 
 
-def find_extent(
-    objects: ObjectStore, place: InstancePlace, offset: int, length: int
-) -> Extent | None:
+def find_extent(archive: Archive, place: InstancePlace, offset: int, length: int) -> Extent | None:
     """Return `length` of an Instance's stored bytes as a file's, where those are in memory."""
-    return objects.extent_now(place.object_key, place.base_offset + offset, length)
+    if not _is_believed(archive, place):
+        return None
+    return archive.objects.extent_now(place.object_key, place.base_offset + offset, length)
+
+
+def _is_believed(archive: Archive, place: InstancePlace) -> bool:
+    """Say whether a part of an Instance may be given out."""
+    return place.size > CHECKED_BYTES or archive.soundness.knows(place.object_key)
+
+
+async def _check(archive: Archive, place: InstancePlace) -> None:
+    """Read an Instance's bytes as a whole; raises what `stream_stored` raises."""
+
+    async def read() -> None:
+        async for _ in await _stream_whole(archive, place):
+            pass
+
+    await archive.soundness.check(place.object_key, read)
 
 
 async def open_extent(archive: Archive, place: InstancePlace, part: FramePlace) -> Extent | None:
@@ -67,28 +84,64 @@ async def open_extent(archive: Archive, place: InstancePlace, part: FramePlace) 
     """
     offset = place.base_offset + part.offset
     try:
+        if not _is_believed(archive, place):
+            await _check(archive, place)
         return await archive.objects.extent(place.object_key, offset, part.length)
     except NotFound as error:
         raise lost(place) from error
 
 
 async def stream_stored(
-    objects: ObjectStore, place: InstancePlace, offset: int, length: int
+    archive: Archive, place: InstancePlace, offset: int, length: int
 ) -> AsyncIterator[bytes]:
     """Look the object up, then return an iterator over some of an Instance's stored bytes.
 
-    Where there are copies, the end of a whole Instance comes only if its digest is right.
+    The end of a whole Instance comes only if its digest is right, or was within the last hour.
 
     Raises:
-        Unavailable: the object store does not answer, or has lost the object.
+        Unavailable: the object store does not answer, or has lost or damaged the object.
     """
-    key, start = place.object_key, place.base_offset + offset
+    whole = (offset, length) == (0, place.size)
     try:
-        if isinstance(objects, ReplicatedStore) and (offset, length) == (0, place.size):
-            return await objects.stream_whole(key, start, length, place.sha256)
-        return await objects.stream(key, start, length)
+        if whole and not archive.soundness.knows(place.object_key):
+            return await _stream_whole(archive, place)
+        if not whole and not _is_believed(archive, place):
+            await _check(archive, place)
+        return await archive.objects.stream(place.object_key, place.base_offset + offset, length)
     except NotFound as error:
         raise lost(place) from error
+
+
+async def _stream_whole(archive: Archive, place: InstancePlace) -> AsyncIterator[bytes]:
+    objects = archive.objects
+    stream = (
+        objects.stream_whole
+        if isinstance(objects, ReplicatedStore)
+        else partial(stream_whole, objects)
+    )
+    try:
+        chunks = await stream(place.object_key, place.base_offset, place.size, place.sha256)
+    except Differs as error:
+        raise _damaged(archive, place) from error
+    return _learning(archive, place, chunks)
+
+
+async def _learning(
+    archive: Archive, place: InstancePlace, chunks: AsyncIterator[bytes]
+) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in chunks:
+            yield chunk
+    except Differs as error:
+        raise _damaged(archive, place) from error
+    archive.soundness.learn(place.object_key)
+
+
+def _damaged(archive: Archive, place: InstancePlace) -> Damaged:
+    """Return the error for an object whose only store has other bytes; it goes to quarantine."""
+    key = place.object_key
+    archive.soundness.repair(key, lambda: repair_object(archive, key))
+    return Damaged(f"the bytes of Instance {place.ref.instance} are damaged")
 
 
 def lost(place: InstancePlace) -> Unavailable:
@@ -100,11 +153,11 @@ def lost(place: InstancePlace) -> Unavailable:
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    objects: ObjectStore
+    archive: Archive
     place: InstancePlace
 
     async def read(self, offset: int, length: int) -> bytes:
-        return await read_stored(self.objects, self.place, offset, length)
+        return await read_stored(self.archive, self.place, offset, length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +194,7 @@ async def open_original(archive: Archive, place: InstancePlace) -> Original:
         InvalidDataset: a deflated Data Set is damaged.
     """
     if place.transfer_syntax_uid not in DEFLATED:
-        return _Stored(archive.objects, place)
+        return _Stored(archive, place)
     name = f"inflated-{place.sha256.hex()}"
     path = archive.cache.find(name)
     if path is None:
@@ -201,19 +254,19 @@ def source_of(archive: Archive, place: InstancePlace) -> Source:
 
     Its reads wait for the event loop, so they must never run on it.
     """
-    return _Waiting(asyncio.get_running_loop(), archive.objects, place)
+    return _Waiting(asyncio.get_running_loop(), archive, place)
 
 
 class _Waiting:
     """Reads an object from a thread by asking the event loop and waiting for it."""
 
-    __slots__ = ("_loop", "_objects", "_place", "size")
+    __slots__ = ("_archive", "_loop", "_place", "size")
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, objects: ObjectStore, place: InstancePlace
+        self, loop: asyncio.AbstractEventLoop, archive: Archive, place: InstancePlace
     ) -> None:
         self._loop = loop
-        self._objects = objects
+        self._archive = archive
         self._place = place
         self.size = place.size
 
@@ -222,5 +275,5 @@ class _Waiting:
         length = min(length, self.size - offset)
         if length <= 0:
             return b""
-        reading = read_stored(self._objects, self._place, offset, length)
+        reading = read_stored(self._archive, self._place, offset, length)
         return asyncio.run_coroutine_threadsafe(reading, self._loop).result()

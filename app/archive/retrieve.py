@@ -186,7 +186,7 @@ async def open_instance(
     }
     try:
         if delivery.how is How.STORED:
-            section = partial(stream_stored, archive.objects, place)
+            section = partial(stream_stored, archive, place)
             chunks = await section(0, place.size)
             return Body(headers, place.size, chunks, section, place.ref)
         if delivery.how is How.REWRITTEN:

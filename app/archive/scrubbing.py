@@ -3,6 +3,7 @@
 A pass over a store reads what the index names, in the order of its tables, at a rate that leaves
 the disks to others; how far it is, the index keeps, so a stop costs nothing. One process at a time
 scrubs a store. What is lost there is repaired from another store at once, or goes to quarantine.
+The segments of the log come last; one that no store has is made again of the index and the key.
 
 A store that seems to have lost one object after another has lost none: it is not there, as a disk
 that is not mounted. Its pass then stops with an error in the log, and nothing is changed.
@@ -17,15 +18,24 @@ from time import monotonic
 
 from app.archive.beside import beside
 from app.archive.context import Archive
-from app.archive.examine import examine
+from app.archive.examine import State, examine
 from app.archive.pace import Pace
 from app.archive.repair import LOST, is_awaited, repair_object
+from app.archive.segment_stores import examine_segment, look_beside, mend_segment
 from app.archive.stores import stores_of
 from app.errors import ArchiveError, Unavailable
-from app.index.findings import QUARANTINED, end_lost, list_faults
+from app.index.findings import (
+    QUARANTINED,
+    end_below,
+    end_lost,
+    list_faults,
+    note_segment,
+)
 from app.index.kept import TABLES, KeptObject, list_kept_of
 from app.index.quarantine import is_quarantined
 from app.index.scrubs import Pass, begin_pass, finish_pass, let_go, save_place, take_store
+from app.index.segments import SegmentRow, list_segments, sealed_tenants
+from app.objects.base import LOG
 
 FIRST_SECONDS = 120.0
 """From the start of the server to the first look."""
@@ -115,6 +125,7 @@ class _Scrub:
             if not await self._save(number + 1, 0):
                 return False
             after = 0
+        await self._verify_log()
         await finish_pass(self._archive.index, self._name, self._worker)
         return True
 
@@ -132,14 +143,49 @@ class _Scrub:
             return
         if await is_awaited(self._archive, self._name, kept.key):
             return
+        self._count_lost(kept.key, state, detail)
+        await repair_object(self._archive, kept.key, self._pace.take)
+
+    def _count_lost(self, key: str, state: State, detail: str) -> None:
         self._lost_in_a_row += 1
         if self._lost_in_a_row > MOST_LOST:
             raise Unavailable(
-                f"{MOST_LOST} objects after each other are lost, the last one {kept.key}: "
+                f"{MOST_LOST} objects after each other are lost, the last one {key}: "
                 "is this the right place, and is it mounted?"
             )
-        _log.error("object %s in store %s is %s: %s", kept.key, self._name, state, detail)
-        await repair_object(self._archive, kept.key, self._pace.take)
+        _log.error("object %s in store %s is %s: %s", key, self._name, state, detail)
+
+    async def _verify_log(self) -> None:
+        """Read the segments of all logs again, whose number tells how long that takes."""
+        lost = set()
+        for tenant_id in await sealed_tenants(self._archive.index):
+            async for row in list_segments(self._archive.index, tenant_id):
+                if not await self._verify_segment(tenant_id, row):
+                    lost.add(row.object_key)
+                if monotonic() - self._saved_at > SAVE_SECONDS:
+                    await self._save(len(TABLES), 0)
+        await end_below(self._archive.index, self._name, LOG, lost)
+
+    async def _verify_segment(self, tenant_id: int, row: SegmentRow) -> bool:
+        """Say whether the store has a segment as it was sealed; if not, repair or note it."""
+        archive, key = self._archive, row.object_key
+        store = stores_of(archive.objects)[self._name]
+        look = await look_beside(archive, tenant_id, row)
+        state, detail, segment = await examine_segment(store, row, look)
+        await self._pace.take(len(segment.as_bytes()) if segment else 0)
+        if state not in LOST:
+            self._lost_in_a_row = 0
+            return True
+        if await is_awaited(archive, self._name, key):
+            return True
+        self._count_lost(key, state, detail)
+        await note_segment(archive.index, tenant_id, self._name, key, state, detail)
+        try:
+            await mend_segment(archive, key)
+        except ArchiveError as error:
+            _log.error("segment %s is not repaired: %s", key, error)
+            return False
+        return True
 
 
 async def look_at_quarantine(archive: Archive) -> None:

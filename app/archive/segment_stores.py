@@ -20,6 +20,7 @@ from app.archive.segment import Head, Segment, entry_line, faults_within, read_s
 from app.archive.stores import land, stores_of
 from app.errors import Conflict, NotFound, Unavailable
 from app.index.events import Position, read_events
+from app.index.findings import end_faults
 from app.index.seal_keys import REKEYED, list_keys
 from app.index.segments import SegmentRow, segment_at
 from app.objects.base import ObjectStore, parse_segment_key
@@ -157,6 +158,7 @@ async def put_where_lost(
     for name, state in lost.items():
         await _put(archive, name, row.object_key, segment, state)
         _log.warning("segment %d of the log was repaired in %s", row.number, name)
+    await end_faults(archive.index, row.object_key)
     return True
 
 

@@ -120,9 +120,9 @@ async def _send_plain(archive: Archive, found: FoundFrames, scope: Scope, send: 
     instance, place = found.instance, found.frames[0]
     data: bytes | Extent | None = None
     if place.length >= _WORTH_IT and FILES in scope.get("extensions", ()):
-        data = find_extent(archive.objects, instance, place.offset, place.length)
+        data = find_extent(archive, instance, place.offset, place.length)
     if data is None:
-        data = await read_stored(archive.objects, instance, place.offset, place.length)
+        data = await read_stored(archive, instance, place.offset, place.length)
     before, after, content_type = b"", b"", found.content_type
     if found.multipart:
         boundary = new_boundary()

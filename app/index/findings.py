@@ -9,6 +9,7 @@ given out as good. So there is a finding alone, until its Instance is stored aga
 there is one, what is left of the bytes is not swept (`kept.NAMED`).
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -28,6 +29,10 @@ UPDATE {table} SET object_key = $4, base_offset = $5
 WHERE tenant_id = $1 AND sop_instance_uid = $2 AND object_key = $3 RETURNING id
 """
 _END = "DELETE FROM finding WHERE object_key = $1"
+_END_BELOW = """
+DELETE FROM finding
+WHERE store = $1 AND starts_with(object_key, $2) AND object_key <> ALL($3::text[])
+"""
 _NOTE = """
 INSERT INTO finding
     (tenant_id, store, object_key, study_instance_uid, sop_instance_uid, state, detail)
@@ -84,6 +89,26 @@ async def note_lost(
         Unavailable: the index does not answer.
     """
     await index.fetch(_NOTE, tenant_id, "", key, *names, LOST, detail)
+
+
+async def note_segment(
+    index: Index, tenant_id: int, store: str, key: str, state: str, detail: str
+) -> None:
+    """Note what is wrong with a segment of the log in a store; it is of no Instance.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    await index.fetch(_NOTE, tenant_id, store, key, "", "", state, detail)
+
+
+async def end_below(index: Index, store: str, prefix: str, but: Collection[str]) -> None:
+    """Forget of what was lost in a store under keys that begin with `prefix`, but of some keys.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    await index.fetch(_END_BELOW, store, prefix, list(but))
 
 
 async def end_lost(index: Index) -> None:

@@ -186,6 +186,16 @@ async def tenants_waiting(index: Index) -> list[int]:
     return [row["id"] for row in await index.fetch(WAITING)]
 
 
+async def sealed_tenants(index: Index) -> list[int]:
+    """Return the tenants whose log has segments.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    rows = await index.fetch("SELECT DISTINCT tenant_id FROM segment ORDER BY 1")
+    return [row["tenant_id"] for row in rows]
+
+
 async def seal_lag(index: Index) -> float:
     """Return the age in seconds of the oldest event that is not sealed, 0 if all are.
 

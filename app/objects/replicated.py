@@ -156,7 +156,7 @@ class ReplicatedStore:
                     given += len(chunk)
                     yield chunk
                 return
-            except _Differs as error:
+            except _OtherBeginning as error:
                 raise Unavailable(str(error)) from error
             except _LOST as error:
                 self._suspect(name, key)
@@ -189,7 +189,9 @@ class ReplicatedStore:
                 async for chunk in opened.after(given):
                     yield chunk
                 return
-            except _Differs as error:  # one of the two is damaged, and it need not be this one
+            except (
+                _OtherBeginning
+            ) as error:  # one of the two is damaged, and it need not be this one
                 fault = fault or Unavailable(str(error))
             except _LOST as error:
                 _log.warning("object %s cannot be read from store %s: %s", key, name, error)
@@ -287,8 +289,25 @@ class ReplicatedStore:
         self._notes.repair(name, key)
 
 
-class _Differs(Exception):
+class Differs(Unavailable):
+    """A store has other bytes than those that were stored."""
+
+
+class _OtherBeginning(Exception):
     """A store has other bytes than those that were given out from another one."""
+
+
+async def stream_whole(
+    store: ObjectStore, key: str, offset: int, size: int, sha256: bytes
+) -> AsyncIterator[bytes]:
+    """Stream `size` bytes of a store that have this digest; the last chunk comes when that is sure.
+
+    Raises:
+        NotFound, Unavailable: it has not the object. In mid-stream, too:
+        Differs: it has other bytes.
+    """
+    chunks = _Whole(store, key, (offset, size), sha256).after(_Given())
+    return _after(await anext(chunks, b""), chunks)
 
 
 class _Given:
@@ -313,7 +332,7 @@ class _Whole:
 
         Raises:
             NotFound, Unavailable: this store has not the bytes that were stored.
-            _Differs: it has another beginning.
+            _OtherBeginning: it has another beginning.
         """
         digest, held, skip = hashlib.sha256(), b"", given.size
         async for chunk in await self._store.stream(self._key, *self._place):
@@ -321,7 +340,7 @@ class _Whole:
                 await _hash(digest, chunk[:skip])
                 rest, skip = chunk[skip:], max(skip - len(chunk), 0)
                 if not skip and digest.digest() != given.digest.digest():
-                    raise _Differs("it differs from what was given out already")
+                    raise _OtherBeginning("it differs from what was given out already")
             else:
                 rest = chunk
             if held and rest:
@@ -331,7 +350,7 @@ class _Whole:
             held = rest or held
         await _hash(digest, held)
         if digest.digest() != self._sha256:
-            raise Unavailable("its bytes are not those that were stored")
+            raise Differs("its bytes are not those that were stored")
         if held:
             yield held
 
@@ -350,14 +369,14 @@ async def _rest(
 
     Raises:
         NotFound, Unavailable: the store has not the object.
-        _Differs: it has another beginning.
+        _OtherBeginning: it has another beginning.
     """
     offset, length = place
     again = 0
     async for chunk in await store.stream(key, offset, given):
         again = isal_zlib.crc32(chunk, again)
     if again != check:
-        raise _Differs("it differs from what was given out already")
+        raise _OtherBeginning("it differs from what was given out already")
     left = None if length is None else length - given
     async for chunk in await store.stream(key, offset + given, left):
         yield chunk

@@ -140,14 +140,14 @@ async def test_a_read_that_falls_back_queues_the_repair(
     assert (queue.store, queue.waiting) == ("first", 1)
 
 
-@pytest.mark.parametrize("loss", ["cut", "gone"])
+@pytest.mark.parametrize("loss", LOSSES)
 async def test_a_frame_that_the_first_store_lost_comes_from_the_copy(
     replicated: Archive, principal: Principal, data: bytes, loss: str
 ) -> None:
     ref = await stored(replicated, principal, data)
     place = await locate_instance(replicated.index, Scope(), ref)
     await lose(replicated, "first", place.object_key, loss)
-    assert await read_stored(replicated.objects, place, 1000, 500) == data[1000:1500]
+    assert await read_stored(replicated, place, 1000, 500) == data[1000:1500]
 
 
 async def test_a_receipt_names_the_stores_that_have_the_object(
@@ -177,7 +177,7 @@ async def test_what_no_store_has_is_quarantined_and_comes_back_when_it_is_sent_a
         await read(replicated, principal, ref)
     place = await locate_instance(replicated.index, Scope(), ref)
     with pytest.raises(Damaged):
-        await read_stored(replicated.objects, place, 0, 10)
+        await read_stored(replicated, place, 0, 10)
     (fault,) = await list_findings(replicated, principal, 0, 10)
     assert (fault.object_key, fault.instance, fault.state) == (key, ref.instance, "quarantined")
     assert "second: its SHA-256" in fault.detail

@@ -10,8 +10,10 @@ import pytest
 from app.archive.context import Archive, Place, open_archive
 from app.archive.copying import work_on
 from app.archive.examine import State
+from app.archive.findings import list_findings
 from app.archive.rebuild import Outcome, Rebuilt, rebuild_index
 from app.archive.rotation import rotate_key
+from app.archive.scrubbing import scrub_store
 from app.archive.sealed_log import verify_log
 from app.archive.sealing import Sealer
 from app.archive.segment_stores import fetch_sound
@@ -231,6 +233,44 @@ async def test_a_segment_that_cannot_be_made_again_stays_what_it_is(
     async with archive.index.writing() as connection:
         await connection.execute("UPDATE event SET actor = 'another' WHERE id = 1")
     assert (await states(archive, repair=True))["first", 1] is State.DAMAGED
+
+
+async def scrub(archive: Archive) -> None:
+    for name in ("first", "second")[: len(stores_of(archive.objects))]:
+        assert await scrub_store(archive, name, "me", 0.0)
+
+
+async def test_the_scrubber_reads_segments_and_repairs_them(
+    paired: Archive, principal: Principal, tmp_path: Path
+) -> None:
+    await filled(paired, principal)
+    whole = bytes_of(tmp_path)
+    forge(path_in(tmp_path, "first", 1))
+    path_in(tmp_path, "second", 2).unlink()
+    await scrub(paired)
+    assert bytes_of(tmp_path) == whole
+    assert set((await states(paired)).values()) == {State.SEALED}
+    assert await list_findings(paired, principal, 0, 10) == []
+
+
+async def test_a_segment_that_is_lost_for_good_is_shown_until_it_is_there_again(
+    archive: Archive, principal: Principal, tmp_path: Path
+) -> None:
+    await filled(archive, principal, 2)
+    path = path_in(tmp_path, "first", 1)
+    whole = path.read_bytes()
+    forge(path)
+    async with archive.index.writing() as connection:
+        await connection.execute("UPDATE event SET actor = 'another' WHERE id = 1")
+    for _ in range(2):
+        await scrub(archive)
+        (finding,) = await list_findings(archive, principal, 0, 10)
+        assert (finding.store, finding.state, finding.instance) == ("first", "damaged", "")
+        assert finding.object_key == path.relative_to(tmp_path / "objects").as_posix()
+    path.chmod(0o600)
+    path.write_bytes(whole)
+    await scrub(archive)
+    assert await list_findings(archive, principal, 0, 10) == []
 
 
 async def test_a_copy_that_is_filled_later_gets_the_log(

@@ -1,0 +1,190 @@
+"""No part of an object is given out before the whole was read, and found to be what was stored."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from time import monotonic
+
+import pytest
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from app.archive import originals, soundness
+from app.archive.bulk_data import retrieve_bulk_data
+from app.archive.context import Archive
+from app.archive.findings import list_findings
+from app.archive.frames import find_frames, open_frames
+from app.archive.originals import find_extent, read_stored, stream_stored
+from app.archive.thumbnails import plan_thumbnail
+from app.dicom.uids import InstanceRef, SeriesRef
+from app.errors import Damaged, InvalidDataset, Unavailable
+from app.index.places import InstancePlace, locate_instance
+from app.mime.media_types import Form
+from app.objects.local import LocalStore
+from app.rights import Principal, Scope
+from tests.archive.test_repair import PICTURE, lose, stored
+from tests.factories import make_part10
+from tests.waiting import until
+
+OCTETS = Form("application/octet-stream", multipart=False)
+_Read = Callable[[Archive, Principal, InstanceRef], Awaitable[object]]
+
+
+@pytest.fixture
+def data() -> bytes:
+    return make_part10(Rows=64, Columns=64)
+
+
+async def a_frame(archive: Archive, principal: Principal, ref: InstanceRef) -> bytes:
+    found = await find_frames(archive, principal, ref, [1], [OCTETS])
+    (body,) = (await open_frames(archive, principal, found)).bodies  # type: ignore[misc]
+    return b"".join([chunk async for chunk in body.chunks])
+
+
+async def a_picture(archive: Archive, principal: Principal, ref: InstanceRef) -> object:
+    series = SeriesRef(ref.study, ref.series)
+    return await (await plan_thumbnail(archive, principal, series, PICTURE, None)).open()
+
+
+async def a_value(archive: Archive, principal: Principal, ref: InstanceRef) -> object:
+    answer = await retrieve_bulk_data(archive, principal, ref, "7FE00010", [OCTETS], "u")
+    (body,) = answer.bodies  # type: ignore[misc]
+    return b"".join([chunk async for chunk in body.chunks])
+
+
+async def the_whole(archive: Archive, _: Principal, ref: InstanceRef) -> bytes:
+    place = await place_of(archive, ref)
+    return b"".join([chunk async for chunk in await stream_stored(archive, place, 0, place.size)])
+
+
+async def a_range(archive: Archive, _: Principal, ref: InstanceRef) -> bytes:
+    place = await place_of(archive, ref)
+    return b"".join([chunk async for chunk in await stream_stored(archive, place, 5, 100)])
+
+
+async def place_of(archive: Archive, ref: InstanceRef) -> InstancePlace:
+    return await locate_instance(archive.index, Scope(), ref)
+
+
+async def is_found(archive: Archive, principal: Principal) -> bool:
+    return bool(await list_findings(archive, principal, 0, 10))
+
+
+READS = [a_frame, a_picture, a_value, the_whole, a_range]
+
+
+@pytest.mark.parametrize("read", READS)
+async def test_nothing_damaged_is_given_out_and_what_was_found_is_kept_in_quarantine(
+    archive: Archive, principal: Principal, data: bytes, read: _Read
+) -> None:
+    ref = await stored(archive, principal, data)
+    await lose(archive, "first", (await place_of(archive, ref)).object_key, "bit")
+    with pytest.raises(Damaged):
+        await read(archive, principal, ref)
+    await until(lambda: is_found(archive, principal))
+    (finding,) = await list_findings(archive, principal, 0, 10)
+    assert (finding.instance, finding.state) == (ref.instance, "quarantined")
+    assert not list(archive.cache.directory.glob("rendered-*"))
+
+
+@pytest.mark.parametrize("read", READS)
+async def test_with_a_copy_the_good_bytes_are_given_out(
+    replicated: Archive, principal: Principal, data: bytes, read: _Read
+) -> None:
+    ref = await stored(replicated, principal, data)
+    good = await the_whole(replicated, principal, ref)
+    assert good == data
+    replicated.soundness._until.remove((await place_of(replicated, ref)).object_key)
+    await lose(replicated, "first", (await place_of(replicated, ref)).object_key, "bit")
+    await read(replicated, principal, ref)
+    assert await a_frame(replicated, principal, ref) in data
+
+
+@pytest.fixture
+def readings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The keys of all objects that were read as a whole."""
+    read: list[str] = []
+    real = originals._stream_whole
+
+    async def noted(archive: Archive, place: InstancePlace) -> AsyncIterator[bytes]:
+        read.append(place.object_key)
+        return await real(archive, place)
+
+    monkeypatch.setattr(originals, "_stream_whole", noted)
+    return read
+
+
+async def test_it_is_read_once_an_hour_however_many_ask(
+    archive: Archive,
+    principal: Principal,
+    data: bytes,
+    readings: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ref = await stored(archive, principal, data)
+    place = await place_of(archive, ref)
+    assert find_extent(archive, place, 0, 10) is None
+    parts = await asyncio.gather(*(read_stored(archive, place, at, 7) for at in range(50)))
+    assert parts == [data[at : at + 7] for at in range(50)]
+    assert await the_whole(archive, principal, ref) == data
+    assert readings == [place.object_key]
+    later = monotonic() + soundness.KNOWN_SECONDS + 1
+    monkeypatch.setattr(soundness, "monotonic", lambda: later)
+    assert await read_stored(archive, place, 0, 7) == data[:7]
+    assert len(readings) == 2
+
+
+async def test_whoever_goes_away_stops_nobody_else(
+    archive: Archive, principal: Principal, data: bytes, readings: list[str]
+) -> None:
+    place = await place_of(archive, await stored(archive, principal, data))
+    first, second = (asyncio.create_task(read_stored(archive, place, 0, 7)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second == data[:7]
+    assert first.cancelled()
+    assert len(readings) == 1
+
+
+async def test_parts_of_what_is_too_large_are_given_out_unread_but_never_all_of_it(
+    archive: Archive,
+    principal: Principal,
+    data: bytes,
+    readings: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(originals, "CHECKED_BYTES", 1000)
+    ref = await stored(archive, principal, data)
+    place = await place_of(archive, ref)
+    await lose(archive, "first", place.object_key, "bit")
+    assert await read_stored(archive, place, 0, 7) == data[:7]
+    assert readings == []
+    with pytest.raises(Damaged):
+        await the_whole(archive, principal, ref)
+    await until(lambda: is_found(archive, principal))
+
+
+async def test_a_store_that_does_not_answer_has_damaged_nothing(
+    archive: Archive, principal: Principal, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = await stored(archive, principal, data)
+
+    async def silent(*_: object) -> AsyncIterator[bytes]:
+        raise Unavailable("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStore, "stream", silent)
+        with pytest.raises(Unavailable, match="no answer"):
+            await a_frame(archive, principal, ref)
+    assert await a_frame(archive, principal, ref)
+    assert await list_findings(archive, principal, 0, 10) == []
+
+
+async def test_a_deflated_one_is_not_inflated_from_damaged_bytes(
+    archive: Archive, principal: Principal
+) -> None:
+    ref = await stored(
+        archive, principal, make_part10(transfer_syntax=DeflatedExplicitVRLittleEndian)
+    )
+    await lose(archive, "first", (await place_of(archive, ref)).object_key, "bit")
+    with pytest.raises((Damaged, InvalidDataset)):
+        await a_frame(archive, principal, ref)
+    assert not list(archive.cache.directory.glob("inflated-*"))
