@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -92,48 +92,42 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
     """
     limits = place.limits
     later = [copy.name for copy in place.copies if not copy.sync]
-    index = await open_index(place.database_url, pool_size=place.pool_size, copies=later)
-    try:
-        async with opened_objects(place, index) as objects:
-            staging = await asyncio.to_thread(Staging, place.objects / "staging", limits)
-            workers = Workers(place.codec_workers, place.codec_memory_bytes, place.codec_seconds)
-            cache = await asyncio.to_thread(FileCache, place.cache, place.cache_bytes)
-            sealer = Sealer(index, objects, staging)
-            running = RunningStores()
-            watch = Watch(index, limits.waiting_clients)
-            kept_seconds = place.commitment_days * 86_400
-            soundness = Soundness()
-            commitments = Commitments(index, place.commitment_seconds, kept_seconds)
-            try:
-                async with (
-                    running_stores_told(index, running),
-                    Writer(index, objects) as writer,  # which writes all that waits, then ends
-                ):
-                    yield Archive(
-                        index=index,
-                        objects=objects,
-                        staging=staging,
-                        writer=writer,
-                        sealer=sealer,
-                        workers=workers,
-                        cache=cache,
-                        memo=Memo(),
-                        leases=FrameLeases(index),
-                        pictures=KnownPictures(),
-                        soundness=soundness,
-                        upcoming=Upcoming(),
-                        limits=limits,
-                        running=running,
-                        commitments=commitments,
-                        watch=watch,
-                        deleted_days=place.deleted_days,
-                    )
-            finally:
-                await soundness.close()
-                await watch.close()
-                await commitments.close()
-                await sealer.close()
-                await workers.close()
-                staging.close()
-    finally:
-        await index.close()
+    async with AsyncExitStack() as stack:  # what is opened last is closed first
+        index = await open_index(place.database_url, pool_size=place.pool_size, copies=later)
+        stack.push_async_callback(index.close)
+        objects = await stack.enter_async_context(opened_objects(place, index))
+        staging = await asyncio.to_thread(Staging, place.objects / "staging", limits)
+        stack.callback(staging.close)
+        workers = Workers(place.codec_workers, place.codec_memory_bytes, place.codec_seconds)
+        stack.push_async_callback(workers.close)
+        sealer = Sealer(index, objects, staging)
+        stack.push_async_callback(sealer.close)
+        kept_seconds = place.commitment_days * 86_400
+        commitments = Commitments(index, place.commitment_seconds, kept_seconds)
+        stack.push_async_callback(commitments.close)
+        watch = Watch(index, limits.waiting_clients)
+        stack.push_async_callback(watch.close)
+        soundness = Soundness()
+        stack.push_async_callback(soundness.close)
+        cache = await asyncio.to_thread(FileCache, place.cache, place.cache_bytes)
+        running = RunningStores()
+        await stack.enter_async_context(running_stores_told(index, running))
+        yield Archive(
+            index=index,
+            objects=objects,
+            staging=staging,
+            writer=await stack.enter_async_context(Writer(index, objects)),  # ends what waits
+            sealer=sealer,
+            workers=workers,
+            cache=cache,
+            memo=Memo(),
+            leases=FrameLeases(index),
+            pictures=KnownPictures(),
+            soundness=soundness,
+            upcoming=Upcoming(),
+            limits=limits,
+            running=running,
+            commitments=commitments,
+            watch=watch,
+            deleted_days=place.deleted_days,
+        )

@@ -25,7 +25,7 @@ from app.archive.export_targets import Target
 from app.archive.originals import stream_stored
 from app.dicom.non_patient import CATEGORIES
 from app.dicom.uids import Ref, SeriesRef, StudyRef
-from app.errors import Forbidden, Gone, NotFound, Unavailable
+from app.errors import Damaged, Forbidden, Gone, NotFound, Unavailable
 from app.index.non_patient import list_non_patient, load_non_patient, load_non_patient_rows
 from app.index.packing import metadata_unpacker
 from app.index.places import InstancePlace, load_metadata, locate_instances
@@ -33,6 +33,7 @@ from app.rights import Principal, Verb
 
 _PAGE = 50
 _EVERY = 2**31
+_DAMAGED = "its object is damaged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,8 @@ async def _export(archive: Archive, place: InstancePlace, name: str, target: Tar
         return Exported(name, place.size, was_there=True)
     try:
         stream = await stream_stored(archive, place, 0, place.size)
+    except Damaged:
+        return Exported(name, 0, fault=_DAMAGED)
     except Unavailable:
         return Exported(name, 0, fault="its object is missing or cut short")
     digest = hashlib.sha256()
@@ -111,14 +114,14 @@ async def _export(archive: Archive, place: InstancePlace, name: str, target: Tar
         async for chunk in _readable(stream):
             await run(_write, target, digest, chunk)
         whole = digest.digest() == place.sha256
-    except _CutShort:
-        return Exported(name, place.size, fault="its object is cut short")
+    except _Broken as error:
+        return Exported(name, place.size, fault=str(error))
     finally:
         await run(lambda: target.end(keep=whole))
-    return Exported(name, place.size, fault="" if whole else "its object is damaged")
+    return Exported(name, place.size, fault="" if whole else _DAMAGED)
 
 
-class _CutShort(Exception):
+class _Broken(Exception):
     """An object cannot be read to its end."""
 
 
@@ -126,8 +129,10 @@ async def _readable(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     try:
         async for chunk in stream:
             yield chunk
+    except Damaged as error:
+        raise _Broken(_DAMAGED) from error
     except Unavailable as error:
-        raise _CutShort from error
+        raise _Broken("its object is cut short") from error
 
 
 def _write(target: Target, digest: "hashlib._Hash", chunk: bytes) -> None:

@@ -23,7 +23,7 @@ from app.index.frames import FramePlace
 from app.index.places import InstancePlace
 from app.index.quarantine import is_quarantined
 from app.objects.extents import Extent
-from app.objects.replicated import Differs, ReplicatedStore, stream_whole
+from app.objects.replicated import ReplicatedStore, stream_whole
 
 BLOCK = 2**20
 
@@ -121,7 +121,7 @@ async def _stream_whole(archive: Archive, place: InstancePlace) -> AsyncIterator
     )
     try:
         chunks = await stream(place.object_key, place.base_offset, place.size, place.sha256)
-    except Differs as error:
+    except Damaged as error:
         raise _damaged(archive, place) from error
     return _learning(archive, place, chunks)
 
@@ -132,7 +132,7 @@ async def _learning(
     try:
         async for chunk in chunks:
             yield chunk
-    except Differs as error:
+    except Damaged as error:
         raise _damaged(archive, place) from error
     archive.soundness.learn(place.object_key)
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from isal import isal_zlib
 
-from app.errors import ArchiveError, Conflict, InvalidRequest, NotFound, Unavailable
+from app.errors import ArchiveError, Conflict, Damaged, InvalidRequest, NotFound, Unavailable
 from app.objects.base import ObjectStore, check_key
 from app.objects.bucket import FIRST
 from app.objects.secret_copies import secret_of, secrets_of
@@ -196,7 +196,7 @@ class ReplicatedStore:
             except _LOST as error:
                 _log.warning("object %s cannot be read from store %s: %s", key, name, error)
                 self._suspect(name, key)
-                fault = fault or error
+                fault = error if fault is None or isinstance(fault, Damaged) else fault
         assert fault is not None  # noqa: S101 - there is a first store
         raise fault
 
@@ -289,10 +289,6 @@ class ReplicatedStore:
         self._notes.repair(name, key)
 
 
-class Differs(Unavailable):
-    """A store has other bytes than those that were stored."""
-
-
 class _OtherBeginning(Exception):
     """A store has other bytes than those that were given out from another one."""
 
@@ -304,7 +300,7 @@ async def stream_whole(
 
     Raises:
         NotFound, Unavailable: it has not the object. In mid-stream, too:
-        Differs: it has other bytes.
+        Damaged: it has other bytes.
     """
     chunks = _Whole(store, key, (offset, size), sha256).after(_Given())
     return _after(await anext(chunks, b""), chunks)
@@ -350,7 +346,7 @@ class _Whole:
             held = rest or held
         await _hash(digest, held)
         if digest.digest() != self._sha256:
-            raise Differs("its bytes are not those that were stored")
+            raise Damaged("its bytes are not those that were stored")
         if held:
             yield held
 

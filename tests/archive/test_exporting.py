@@ -178,6 +178,29 @@ async def test_a_damaged_object_is_told_of_and_the_others_are_written(
     if kind is Folder:
         assert len(files(tmp_path / "out.zip")) == len(made) - 2
     else:
+        assert len(zipfile.ZipFile(tmp_path / "out.zip").namelist()) == len(made) - 2
+
+
+@pytest.mark.parametrize("kind", [Folder, Zip])
+async def test_an_object_that_is_seen_to_be_damaged_at_its_end_is_taken_back_or_marked(
+    archive: Archive,
+    study: tuple[str, list[bytes]],
+    tmp_path: Path,
+    kind: type[Folder] | type[Zip],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.objects.local.BLOCK", 100)  # as if it were a large one
+    uid, made = study
+    damaged = tmp_path / "objects" / min([key async for key in archive.objects.keys("")])
+    data = bytearray(damaged.read_bytes())
+    data[-1] ^= 1
+    damaged.unlink()
+    damaged.write_bytes(data)
+    told = await export(archive, StudyRef(uid), kind(tmp_path / "out.zip"))
+    assert [one.fault for one in told if one.fault] == ["its object is damaged"]
+    if kind is Folder:
+        assert len(files(tmp_path / "out.zip")) == len(made) - 1
+    else:
         names = zipfile.ZipFile(tmp_path / "out.zip").namelist()
         assert sum(name.endswith(".DAMAGED.txt") for name in names) == 1
 
