@@ -43,7 +43,9 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
     with ExitStack() as stack:
         directory = tmp_path_factory.mktemp("postgres")
         if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _MEMORY_BYTES:
-            held = TemporaryDirectory(prefix="tests-of-fileroom-", dir=_MEMORY, ignore_cleanup_errors=True)
+            held = TemporaryDirectory(
+                prefix="tests-of-fileroom-", dir=_MEMORY, ignore_cleanup_errors=True
+            )
             directory = Path(stack.enter_context(held))
         server = EmbeddedPostgres(directory / "it", settings=_SETTINGS)
         server.start(note="tests")

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 READ_ONLY = 0o440  # what is stored never changes
 _ALIGNED = 2**12
 """Bytes: where a write past the cache ends. It begins at a page, in the file and in memory."""
+PAST_CACHE_BYTES = 2**18
+"""From which the page cache costs more than it saves."""
 _IOV_MAX = 1024
 
 
@@ -23,8 +25,11 @@ def write_all(fd: int, pieces: Sequence[bytes]) -> None:
 def write_past_cache(fd: int, data: memoryview) -> None:
     """Write bytes that begin at a page to an empty file, past the page cache but for the last few.
 
-    Where the file system has no such thing they are written as ever.
+    Few bytes are written as ever, and all where the file system has no such thing.
     """
+    if len(data) < PAST_CACHE_BYTES:
+        _write(fd, data)
+        return
     flags = fcntl.fcntl(fd, fcntl.F_GETFL)
     written = 0
     try:

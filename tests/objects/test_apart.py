@@ -24,6 +24,7 @@ from app.objects.local import LocalStore
 from app.objects.naming import Naming
 from app.objects.staged import InMemory
 from app.objects.staging import Staging
+from app.objects.writing import PAST_CACHE_BYTES
 from tests.objects.test_contract import KEY, put
 from tests.waiting import until
 
@@ -235,7 +236,9 @@ def test_what_is_to_stay_free_is_left_free(tmp_path: Path) -> None:
     assert lying(tmp_path) == []
 
 
-@pytest.mark.parametrize("size", [0, 1, 4095, 4096, 4097, 528 * 2**10 + 118, 2**20])
+@pytest.mark.parametrize(
+    "size", [0, 1, 4097, 2**18 - 1, 2**18, 2**18 + 1, 528 * 2**10 + 118, 2**20]
+)
 async def test_all_sizes_arrive_whole_with_both_digests(
     store: LocalStore, staging: Staging, size: int
 ) -> None:
@@ -296,7 +299,7 @@ def test_a_write_past_the_cache_that_takes_less_goes_on_without(
     assert written(tmp_path) == DATA
 
 
-DATA = random.Random(2).randbytes(50_000)
+DATA = random.Random(2).randbytes(PAST_CACHE_BYTES + 5000)
 
 
 def written(tmp_path: Path) -> bytes:
