@@ -8,7 +8,7 @@ import app.index.label_tables
 import app.index.rebuild_tables
 import app.index.segment_tables  # noqa: F401 - their tables are of the same metadata
 from alembic import context
-from app.index import retention_tables  # noqa: F401 - its tables are of the same metadata
+from app.index import retention_tables, sign_in_tables  # noqa: F401 - of the same metadata
 from app.index.tables import metadata
 
 context.configure(

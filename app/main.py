@@ -1,12 +1,13 @@
 """Composes the HTTP application: archive, routes, problem documents, contract."""
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.datastructures import State
 
 from app import __version__
 from app.admin import (
@@ -15,10 +16,12 @@ from app.admin import (
     health,
     holds,
     labels,
+    login,
     pages,
     receipts,
     removed,
     retention,
+    tickets,
 )
 from app.admin.metrics import Measured
 from app.archive.context import open_archive
@@ -43,7 +46,14 @@ from app.web.cors import CrossOrigin, cross_origin_rules
 from app.web.direct import Direct
 from app.web.faults import ASGIApp, Faults, Receive, Scope, Send
 from app.web.head import Head
+from app.web.oidc.claims import Reading
+from app.web.oidc.login import Client, Login
+from app.web.oidc.provider import Provider
+from app.web.oidc.source import Tokens
+from app.web.oidc.tokens import Rules
 from app.web.problems import add_problem_handlers
+from app.web.sessions import Sessions
+from app.web.tickets import TicketQuery, Tickets
 
 DICOMWEB = "/dicom-web"
 _DESCRIPTION = """\
@@ -95,29 +105,59 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.base_url = settings.base_url + DICOMWEB
     app.state.dicomweb = DICOMWEB
-    app.state.identity = _identity(settings)
+    app.state.sign_in, people = _people(settings, app.state)
+    app.state.identity = _identity(settings, people)
     app.state.data_directory = str(settings.data_dir.absolute())
     dicomweb = (qido, stow, wado_rs, bulk_data, rendered, removal, non_patient, commitment)
     for routes in (*dicomweb, capabilities):
         app.include_router(routes.router, prefix=DICOMWEB)
-    api = (changes, findings, receipts, labels, holds, removed, retention)
-    for routes in (wado_uri, *api, health, pages):
+    api = (changes, findings, receipts, labels, holds, removed, retention, tickets)
+    for routes in (wado_uri, *api, health, pages, login):
         app.include_router(routes.router)
     add_problem_handlers(app)
     busiest = (*stow.DIRECT, *qido.DIRECT, *rendered.DIRECT)
     direct = Direct(app.route_request, DICOMWEB, app.state, busiest)
     frames = FramesRoute(direct, DICOMWEB, app.state)
     origins = cross_origin_rules(settings.http.cors_origins)
-    app.plumbing = Head(Measured(CrossOrigin(Faults(frames), **origins)))
+    app.plumbing = TicketQuery(Head(Measured(CrossOrigin(Faults(frames), **origins))))
     app.openapi = lambda: _contract(app)  # type: ignore[method-assign]
     return app
 
 
-def _identity(settings: Settings) -> Identity:
+def _identity(settings: Settings, people: Sequence[Source]) -> Identity:
     sources: list[Source] = []
     if (key := settings.auth.key()) is not None:
         sources.append(OneKey(hashlib.sha256(key.get_secret_value().encode()).digest()))
+    if sources or settings.auth.has_identity_source:
+        sources += people
     return Identity(sources, frozenset(settings.http.cors_origins))
+
+
+def _people(settings: Settings, state: State) -> tuple[login.SignIn | None, list[Source]]:
+    """Return how people log in, if they can, and the sources that know them and their tickets."""
+    auth, oidc = settings.auth, settings.auth.oidc
+    sources: list[Source] = [Tickets(state, DICOMWEB)]
+    if oidc.issuer is None:
+        return None, sources
+    provider = Provider(oidc.issuer)
+    reading = Reading(
+        oidc.name_claim,
+        oidc.roles_claim,
+        oidc.role_map,
+        oidc.labels_claim,
+        oidc.tenant_claim,
+        dict(oidc.tenants),
+    )
+    rules = Rules(oidc.issuer, frozenset(oidc.audience), oidc.algorithms, oidc.clock_skew)
+    if oidc.audience:
+        sources.append(Tokens(provider, rules, reading))
+    if oidc.client_id is None:
+        return None, sources
+    secret = oidc.client_secret.get_secret_value() if oidc.client_secret else None
+    client = Client(oidc.client_id, secret, oidc.scopes)
+    sources.append(Sessions(state, auth.session_idle_seconds))
+    at_provider = Login(provider, client, reading, rules)
+    return login.SignIn(at_provider, None, auth.session_seconds), sources
 
 
 def _contract(app: FastAPI) -> dict[str, Any]:

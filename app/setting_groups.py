@@ -1,8 +1,9 @@
 """The groups of settings, and what each value has to look like."""
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote, urlsplit
 
 from pydantic import (
@@ -13,15 +14,20 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    model_validator,
 )
 from pydantic_settings import NoDecode
 
 from app.dicom.limits import Limits
 from app.objects.bucket import Bucket, CopyPlace, objects_address, read_copies
+from app.rights import Role
 
 PREFIX = "FILEROOM_"
 BETWEEN = "__"
 SHORTEST_KEY = 16
+SIGNATURES = tuple(f"{kind}{bits}" for kind in ("RS", "PS", "ES") for bits in (256, 384, 512))
+SIGNATURES += ("EdDSA",)
+"""Algorithms by which tokens may be signed: those with a public key, and none else."""
 
 
 class SettingsError(ValueError):
@@ -64,6 +70,36 @@ def _database_address(value: SecretStr) -> SecretStr:
     return value
 
 
+def _pairs(value: Any) -> Any:
+    """Split `name=value` pairs at commas or spaces; a name may have `=` in it, a value not."""
+    return tuple(
+        tuple(word.rpartition("=")[::2]) if isinstance(word, str) else word
+        for word in _words(value)
+    )
+
+
+def _named(pairs: Iterable[tuple[str, Any]]) -> Any:
+    if not all(name for name, _ in pairs):
+        raise ValueError("should be pairs such as name=value, by commas or spaces")
+    return pairs
+
+
+def _issuer(value: str) -> str:
+    """Check the name of a provider, which is compared as it stands, slash at its end included."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("should be an address such as https://login.example.org/realms/hospital")
+    if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        raise ValueError("should begin with https://, unless the provider is on this machine")
+    return value
+
+
+def _signature(value: str) -> str:
+    if value not in SIGNATURES:
+        raise ValueError(f"{value} is none of {', '.join(SIGNATURES)}")
+    return value
+
+
 def positive(limits: Limits) -> Limits:
     for field in dataclasses.fields(limits):
         if getattr(limits, field.name) <= 0:
@@ -73,6 +109,18 @@ def positive(limits: Limits) -> Limits:
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 Copies = Annotated[tuple[CopyPlace, ...], NoDecode, BeforeValidator(read_copies)]
+Roles = Annotated[
+    tuple[tuple[str, Role], ...], NoDecode, BeforeValidator(_pairs), AfterValidator(_named)
+]
+Tenants = Annotated[
+    tuple[tuple[str, int], ...], NoDecode, BeforeValidator(_pairs), AfterValidator(_named)
+]
+Signatures = Annotated[
+    tuple[Annotated[str, AfterValidator(_signature)], ...],
+    NoDecode,
+    BeforeValidator(_words),
+    Field(min_length=1),
+]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -141,10 +189,46 @@ class Backup(Store):
     recipients: Words = ()
 
 
+class Oidc(Group):
+    """The provider of OpenID Connect that callers are known by, and what its claims mean."""
+
+    issuer: Annotated[str, AfterValidator(_issuer)] | None = None
+    audience: Words = ()
+    client_id: str | None = None
+    client_secret: SecretStr | None = None
+    scopes: Words = ("openid", "profile", "email")
+    algorithms: Signatures = ("RS256", "PS256", "ES256", "EdDSA")
+    name_claim: str = "sub"
+    roles_claim: Words = ("roles",)
+    role_map: Roles = ()
+    labels_claim: str | None = None
+    tenant_claim: str | None = None
+    tenants: Tenants = ()
+    clock_skew: float = Field(default=60, ge=0, le=600)
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.issuer is None and (self.audience or self.client_id):
+            raise ValueError("ISSUER names the provider that AUDIENCE and CLIENT_ID are of")
+        if self.issuer is not None and not (self.audience or self.client_id):
+            raise ValueError("with ISSUER set AUDIENCE for tokens, CLIENT_ID for browsers, or both")
+        if self.tenant_claim and not self.tenants:
+            raise ValueError("with TENANT_CLAIM set TENANTS: pairs such as its-value=1")
+        return self
+
+
 class Auth(Group):
     """How callers are known. Without a key the operator on this machine alone is served."""
 
     key_file: Path | None = None
+    oidc: Oidc = Oidc()
+    session_idle_seconds: Seconds = 1_800
+    session_seconds: Seconds = 43_200
+
+    @property
+    def has_identity_source(self) -> bool:
+        """Whether callers are asked who they are."""
+        return self.key_file is not None or self.oidc.issuer is not None
 
     def key(self) -> SecretStr | None:
         """Return the bearer key, None where none is set.

@@ -105,7 +105,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _nobody_unknown_from_elsewhere(self) -> Self:
-        if self.auth.key_file is None and not is_loopback(self.http.host):
+        if not self.auth.has_identity_source and not is_loopback(self.http.host):
             raise ValueError(
                 f"{PREFIX}HTTP{BETWEEN}HOST {self.http.host} would let other machines in, and "
                 f"nobody is asked for a key. Set {PREFIX}AUTH{BETWEEN}KEY_FILE to a file that "
@@ -229,17 +229,21 @@ def known_names() -> Iterator[str]:
     for name, field in Settings.model_fields.items():
         group = field.annotation
         if isinstance(group, type) and dataclasses.is_dataclass(group):
-            inner = {entry.name: "" for entry in dataclasses.fields(group)}
-        elif isinstance(group, type) and issubclass(group, BaseModel):
-            inner = {key: str(entry.annotation) for key, entry in group.model_fields.items()}
+            for entry in dataclasses.fields(group):
+                yield f"{PREFIX}{name}{BETWEEN}{entry.name}".upper()
         else:
-            yield f"{PREFIX}{name}".upper()
-            continue
-        for key, annotation in inner.items():
-            variable = f"{PREFIX}{name}{BETWEEN}{key}".upper()
-            yield variable
-            if "SecretStr" in annotation or "CopyPlace" in annotation:
-                yield f"{variable}_FILE"
+            yield from _names(f"{PREFIX}{name}".upper(), group)
+
+
+def _names(variable: str, annotation: Any) -> Iterator[str]:
+    """Yield the variable of one setting, or those of a group of settings."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        for name, field in annotation.model_fields.items():
+            yield from _names(f"{variable}{BETWEEN}{name}".upper(), field.annotation)
+        return
+    yield variable
+    if "SecretStr" in str(annotation) or "CopyPlace" in str(annotation):
+        yield f"{variable}_FILE"
 
 
 def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:

@@ -46,14 +46,15 @@ def test_every_setting_is_documented_and_nothing_else() -> None:
 
 @pytest.mark.parametrize(("name", "default"), DOCUMENTED)
 def test_the_documented_default_is_the_real_one(name: str, default: str) -> None:
-    group, _, field = name.removeprefix(PREFIX).lower().partition("__")
-    value = getattr(Settings(), group)
-    value = getattr(value, field, None) if field else value
+    value: object = Settings()
+    for part in name.removeprefix(PREFIX).lower().split("__"):
+        value = getattr(value, part, None)
     if isinstance(value, ByteSize):
         assert TypeAdapter(ByteSize).validate_python(default) == value
     else:
-        shown = "" if value is None or value == () else str(value)
-        assert shown.lower().removesuffix(".0") == default
+        value = " ".join(map(str, value)) if isinstance(value, tuple) else value
+        shown = "" if value is None else str(value)
+        assert shown.lower().removesuffix(".0") == default.lower()
 
 
 def test_the_limits_are_those_of_the_domain() -> None:
@@ -127,6 +128,19 @@ def test_a_variable_like_none_at_all_is_refused_without_a_guess(
         ("FILEROOM_OBJECTS__COPIES", WITHIN, "none may lie in another"),
         ("FILEROOM_LIMITS__ELEMENTS", "0", "FILEROOM_LIMITS: elements should be above 0"),
         ("FILEROOM_LIMITS__ELEMENTS", "many", "FILEROOM_LIMITS__ELEMENTS: .*integer"),
+        ("FILEROOM_AUTH__OIDC__ISSUER", "login.example.org", "should be an address such as https"),
+        ("FILEROOM_AUTH__OIDC__ISSUER", "http://login.example.org", "should begin with https"),
+        ("FILEROOM_AUTH__OIDC__ISSUER", "https://login.example.org/", "set AUDIENCE for tokens"),
+        ("FILEROOM_AUTH__OIDC__AUDIENCE", "fileroom", "ISSUER names the provider"),
+        ("FILEROOM_AUTH__OIDC__ALGORITHMS", "HS256", "HS256 is none of RS256"),
+        ("FILEROOM_AUTH__OIDC__ALGORITHMS", "RS256 none", "none is none of RS256"),
+        ("FILEROOM_AUTH__OIDC__ALGORITHMS", ",", "at least 1"),
+        ("FILEROOM_AUTH__OIDC__ROLE_MAP", "administrator", "pairs such as name=value"),
+        ("FILEROOM_AUTH__OIDC__ROLE_MAP", "pacs=boss", "'viewer', 'uploader'"),
+        ("FILEROOM_AUTH__OIDC__TENANTS", "north=one", "integer"),
+        ("FILEROOM_AUTH__OIDC__TENANT_CLAIM", "org", "with TENANT_CLAIM set TENANTS"),
+        ("FILEROOM_AUTH__OIDC__CLOCK_SKEW", "601", "600"),
+        ("FILEROOM_AUTH__SESSION_SECONDS", "0", "FILEROOM_AUTH__SESSION_SECONDS"),
         ("FILEROOM_LOG__LEVEL", "loud", "FILEROOM_LOG__LEVEL: .*'debug', 'info'"),
         ("FILEROOM_HTTP__HOST", EVERYWHERE, "Set FILEROOM_AUTH__KEY_FILE to a file"),
         ("FILEROOM_HTTP__HOST", "::", "Set FILEROOM_AUTH__KEY_FILE to a file"),
@@ -139,6 +153,37 @@ def test_a_value_that_cannot_be_used_is_refused_in_words(
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=message):
         load_settings()
+
+
+def test_a_provider_is_set_by_variables_and_opens_the_address(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text("geheim\n")
+    for name, value in {
+        "ISSUER": "https://login.example.org/realms/x/",
+        "AUDIENCE": "fileroom, api://fileroom",
+        "CLIENT_ID": "fileroom",
+        "CLIENT_SECRET_FILE": str(tmp_path / "secret"),
+        "ROLES_CLAIM": "realm_access.roles groups",
+        "ROLE_MAP": "pacs=viewer pacs=uploader cn=admins=administrator",
+        "TENANT_CLAIM": "org",
+        "TENANTS": "north=1 south=2",
+    }.items():
+        monkeypatch.setenv(f"FILEROOM_AUTH__OIDC__{name}", value)
+    monkeypatch.setenv("FILEROOM_HTTP__HOST", EVERYWHERE)
+    oidc = load_settings().auth.oidc
+    assert oidc.issuer == "https://login.example.org/realms/x/"  # compared as it stands
+    assert oidc.audience == ("fileroom", "api://fileroom")
+    assert oidc.client_secret is not None
+    assert oidc.client_secret.get_secret_value() == "geheim"
+    assert "geheim" not in repr(oidc)
+    assert oidc.roles_claim == ("realm_access.roles", "groups")
+    assert oidc.role_map == (
+        ("pacs", "viewer"),
+        ("pacs", "uploader"),
+        ("cn=admins", "administrator"),
+    )
+    assert oidc.tenants == (("north", 1), ("south", 2))
 
 
 def test_a_secret_never_stands_in_a_message_or_a_representation(

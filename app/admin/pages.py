@@ -8,15 +8,16 @@ from pathlib import Path
 from shlex import quote
 from string import Template
 
-from fastapi import APIRouter, Request
-from fastapi.responses import FileResponse, HTMLResponse
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 
 from app import __version__
 from app.archive.context import Archive
-from app.errors import ArchiveError, NotFound, Unavailable
+from app.errors import ArchiveError, NotFound, Unauthenticated, Unavailable
 from app.index.overview import Overview, count_everything
 from app.rights import Principal
 from app.web.deps import ArchiveDep, BaseUrlDep
+from app.web.sessions import login_address
 
 router = APIRouter(include_in_schema=False)
 
@@ -51,14 +52,19 @@ FILES = _served_files()
 
 
 @router.get("/")
-async def get_home(request: Request, archive: ArchiveDep, dicomweb: BaseUrlDep) -> HTMLResponse:
-    """Show where everything is and how much there is."""
+async def get_home(request: Request, archive: ArchiveDep, dicomweb: BaseUrlDep) -> Response:
+    """Show where everything is and how much there is; who could log in does so first."""
+    visitor = await _visitor(request)
+    if visitor is None:
+        address = login_address(request.scope)
+        return RedirectResponse(address, 303, headers={"Cache-Control": "no-store"})
     base = dicomweb.removesuffix("/dicom-web")
     asks_for_key = bool(request.app.state.identity.sources)
     holdings, known = await _holdings(request, archive)
     directory = f"--data-dir {quote(request.app.state.data_directory)} " if known else ""
     page = _template("home").substitute(
         root=escape(request.scope.get("root_path", "")),
+        who=visitor,
         base=escape(base),
         version=escape(__version__),
         holdings=holdings,
@@ -83,6 +89,25 @@ async def get_static(name: str) -> FileResponse:
         raise NotFound("File", name)
     headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "public, max-age=3600"}
     return FileResponse(FILES[name], headers=headers)
+
+
+async def _visitor(request: Request) -> str | None:
+    """Return what the page says of who is logged in, None for who has to log in to see it."""
+    if request.app.state.sign_in is None:
+        return ""
+    try:
+        principal: Principal = await request.app.state.identity.principal(request.scope)
+    except Unauthenticated:
+        return None
+    except ArchiveError:
+        return ""
+    root = escape(request.scope.get("root_path", ""))
+    return f'<p class="who">{escape(principal.name)}<br><a href="{root}/logout">Log out</a></p>'
+
+
+def page_of(name: str, **values: str) -> str:
+    """Return a page by the name of its template; values are HTML."""
+    return _template(name).substitute(**values)
 
 
 def _template(name: str) -> Template:

@@ -48,6 +48,8 @@ KINDS = (
     "tag-chosen",
     "tag-dropped",
     "rekeyed",
+    "ticket-made",
+    "ticket-revoked",
 )
 """Kinds of events."""
 

@@ -15,7 +15,9 @@ from app.index.faults import index_errors
 from app.index.tables import metadata
 
 BACKUP, DRILL = "backup", "drill"
-UNCOUNTED = ["backup_run", "job", "job_log"]
+FLEETING = ["web_session", "ticket"]
+"""Tables whose rows are no part of a backup: what was ended after it would be in force again."""
+UNCOUNTED = ["backup_run", "job", "job_log", *FLEETING]
 """Tables that are not part of what a backup is compared by. Hashes of jobs hold numbers of their
 states that are given anew in each database."""
 

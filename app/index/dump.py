@@ -12,7 +12,7 @@ from datetime import datetime
 from urllib.parse import unquote, urlsplit
 
 from app.errors import Conflict, Unavailable
-from app.index.backup_runs import UNCOUNTED
+from app.index.backup_runs import FLEETING, UNCOUNTED
 from app.index.binaries import installed_programs
 from app.index.engine import connect
 from app.index.events import Position
@@ -52,6 +52,7 @@ class Snapshot:
             Unavailable: it breaks off.
         """
         flags = ["--format=custom", "--no-owner", "--no-privileges", f"--snapshot={self._name}"]
+        flags += [f"--exclude-table-data=public.{table}" for table in FLEETING]
         return _output("pg_dump", [*flags, *more], self._url)
 
     def kept(self) -> AsyncIterator[KeptObject]:

@@ -28,7 +28,8 @@ _PASSED_ON = (b"forwarded", b"via", b"x-real-ip")
 _Value = TypeVar("_Value", bytes, str)
 OPERATOR = Principal("operator")
 KEY_HOLDER = Principal("key", kind="key")
-SESSION_COOKIE = "fileroom_session"
+SESSION_COOKIE, SECURE_SESSION_COOKIE = "fileroom", "__Host-fileroom"
+"""What the cookie of a session is called, on this machine and over HTTPS (`web.sessions`)."""
 TICKET = "ticket"
 """The parameter of a query that holds a ticket."""
 BEARER = 'Bearer realm="Fileroom"'
@@ -195,5 +196,8 @@ def _tickets(query: bytes) -> list[str]:
 
 
 def _sessions(cookies: Iterable[bytes]) -> list[str]:
-    pairs = (pair.partition("=") for pair in b";".join(cookies).decode("latin-1").split(";"))
-    return [value.strip() for name, _, value in pairs if name.strip() == SESSION_COOKIE]
+    sent = [pair.partition("=") for pair in b";".join(cookies).decode("latin-1").split(";")]
+    for wanted in (SECURE_SESSION_COOKIE, SESSION_COOKIE):
+        if found := [value.strip() for name, _, value in sent if name.strip() == wanted]:
+            return found
+    return []

@@ -1,10 +1,12 @@
 """Fetch what `packages.txt` names into `.browser/` with npm, and check it: `make browser`.
 
-Only these packages: OHIF's is built already, and playwright-core brings no browser.
+Only these packages: OHIF's is built already, and playwright-core brings no browser. The provider of
+OpenID Connect comes with what it needs, by the lock in `provider/`.
 """
 
 import base64
 import hashlib
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -13,6 +15,8 @@ from pathlib import Path
 
 PACKAGES = Path(__file__).with_name("packages.txt")
 HOME = Path(__file__).parents[2] / ".browser"
+LOCKED = Path(__file__).with_name("provider")
+PROVIDER = HOME / "provider"
 
 
 def where(name: str) -> Path:
@@ -44,6 +48,21 @@ def main() -> None:
         name, version, integrity = line.split()
         if not where(name).exists():
             _fetch(name, version, integrity)
+    _fetch_provider()
+
+
+def _fetch_provider() -> None:
+    """Install the provider anew if its lock is another one than before."""
+    lock = LOCKED / "package-lock.json"
+    there = PROVIDER / lock.name
+    if there.exists() and there.read_bytes() == lock.read_bytes():
+        return
+    shutil.rmtree(PROVIDER, ignore_errors=True)
+    PROVIDER.mkdir()
+    shutil.copy(LOCKED / "package.json", PROVIDER)
+    shutil.copy(lock, there)
+    command = ["npm", "ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"]
+    subprocess.run(command, cwd=PROVIDER, check=True, stdout=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import app.index.label_tables
 import app.index.rebuild_tables
 import app.index.segment_tables  # their tables are of the same metadata
 from app.errors import Conflict, Unavailable
-from app.index import retention_tables  # noqa: F401 - its tables are compared, too
+from app.index import retention_tables, sign_in_tables  # noqa: F401 - compared, too
 from app.index.engine import Index, connect
 from app.index.migrations import migrate, pending
 from app.index.revisions import migrations_directory, revisions

@@ -1,0 +1,41 @@
+"""The tables of browser sessions and of tickets. What their holders show is kept as a SHA-256 alone.
+
+`scope` is that of the caller but for the tenant, as `kept_scopes` writes it.
+"""
+
+from sqlalchemy import Column, DateTime, LargeBinary, Table
+from sqlalchemy.dialects.postgresql import JSONB
+
+from app.index import columns
+from app.index.tables import metadata
+
+web_session = Table(
+    "web_session",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    columns.tenant(),
+    columns.named("name"),
+    columns.named("kind"),
+    columns.texts("verbs"),
+    Column("scope", JSONB, nullable=False),
+    columns.now("created_at"),
+    columns.now("last_seen_at"),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("ended_at", DateTime(timezone=True)),
+)
+
+ticket = Table(
+    "ticket",
+    metadata,
+    columns.key(),
+    columns.tenant(),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    columns.named("study_instance_uid"),
+    columns.texts("verbs"),
+    Column("scope", JSONB, nullable=False),
+    columns.named("made_by"),
+    columns.named("maker_kind"),
+    columns.now("made_at"),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("revoked_at", DateTime(timezone=True)),
+)

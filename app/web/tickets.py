@@ -1,0 +1,131 @@
+"""Tickets as a source of identity: as a bearer, or in the query of what a page shows or a viewer
+reads.
+
+A ticket in a query is taken off it before anything else sees the request, so it is in no log and in
+no address that is made from the query; and the answer tells the browser to send it nowhere on.
+"""
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import unquote_plus
+
+from starlette.datastructures import State
+
+from app.archive.leases import LEASE_SECONDS
+from app.archive.tickets import PREFIX, find_ticket, ticket_digest
+from app.errors import Unauthenticated
+from app.index.tickets import Ticket
+from app.rights import Principal
+from app.web.auth import TICKET, Credentials
+from app.web.faults import ASGIApp, Message, Receive, Scope, Send
+from app.web.remembered import Remembered
+
+MOST_REMEMBERED = 4096
+LONGEST = 200
+_READ = frozenset({"GET", "HEAD"})
+_ROUTES = r"{}/(?:studies|series|instances)(?:/.*)?|/wado"
+_NOT_KEPT = (b"private", b"no-store")
+
+Stands = Callable[[Ticket], Awaitable[bool]]
+"""Says whether who made a ticket still has the rights that it gives on."""
+
+
+async def _always(_: Ticket) -> bool:
+    return True
+
+
+class Tickets:
+    """Callers with a ticket: they read its Study, and nothing else.
+
+    What is known of a ticket is known for a second: who revokes one answers after that.
+    """
+
+    def __init__(self, state: State, prefix: str, stands: Stands = _always) -> None:
+        self._state = state
+        self._routes = re.compile(_ROUTES.format(re.escape(prefix)), re.DOTALL)
+        self._stands = stands
+        self._known: Remembered[bytes, Principal] = Remembered(MOST_REMEMBERED)
+
+    async def principal(self, given: Credentials, scope: dict[str, Any]) -> Principal | None:
+        """Return who shows a ticket.
+
+        Raises:
+            Unauthenticated: it is unknown, over or revoked, or not for such a request.
+            Unavailable: the index does not answer.
+        """
+        if not (
+            given.scheme == "ticket"
+            or (given.scheme == "bearer" and given.value.startswith(PREFIX))
+        ):
+            return None
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if scope["method"] not in _READ or not self._routes.fullmatch(path):
+            raise Unauthenticated("A ticket is for reading its Study, and for nothing else")
+        return await self._known_principal(given.value)
+
+    async def _known_principal(self, value: str) -> Principal:
+        if len(value) > LONGEST or not value.startswith(PREFIX):
+            raise Unauthenticated("The ticket is not known, or it is over")
+        digest = ticket_digest(value)
+        principal = self._known.get(digest)
+        if principal is None:
+            ticket = await find_ticket(self._state.archive, value)
+            if ticket is None or not await self._stands(ticket):
+                raise Unauthenticated("The ticket is not known, or it is over")
+            principal = ticket.principal
+            self._known.put(digest, principal, LEASE_SECONDS)
+        return principal
+
+
+class TicketQuery:
+    """Makes credentials of a ticket in the query, and keeps answers to it from going anywhere.
+
+    Nothing in here stays in the query; where `Authorization` is sent, too, that counts.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run one request."""
+        if scope["type"] != "http" or TICKET.encode() not in scope["query_string"].lower():
+            await self.app(scope, receive, send)
+            return
+        query, tickets = split_query(scope["query_string"])
+        if not tickets:
+            await self.app(scope, receive, send)
+            return
+        headers = scope["headers"]
+        if not any(name == b"authorization" for name, _ in headers):
+            shown = ((b"authorization", b"Ticket " + ticket) for ticket in tickets)
+            headers = [*headers, *shown]
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": _private(message["headers"])}
+            await send(message)
+
+        await self.app({**scope, "query_string": query, "headers": headers}, receive, sending)
+
+
+def split_query(query: bytes) -> tuple[bytes, list[bytes]]:
+    """Return a query without its tickets, otherwise as it was, and the tickets."""
+    kept, tickets = [], []
+    for pair in query.split(b"&"):
+        name, _, value = pair.partition(b"=")
+        if unquote_plus(name.decode("latin-1")).strip().lower() == TICKET:
+            tickets.append(unquote_plus(value.decode("latin-1")).encode("utf-8", "replace"))
+        else:
+            kept.append(pair)
+    return b"&".join(kept), tickets
+
+
+def _private(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return the header fields of an answer that neither a cache nor another page may get."""
+    kept = [pair for pair in headers if pair[0].lower() != b"referrer-policy"]
+    caching = b", ".join(value for name, value in kept if name.lower() == b"cache-control")
+    if not any(word in caching.lower() for word in _NOT_KEPT):
+        kept = [pair for pair in kept if pair[0].lower() != b"cache-control"]
+        kept.append((b"cache-control", b"private, no-cache"))
+    return [*kept, (b"referrer-policy", b"no-referrer")]
