@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.datastructures import State
 
 from app import __version__
 from app.admin import (
@@ -14,6 +15,7 @@ from app.admin import (
     findings,
     health,
     holds,
+    keys,
     labels,
     pages,
     receipts,
@@ -37,13 +39,15 @@ from app.dicomweb import (
 )
 from app.dicomweb.frames import FRAMES_CONTRACT, FramesRoute
 from app.settings import Settings
-from app.web.auth import Identity, OneKey, Source
+from app.web.auth import BASIC, BEARER, Identity, OneKey, Source
 from app.web.contract import describe_malformed
 from app.web.cors import CrossOrigin, cross_origin_rules
 from app.web.direct import Direct
 from app.web.faults import ASGIApp, Faults, Receive, Scope, Send
 from app.web.head import Head
 from app.web.problems import add_problem_handlers
+from app.web.sources import BasicSource, KeySource
+from app.web.strict_transport import StrictTransport
 
 DICOMWEB = "/dicom-web"
 _DESCRIPTION = """\
@@ -95,12 +99,12 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.base_url = settings.base_url + DICOMWEB
     app.state.dicomweb = DICOMWEB
-    app.state.identity = _identity(settings)
+    app.state.identity = _identity(settings, app.state)
     app.state.data_directory = str(settings.data_dir.absolute())
     dicomweb = (qido, stow, wado_rs, bulk_data, rendered, removal, non_patient, commitment)
     for routes in (*dicomweb, capabilities):
         app.include_router(routes.router, prefix=DICOMWEB)
-    api = (changes, findings, receipts, labels, holds, removed, retention)
+    api = (changes, findings, receipts, labels, holds, removed, retention, keys)
     for routes in (wado_uri, *api, health, pages):
         app.include_router(routes.router)
     add_problem_handlers(app)
@@ -108,16 +112,24 @@ def create_app(settings: Settings) -> FastAPI:
     direct = Direct(app.route_request, DICOMWEB, app.state, busiest)
     frames = FramesRoute(direct, DICOMWEB, app.state)
     origins = cross_origin_rules(settings.http.cors_origins)
-    app.plumbing = Head(Measured(CrossOrigin(Faults(frames), **origins)))
+    app.plumbing = StrictTransport(Head(Measured(CrossOrigin(Faults(frames), **origins))))
     app.openapi = lambda: _contract(app)  # type: ignore[method-assign]
     return app
 
 
-def _identity(settings: Settings) -> Identity:
+def _identity(settings: Settings, state: State) -> Identity:
+    """Return how callers are known: sources in the order in which they are asked."""
+    auth = settings.auth
     sources: list[Source] = []
-    if (key := settings.auth.key()) is not None:
+    challenges = [BEARER] if auth.key_file or auth.keys else []
+    if (key := auth.key()) is not None:
         sources.append(OneKey(hashlib.sha256(key.get_secret_value().encode()).digest()))
-    return Identity(sources, frozenset(settings.http.cors_origins))
+    if auth.keys:
+        sources.append(KeySource(state))
+    if auth.basic:
+        sources.append(BasicSource(state))
+        challenges.append(BASIC)
+    return Identity(sources, frozenset(settings.http.cors_origins), tuple(challenges))
 
 
 def _contract(app: FastAPI) -> dict[str, Any]:

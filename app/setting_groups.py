@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote, urlsplit
 
 from pydantic import (
@@ -13,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    model_validator,
 )
 from pydantic_settings import NoDecode
 
@@ -97,6 +98,15 @@ class Http(Group):
     keep_alive_seconds: Seconds = 75
     drain_seconds: Seconds = 20
     connections: int = Field(default=1_000, ge=1)
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+
+    @model_validator(mode="after")
+    def _certificate_and_key_together(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            name = f"{PREFIX}HTTP{BETWEEN}TLS_"
+            raise ValueError(f"{name}CERT and {name}KEY are set together, or neither")
+        return self
 
 
 class Database(Group):
@@ -142,9 +152,16 @@ class Backup(Store):
 
 
 class Auth(Group):
-    """How callers are known. Without a key the operator on this machine alone is served."""
+    """How callers are known. Without a source the operator on this machine alone is served."""
 
     key_file: Path | None = None
+    keys: bool = False
+    basic: bool = False
+
+    @property
+    def has_identity_source(self) -> bool:
+        """Whether callers have to show who they are."""
+        return self.key_file is not None or self.keys or self.basic
 
     def key(self) -> SecretStr | None:
         """Return the bearer key, None where none is set.

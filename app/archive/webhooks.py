@@ -48,6 +48,12 @@ KINDS = (
     "tag-chosen",
     "tag-dropped",
     "rekeyed",
+    "key-created",
+    "key-revoked",
+    "user-added",
+    "user-disabled",
+    "user-enabled",
+    "user-password-set",
 )
 """Kinds of events."""
 
