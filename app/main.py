@@ -1,9 +1,9 @@
 """Composes the HTTP application: archive, routes, problem documents, contract."""
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -15,6 +15,7 @@ from app.admin import (
     findings,
     health,
     holds,
+    keys,
     labels,
     login,
     pages,
@@ -39,8 +40,9 @@ from app.dicomweb import (
     wado_uri,
 )
 from app.dicomweb.frames import FRAMES_CONTRACT, FramesRoute
+from app.setting_groups import Oidc
 from app.settings import Settings
-from app.web.auth import Identity, OneKey, Source
+from app.web.auth import BASIC, BEARER, Identity, OneKey, Source
 from app.web.contract import describe_malformed
 from app.web.cors import CrossOrigin, cross_origin_rules
 from app.web.direct import Direct
@@ -53,9 +55,12 @@ from app.web.oidc.source import Tokens
 from app.web.oidc.tokens import Rules
 from app.web.problems import add_problem_handlers
 from app.web.sessions import Sessions
+from app.web.sources import BasicSource, KeySource
+from app.web.strict_transport import StrictTransport
 from app.web.tickets import TicketQuery, Tickets
 
 DICOMWEB = "/dicom-web"
+AtProvider: TypeAlias = tuple[Provider, Rules, Reading]
 _DESCRIPTION = """\
 An archive for medical images: DICOMweb (PS3.18) under `/dicom-web`, WADO-URI at `/wado`.
 Errors are problem documents (RFC 9457).
@@ -105,13 +110,14 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.base_url = settings.base_url + DICOMWEB
     app.state.dicomweb = DICOMWEB
-    app.state.sign_in, people = _people(settings, app.state)
-    app.state.identity = _identity(settings, people)
+    provider = _provider(settings.auth.oidc)
+    app.state.identity = _identity(settings, app.state, provider)
+    app.state.sign_in = _sign_in(settings, provider)
     app.state.data_directory = str(settings.data_dir.absolute())
     dicomweb = (qido, stow, wado_rs, bulk_data, rendered, removal, non_patient, commitment)
     for routes in (*dicomweb, capabilities):
         app.include_router(routes.router, prefix=DICOMWEB)
-    api = (changes, findings, receipts, labels, holds, removed, retention, tickets)
+    api = (changes, findings, receipts, labels, holds, removed, retention, keys, tickets)
     for routes in (wado_uri, *api, health, pages, login):
         app.include_router(routes.router)
     add_problem_handlers(app)
@@ -119,27 +125,35 @@ def create_app(settings: Settings) -> FastAPI:
     direct = Direct(app.route_request, DICOMWEB, app.state, busiest)
     frames = FramesRoute(direct, DICOMWEB, app.state)
     origins = cross_origin_rules(settings.http.cors_origins)
-    app.plumbing = TicketQuery(Head(Measured(CrossOrigin(Faults(frames), **origins))))
+    inner = TicketQuery(Head(Measured(CrossOrigin(Faults(frames), **origins))))
+    app.plumbing = StrictTransport(inner)
     app.openapi = lambda: _contract(app)  # type: ignore[method-assign]
     return app
 
 
-def _identity(settings: Settings, people: Sequence[Source]) -> Identity:
+def _identity(settings: Settings, state: State, provider: AtProvider | None) -> Identity:
+    """Return how callers are known: sources in the order in which they are asked."""
+    auth = settings.auth
     sources: list[Source] = []
-    if (key := settings.auth.key()) is not None:
+    if (key := auth.key()) is not None:
         sources.append(OneKey(hashlib.sha256(key.get_secret_value().encode()).digest()))
-    if sources or settings.auth.has_identity_source:
-        sources += people
-    return Identity(sources, frozenset(settings.http.cors_origins))
+    if auth.keys:
+        sources.append(KeySource(state))
+    if auth.basic:
+        sources.append(BasicSource(state))
+    if provider is not None and auth.oidc.audience:
+        sources.append(Tokens(*provider))
+    challenges = [BEARER] if auth.key_file or auth.keys or auth.oidc.audience else []
+    challenges += [BASIC] if auth.basic else []
+    if auth.has_identity_source:
+        sources += [Sessions(state, auth.session_idle_seconds), Tickets(state, DICOMWEB)]
+    return Identity(sources, frozenset(settings.http.cors_origins), tuple(challenges))
 
 
-def _people(settings: Settings, state: State) -> tuple[login.SignIn | None, list[Source]]:
-    """Return how people log in, if they can, and the sources that know them and their tickets."""
-    auth, oidc = settings.auth, settings.auth.oidc
-    sources: list[Source] = [Tickets(state, DICOMWEB)]
+def _provider(oidc: Oidc) -> AtProvider | None:
+    """Return the provider that is set, what its access tokens have to be, and what they mean."""
     if oidc.issuer is None:
-        return None, sources
-    provider = Provider(oidc.issuer)
+        return None
     reading = Reading(
         oidc.name_claim,
         oidc.roles_claim,
@@ -149,15 +163,17 @@ def _people(settings: Settings, state: State) -> tuple[login.SignIn | None, list
         dict(oidc.tenants),
     )
     rules = Rules(oidc.issuer, frozenset(oidc.audience), oidc.algorithms, oidc.clock_skew)
-    if oidc.audience:
-        sources.append(Tokens(provider, rules, reading))
-    if oidc.client_id is None:
-        return None, sources
+    return Provider(oidc.issuer), rules, reading
+
+
+def _sign_in(settings: Settings, provider: AtProvider | None) -> login.SignIn | None:
+    """Return how people log in in a browser, None where they cannot."""
+    auth, oidc = settings.auth, settings.auth.oidc
+    if provider is None or oidc.client_id is None:
+        return login.SignIn(None, auth.session_seconds) if auth.login else None
     secret = oidc.client_secret.get_secret_value() if oidc.client_secret else None
     client = Client(oidc.client_id, secret, oidc.scopes)
-    sources.append(Sessions(state, auth.session_idle_seconds))
-    at_provider = Login(provider, client, reading, rules)
-    return login.SignIn(at_provider, None, auth.session_seconds), sources
+    return login.SignIn(Login(*provider, client), auth.session_seconds)
 
 
 def _contract(app: FastAPI) -> dict[str, Any]:

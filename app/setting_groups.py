@@ -145,6 +145,15 @@ class Http(Group):
     keep_alive_seconds: Seconds = 75
     drain_seconds: Seconds = 20
     connections: int = Field(default=1_000, ge=1)
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+
+    @model_validator(mode="after")
+    def _certificate_and_key_together(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            name = f"{PREFIX}HTTP{BETWEEN}TLS_"
+            raise ValueError(f"{name}CERT and {name}KEY are set together, or neither")
+        return self
 
 
 class Database(Group):
@@ -218,17 +227,21 @@ class Oidc(Group):
 
 
 class Auth(Group):
-    """How callers are known. Without a key the operator on this machine alone is served."""
+    """How callers are known. Without a source the operator on this machine alone is served."""
 
     key_file: Path | None = None
+    keys: bool = False
+    basic: bool = False
+    login: bool = False
     oidc: Oidc = Oidc()
     session_idle_seconds: Seconds = 1_800
     session_seconds: Seconds = 43_200
 
     @property
     def has_identity_source(self) -> bool:
-        """Whether callers are asked who they are."""
-        return self.key_file is not None or self.oidc.issuer is not None
+        """Whether callers have to show who they are."""
+        by_us = self.key_file is not None or self.keys or self.basic or self.login
+        return by_us or self.oidc.issuer is not None
 
     def key(self) -> SecretStr | None:
         """Return the bearer key, None where none is set.

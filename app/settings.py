@@ -108,8 +108,10 @@ class Settings(BaseSettings):
         if not self.auth.has_identity_source and not is_loopback(self.http.host):
             raise ValueError(
                 f"{PREFIX}HTTP{BETWEEN}HOST {self.http.host} would let other machines in, and "
-                f"nobody is asked for a key. Set {PREFIX}AUTH{BETWEEN}KEY_FILE to a file that "
-                "holds one (`openssl rand -hex 32` makes it), or listen on 127.0.0.1."
+                f"nobody is asked who they are. Set {PREFIX}AUTH{BETWEEN}KEYS=true and make a key "
+                "(`fileroom keys create NAME --admin`), or set "
+                f"{PREFIX}AUTH{BETWEEN}KEY_FILE to a file that holds one "
+                "(`openssl rand -hex 32` makes it), or listen on 127.0.0.1."
             )
         return self
 
@@ -168,7 +170,7 @@ class Settings(BaseSettings):
         if host in WILDCARDS:
             host = socket.gethostname()  # a wildcard is no address that a client could use
         host = f"[{host}]" if ":" in host else host
-        own = f"http://{host}:{self.http.port}"
+        own = f"{'https' if self.http.tls_cert else 'http'}://{host}:{self.http.port}"
         return (self.http.public_url or own) + self.http.root_path
 
     def with_database(self, url: str) -> "Settings":

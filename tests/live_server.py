@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -57,8 +58,12 @@ def serve(
     *flags: str,
     command: Sequence[str] = (FILEROOM,),
     environment: Mapping[str, str] = {},
+    trusted: ssl.SSLContext | None = None,
 ) -> Iterator[LiveServer]:
-    """Run `fileroom serve` on `directory / "data"` until the block ends; it must end cleanly."""
+    """Run `fileroom serve` on `directory / "data"` until the block ends; it must end cleanly.
+
+    With `trusted`, which has its certificate, it is asked over TLS.
+    """
     port, log = free_port(), directory / "log"
     data_dir = directory / "data"
     arguments = ["serve", "--data-dir", str(data_dir), "--port", str(port), *flags]
@@ -71,20 +76,21 @@ def serve(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    server = LiveServer(f"http://127.0.0.1:{port}", data_dir, log, process)
+    scheme = "http" if trusted is None else "https"
+    server = LiveServer(f"{scheme}://127.0.0.1:{port}", data_dir, log, process)
     try:
-        _wait_until_ready(server)
+        _wait_until_ready(server, True if trusted is None else trusted)
         yield server
     finally:
         _stop(server)
     assert process.returncode == 0, log.read_text()
 
 
-def _wait_until_ready(server: LiveServer) -> None:
+def _wait_until_ready(server: LiveServer, verify: ssl.SSLContext | bool) -> None:
     end = time.monotonic() + READY_SECONDS
     while time.monotonic() < end and server.process.poll() is None:
         try:
-            if httpx.get(f"{server.url}/health/ready").status_code == 200:
+            if httpx.get(f"{server.url}/health/ready", verify=verify).status_code == 200:
                 return
         except httpx.TransportError:
             pass

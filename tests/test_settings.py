@@ -142,9 +142,9 @@ def test_a_variable_like_none_at_all_is_refused_without_a_guess(
         ("FILEROOM_AUTH__OIDC__CLOCK_SKEW", "601", "600"),
         ("FILEROOM_AUTH__SESSION_SECONDS", "0", "FILEROOM_AUTH__SESSION_SECONDS"),
         ("FILEROOM_LOG__LEVEL", "loud", "FILEROOM_LOG__LEVEL: .*'debug', 'info'"),
-        ("FILEROOM_HTTP__HOST", EVERYWHERE, "Set FILEROOM_AUTH__KEY_FILE to a file"),
-        ("FILEROOM_HTTP__HOST", "::", "Set FILEROOM_AUTH__KEY_FILE to a file"),
-        ("FILEROOM_HTTP__HOST", "pacs.example.org", "Set FILEROOM_AUTH__KEY_FILE to a file"),
+        ("FILEROOM_HTTP__HOST", EVERYWHERE, "Set FILEROOM_AUTH__KEYS=true and make a key"),
+        ("FILEROOM_HTTP__HOST", "::", "Set FILEROOM_AUTH__KEYS=true and make a key"),
+        ("FILEROOM_HTTP__HOST", "pacs.example.org", "Set FILEROOM_AUTH__KEYS=true and make a key"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_in_words(

@@ -4,8 +4,6 @@ A login begins a session with a secret of its own, and ends the one that the bro
 """
 
 import hmac
-import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from html import escape
 from urllib.parse import parse_qs
@@ -16,7 +14,15 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from app.admin.pages import HEADERS, page_of
 from app.archive.context import Archive
 from app.archive.sessions import begin_session, end_session
-from app.errors import ArchiveError, Forbidden, NotFound, TooLarge, Unauthenticated, Unavailable
+from app.errors import (
+    ArchiveError,
+    Forbidden,
+    NotFound,
+    TooLarge,
+    TooMany,
+    Unauthenticated,
+    Unavailable,
+)
 from app.rights import Principal
 from app.web.deps import ArchiveDep
 from app.web.forwarded import base_url_of
@@ -29,10 +35,6 @@ CALLBACK = "/auth/callback"
 MOST_BYTES = 8192
 """Of a form."""
 _ATTEMPT = "-login"
-_log = logging.getLogger(__name__)
-
-CheckPassword = Callable[[Archive, str, str], Awaitable[Principal | None]]
-"""Returns whose name and password these are, None if nobody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,6 @@ class SignIn:
     """How people log in: at a provider, else with a password; and for how long, in seconds."""
 
     provider: Login | None
-    check_password: CheckPassword | None
     seconds: float
 
 
@@ -68,14 +69,18 @@ async def post_login(request: Request, archive: ArchiveDep) -> Response:
     check_same_origin(request.scope, request.app.state)
     form = await _read_form(request)
     then = path_of_ours(form.get("next", "/"))
-    if sign_in.check_password is None:
+    if sign_in.provider is not None:
         raise NotFound("Page", "login")
     _cookie(request)  # no password is looked at that came unprotected
-    found = await sign_in.check_password(archive, form.get("name", ""), form.get("password", ""))
-    if found is None:
-        _log.info("login refused")
-        return _form(request, then, "That name and password do not belong together.", 401)
-    return await _logged_in(request, archive, found, then)
+    name, password = form.get("name", ""), form.get("password", "")
+    address = request.client.host if request.client else ""
+    try:
+        if "\0" in name:
+            raise Unauthenticated("Nobody has that name")
+        user = await archive.users.principal(name, password, address)
+    except (Unauthenticated, TooMany) as error:
+        return _form(request, then, str(error), STATUS[type(error)])
+    return await _logged_in(request, archive, user, then)
 
 
 @router.get(CALLBACK)

@@ -7,7 +7,7 @@ from app.index.events import Event
 
 
 def change_as_json(event: Event, *, named: bool) -> dict[str, Any]:
-    """Return a change as JSON; who made it, and why, is for administrators."""
+    """Return a change as JSON; who made it, why, and who is let in, is for administrators."""
     change: dict[str, Any] = {
         "position": str(event.position),
         "at": event.at.isoformat(),
@@ -20,7 +20,8 @@ def change_as_json(event: Event, *, named: bool) -> dict[str, Any]:
         change["instances"] = _digests(change["instances"])
     if named:
         return {**change, "actor": event.actor}
-    change.pop("because", None)  # why a Study is held
+    for what in ("because", "key", "user"):  # why a Study is held, and who is let in
+        change.pop(what, None)
     return change
 
 

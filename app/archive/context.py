@@ -8,7 +8,9 @@ from pathlib import Path
 
 from app.archive.cache import FileCache
 from app.archive.commitments import Commitments
+from app.archive.known_keys import KnownKeys
 from app.archive.known_pictures import KnownPictures
+from app.archive.known_users import KnownUsers
 from app.archive.leases import FrameLeases
 from app.archive.running import RunningStores, running_stores_told
 from app.archive.sealing import Sealer
@@ -76,6 +78,8 @@ class Archive:
     running: RunningStores
     commitments: Commitments
     watch: Watch
+    keys: KnownKeys
+    users: KnownUsers
     deleted_days: float | None
 
     def transaction(self) -> AbstractAsyncContextManager[Session]:
@@ -110,6 +114,8 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
         soundness = Soundness()
         stack.push_async_callback(soundness.close)
         cache = await asyncio.to_thread(FileCache, place.cache, place.cache_bytes)
+        keys = KnownKeys(index)
+        stack.push_async_callback(keys.close)
         running = RunningStores()
         await stack.enter_async_context(running_stores_told(index, running))
         yield Archive(
@@ -129,5 +135,7 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
             running=running,
             commitments=commitments,
             watch=watch,
+            keys=keys,
+            users=KnownUsers(index),
             deleted_days=place.deleted_days,
         )

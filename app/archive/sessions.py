@@ -5,7 +5,7 @@ import hashlib
 import secrets
 
 from app.archive.context import Archive
-from app.archive.leases import LEASE_SECONDS
+from app.archive.remembered import LEASE_SECONDS
 from app.index import web_sessions
 from app.rights import Principal
 

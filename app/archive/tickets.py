@@ -10,10 +10,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from app.archive.context import Archive
-from app.archive.leases import LEASE_SECONDS
+from app.archive.remembered import LEASE_SECONDS
 from app.errors import Forbidden, InvalidRequest
 from app.index import tickets
 from app.index.tickets import Ticket
+from app.index.web_sessions import end_sessions_of
 from app.rights import Principal, Verb
 
 PREFIX = "frt_"
@@ -88,6 +89,22 @@ async def revoke_ticket(archive: Archive, principal: Principal, number: int) -> 
     """
     await tickets.revoke_ticket(archive.index, principal, number, _whose(principal))
     await asyncio.sleep(LEASE_SECONDS)
+
+
+async def end_given(archive: Archive, tenant_id: int, kind: str, name: str) -> None:
+    """End what somebody was given or gave on in the last moment of rights that are over now.
+
+    For who withdraws rights: after no process knows them any more. When this returns no process
+    knows of that either.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    async with archive.index.writing() as connection:
+        tickets_ended = await tickets.end_tickets_of(connection, tenant_id, kind, name)
+        late = kind == "user" and await end_sessions_of(connection, tenant_id, name)
+    if tickets_ended or late:
+        await asyncio.sleep(LEASE_SECONDS)
 
 
 def _whose(principal: Principal) -> Principal | None:

@@ -50,6 +50,12 @@ KINDS = (
     "rekeyed",
     "ticket-made",
     "ticket-revoked",
+    "key-created",
+    "key-revoked",
+    "user-added",
+    "user-disabled",
+    "user-enabled",
+    "user-password-set",
 )
 """Kinds of events."""
 

@@ -12,6 +12,7 @@ import os
 import pickle
 import resource
 import socket
+import ssl
 import sys
 from collections.abc import Callable
 from typing import Any, cast
@@ -23,8 +24,9 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from app.admin.metrics import OPEN
 from app.cli.guard import GuardedProtocol
 from app.cli.order import Order
+from app.cli.tls import server_context
 from app.logs import configure_logs
-from app.settings import METRICS_VARIABLE, Settings
+from app.settings import METRICS_VARIABLE, Http, Settings
 from app.web.forwarded import Forwarded
 
 _log = logging.getLogger(__name__)
@@ -107,7 +109,16 @@ def configuration(settings: Settings, application: ASGIApplication) -> uvicorn.C
         timeout_graceful_shutdown=int(http.drain_seconds),
         limit_concurrency=http.connections,
         backlog=2048,
+        ssl_context_factory=_tls(http),
     )
+
+
+def _tls(http: Http) -> Callable[..., ssl.SSLContext] | None:
+    context = server_context(http)
+    if context is None:
+        return None
+    made: ssl.SSLContext = context
+    return lambda *_: made
 
 
 def _behind_proxies(settings: Settings, application: ASGIApplication) -> ASGIApplication:

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
+from app.cli.doctor_identity import key, keys
 from app.cli.doctor_safety import backups, copies, jobs, jumped, lost, seal, server
 from app.cli.finding import MARKS, Finding, Verdict
 from app.cli.joining import LOCK_NAME, joined_index, own_postgres
@@ -174,15 +175,6 @@ def _port(settings: Settings) -> Finding:
         return Finding("port", Verdict.BAD, f"{http.port} on {http.host}", str(error))
 
 
-def _key(settings: Settings) -> Finding:
-    path = settings.auth.key_file
-    if path is None:
-        return Finding("key", Verdict.GOOD, "none: the operator on this machine alone is served")
-    if path.stat().st_mode & 0o077:
-        return Finding("key", Verdict.BAD, f"other users may read {path}", f"`chmod 600 {path}`")
-    return Finding("key", Verdict.GOOD, f"{path} is readable for this user alone")
-
-
 def _objects(settings: Settings) -> Finding:
     return _directory(settings) if settings.bucket is None else _bucket(settings.bucket)
 
@@ -306,7 +298,8 @@ CHECKS: dict[str, Callable[[Settings], Finding]] = {
     "postgresql": _programs,
     "index": _index,
     "port": _port,
-    "key": _key,
+    "key": key,
+    "keys": keys,
     "objects": _objects,
     "stored": _stored,
     "backup": backups,

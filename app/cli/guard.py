@@ -62,9 +62,13 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
-        """Begin a request, which is told that its answer's body may be a range of a file."""
+        """Begin a request, which is told that its answer's body may be a range of a file.
+
+        Not so over TLS: what the kernel sends by itself would go past the encryption.
+        """
         super().on_message_begin()
-        self.scope["extensions"] = _EXTENSIONS
+        if self.scheme == "http":
+            self.scope["extensions"] = _EXTENSIONS
 
     def data_received(self, data: bytes) -> None:
         """Take what came; a head that is too long is refused, however it is cut in pieces."""

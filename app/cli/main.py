@@ -5,12 +5,12 @@ it went. Errors that an operator can mend end it with a sentence and exit code 1
 """
 
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from app import __version__
-from app.cli import background, label, safety, seal
+from app.cli import background, identity, label, safety, seal, ticket
 from app.cli.keeping import add_commands
 from app.cli.options import DataDir, flags
 
@@ -36,7 +36,7 @@ Port = Annotated[int | None, typer.Option(help="Port to listen on [FILEROOM_HTTP
 
 
 @application.command()
-def serve(
+def serve(  # noqa: PLR0913, PLR0917
     host: Host = None,
     port: Port = None,
     data_dir: DataDir = None,
@@ -46,6 +46,13 @@ def serve(
     root_path: Annotated[
         str | None,
         typer.Option(help="Path below which a proxy shows the archive [FILEROOM_HTTP__ROOT_PATH]."),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(help="Certificate with its chain, in PEM [FILEROOM_HTTP__TLS_CERT]."),
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(help="Its key, in PEM [FILEROOM_HTTP__TLS_KEY].")
     ] = None,
 ) -> None:
     """Start the archive and serve it until Ctrl-C.
@@ -59,11 +66,14 @@ def serve(
 
         fileroom serve --port 9000 --data-dir /srv/fileroom
 
-        FILEROOM_AUTH__KEY_FILE=/etc/fileroom.key fileroom serve --host 0.0.0.0 --workers 4
+        fileroom keys create me --admin
+
+        FILEROOM_AUTH__KEYS=true fileroom serve --host 0.0.0.0 --tls-cert c.pem --tls-key k.pem
     """
     from app.cli.serving import serve_archive  # noqa: PLC0415
 
-    http = {"host": host, "port": port, "workers": workers, "root_path": root_path}
+    http: dict[str, Any] = {"host": host, "port": port, "workers": workers}
+    http |= {"root_path": root_path, "tls_cert": tls_cert, "tls_key": tls_key}
     serve_archive(flags(data_dir, http=http))
 
 
@@ -203,6 +213,10 @@ application.add_typer(label.commands, name="label")
 add_commands(application)
 
 
+identity.add_commands(application)
+ticket.add_commands(application)
+
+
 background.add_commands(application)
 
 
@@ -242,7 +256,7 @@ def doctor(
     """Say what is wrong with this archive, and how to mend it.
 
     Checks, in this order: Python, settings, data directory, who serves it, PostgreSQL, the index,
-    the port, the key, the objects and those that are stored, the seal, the jobs, the clock. Exits
+    the port, the keys, the objects and those that are stored, the seal, the jobs, the clock. Exits
     with 1 if something has to be mended.
 
     Examples:

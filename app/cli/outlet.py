@@ -73,8 +73,9 @@ class Outlet:
             self._after(self._transport.close)
 
     def write_eof(self) -> None:
-        """Close the writing side once all is sent."""
-        self._after(self._transport.write_eof)
+        """Close the writing side once all is sent; TLS cannot do that alone."""
+        if self._transport.can_write_eof():
+            self._after(self._transport.write_eof)
 
     def abort(self) -> None:
         """Close the connection now."""

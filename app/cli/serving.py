@@ -11,7 +11,8 @@ import typer
 
 from app import __version__
 from app.cli.supervise import Supervisor
-from app.settings import Settings, load_settings
+from app.cli.tls import server_context
+from app.settings import Auth, Settings, load_settings
 
 APPLICATION = "app.main:create_app"
 
@@ -19,6 +20,7 @@ APPLICATION = "app.main:create_app"
 def serve_archive(flags: Mapping[str, Any]) -> None:
     """Serve until told to stop."""
     settings = load_settings(flags)
+    server_context(settings.http)  # a bad certificate is told of before anything is started
     for_people = settings.log.format == "console" or (
         settings.log.format == "auto" and sys.stderr.isatty()
     )
@@ -37,7 +39,6 @@ def _log(message: str) -> None:
 
 def _announce(settings: Settings) -> None:
     base = settings.base_url
-    who = "this machine alone" if settings.auth.key_file is None else "holders of the key"
     lines = (
         f"Fileroom {__version__} is ready",
         f"  Page       {base}/",
@@ -45,7 +46,16 @@ def _announce(settings: Settings) -> None:
         f"  WADO-URI   {base}/wado",
         f"  Contract   {base}/docs",
         f"  Data       {settings.data_dir.absolute()}",
-        f"  Open to    {who}",
+        f"  Open to    {_open_to(settings.auth)}",
         "Stop with Ctrl-C.",
     )
     typer.echo("\n".join(lines))
+
+
+def _open_to(auth: Auth) -> str:
+    known = (
+        (auth.key_file is not None, "holders of the key"),
+        (auth.keys, "holders of API keys"),
+        (auth.basic, "users with a password"),
+    )
+    return ", ".join(who for is_on, who in known if is_on) or "this machine alone"

@@ -25,7 +25,9 @@ _COLUMNS = (
 _ADD = f"""
 INSERT INTO ticket (tenant_id, digest, study_instance_uid, verbs, scope, made_by, maker_kind,
     expires_at)
-VALUES ($1, $2, $3, $4, $5::text::jsonb, $6, $7, now() + make_interval(secs => $8))
+SELECT $1, $2, $3, $4, $5::text::jsonb, $6, $7, least(now() + make_interval(secs => $8), (
+    SELECT expires_at FROM api_key WHERE $7 = 'key' AND revoked_at IS NULL
+        AND api_key.tenant_id = $1 AND name = $6))
 RETURNING {_COLUMNS}
 """  # noqa: S608 - our own text, as below
 _FIND = f"""
@@ -47,6 +49,7 @@ _END_OF = """
 UPDATE ticket SET revoked_at = now()
 WHERE tenant_id = $1 AND maker_kind = $2 AND made_by = $3 AND revoked_at IS NULL
     AND expires_at > now()
+RETURNING id
 """
 _FORGET = "DELETE FROM ticket WHERE expires_at < now() - interval '1 day'"
 
@@ -140,9 +143,12 @@ async def revoke_ticket(
     await index.retrying(revoke)
 
 
-async def end_tickets_of(connection: Connection, tenant_id: int, kind: str, name: str) -> None:
-    """End all tickets of a maker, in the transaction that takes or changes the maker's rights."""
-    await connection.execute(_END_OF, tenant_id, kind, name)
+async def end_tickets_of(connection: Connection, tenant_id: int, kind: str, name: str) -> bool:
+    """End all tickets of a maker, in the transaction that takes or changes the maker's rights.
+
+    Says whether there were any.
+    """
+    return bool(await connection.fetch(_END_OF, tenant_id, kind, name))
 
 
 def _maker(maker: Principal | None) -> tuple[str | None, str | None]:

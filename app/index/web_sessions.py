@@ -6,17 +6,17 @@ from app.index.pool import Connection
 from app.rights import Principal, Verb
 
 SEEN_SECONDS = 60
-"""How exactly it is known when a session was last used."""
+"""How exactly it is known when a session was last used, at least a tenth of the time allowed."""
 _ADD = """
 INSERT INTO web_session (digest, tenant_id, name, kind, verbs, scope, expires_at)
 VALUES ($1, $2, $3, $4, $5, $6::text::jsonb, now() + make_interval(secs => $7))
 """
 _FIND = f"""
 SELECT tenant_id, name, kind, verbs, scope,
-    last_seen_at < now() - interval '{SEEN_SECONDS} seconds' AS unseen
+    last_seen_at < now() - make_interval(secs => least({SEEN_SECONDS}, $2::float8 / 10)) AS unseen
 FROM web_session
 WHERE digest = $1 AND ended_at IS NULL AND expires_at > now()
-    AND last_seen_at > now() - make_interval(secs => $2)
+    AND last_seen_at > now() - make_interval(secs => $2::float8)
 """  # noqa: S608 - our own number
 _SEE = """
 UPDATE web_session SET last_seen_at = greatest(last_seen_at, now())
@@ -28,6 +28,7 @@ UPDATE web_session SET ended_at = now() WHERE digest = $1 AND ended_at IS NULL R
 _END_OF = """
 UPDATE web_session SET ended_at = now()
 WHERE tenant_id = $1 AND name = $2 AND ended_at IS NULL AND expires_at > now()
+RETURNING true
 """
 _FORGET = "DELETE FROM web_session WHERE expires_at < now() - interval '1 day'"
 
@@ -71,6 +72,9 @@ async def end_session(index: Index, digest: bytes) -> bool:
     return bool(await index.fetch(_END, digest))
 
 
-async def end_sessions_of(connection: Connection, tenant_id: int, name: str) -> None:
-    """End all sessions of a user, in the transaction that takes or changes the user's rights."""
-    await connection.execute(_END_OF, tenant_id, name)
+async def end_sessions_of(connection: Connection, tenant_id: int, name: str) -> bool:
+    """End all sessions of a user, in the transaction that takes or changes the user's rights.
+
+    Says whether there were any.
+    """
+    return bool(await connection.fetch(_END_OF, tenant_id, name))

@@ -117,12 +117,13 @@ class Identity:
 
     async def _known(self, given: Credentials | None, scope: dict[str, Any]) -> Principal:
         if given is None:
-            raise Unauthenticated("Send the key: Authorization: Bearer <key>")
+            schemes = " or ".join(challenge.partition(" ")[0] for challenge in self.challenges)
+            raise Unauthenticated(f"Show who asks: Authorization: {schemes} …")
         for source in self.sources:
             principal = await source.principal(given, scope)
             if principal is not None:
                 return principal
-        raise Unauthenticated("What was sent is not known here; the key is sent as Bearer <key>")
+        raise Unauthenticated("Who asks is not known here by what was sent")
 
     def _operator(self, scope: dict[str, Any]) -> Principal:
         client = scope.get("client")

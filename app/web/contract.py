@@ -24,6 +24,7 @@ _PROBLEMS = {
     413: "The request or its answer is over a limit",
     415: "The body is of a media type that is not taken",
     416: "There are no such bytes as Range names",
+    429: "Too many wrong passwords came, or requests; ask again later",
     500: "Its bytes are damaged, and no copy has them",
     503: "Busy or not ready; ask again",
     507: "There is no room left; nothing was stored",
@@ -32,7 +33,8 @@ _PROBLEMS = {
 
 def _row(*statuses: int) -> Responses:
     row: Responses = {}
-    for status in statuses:
+    more = {429, 503} if 401 in statuses else set()  # of who is asked who asks
+    for status in sorted({*statuses, *more}):
         if status in _PROBLEMS:
             content: dict[str, Any] = {"content": {"application/problem+json": {}}}
             row[status] = {"description": _PROBLEMS[status], **content}

@@ -46,6 +46,12 @@ def base_url_of(scope: Mapping[str, Any], state: State) -> str:
     return base if origin is None else origin + urlsplit(base).path
 
 
+def is_secure(scope: Mapping[str, Any]) -> bool:
+    """Say whether a request came by TLS, to us or to a trusted proxy."""
+    origin: str = scope.get(_ORIGIN, "")
+    return scope.get("scheme") == "https" or origin.startswith("https:")
+
+
 def named_origin(headers: Iterable[tuple[bytes, bytes]], trusted: Trusted) -> str | None:
     """Return scheme and host as `Forwarded` or `X-Forwarded-Host` and `-Proto` name them.
 

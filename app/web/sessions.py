@@ -7,22 +7,22 @@ A request that changes something has to come from a page of ours.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import State
 from starlette.responses import Response
 
-from app.archive.leases import LEASE_SECONDS
+from app.archive.remembered import Remembered
 from app.archive.sessions import find_session
 from app.errors import Forbidden, Unauthenticated
 from app.rights import Principal
 from app.web.auth import SECURE_SESSION_COOKIE, SESSION_COOKIE, Credentials, is_loopback
-from app.web.forwarded import base_url_of
-from app.web.remembered import Remembered
+from app.web.forwarded import base_url_of, is_secure
 
-MOST_REMEMBERED = 4096
 LONGEST = 4096
+_OVER = "The session is over; log in again"
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _TELLING = frozenset({b"sec-fetch-site", b"origin", b"host"})
 
@@ -56,8 +56,7 @@ def cookie_for(scope: dict[str, Any], state: State, suffix: str = "") -> Cookie:
     Raises:
         Forbidden: it would go over the network unprotected.
     """
-    base = urlsplit(base_url_of(scope, state))
-    if base.scheme == "https" or scope.get("scheme") == "https":
+    if is_secure(scope) or base_url_of(scope, state).startswith("https:"):
         return Cookie(SECURE_SESSION_COOKIE + suffix, True)
     if not is_loopback(_host(scope)):
         raise Forbidden(
@@ -95,7 +94,7 @@ class Sessions:
     def __init__(self, state: State, idle_seconds: float) -> None:
         self._state = state
         self._idle_seconds = idle_seconds
-        self._known: Remembered[str, Principal] = Remembered(MOST_REMEMBERED)
+        self._known: Remembered[Principal] = Remembered()
 
     async def principal(self, given: Credentials, scope: dict[str, Any]) -> Principal | None:
         """Return whose session it is.
@@ -109,22 +108,22 @@ class Sessions:
             return None
         value = cookie_for(scope, self._state).read(scope)
         if value is None:
-            raise Unauthenticated("The session is over; log in again")
+            raise Unauthenticated(_OVER)
         if scope["method"] not in SAFE:
             check_same_origin(scope, self._state)
-        principal = self._known.get(value)
+        return await self._known.get(value, partial(self._look, value))
+
+    async def _look(self, value: str) -> Principal:
+        principal = await find_session(self._state.archive, value, self._idle_seconds)
         if principal is None:
-            principal = await find_session(self._state.archive, value, self._idle_seconds)
-            if principal is None:
-                raise Unauthenticated("The session is over; log in again")
-            self._known.put(value, principal, LEASE_SECONDS)
+            raise Unauthenticated(_OVER)
         return principal
 
 
 def path_of_ours(text: str) -> str:
     """Return a path to go on to after a login; whatever is no plain path of ours is `/`."""
-    parts = text[:1] == "/" and text[1:2] not in ("/", "\\") and len(text) <= 2000
-    return text if parts and text.isprintable() and "\\" not in text else "/"
+    own = text[:1] == "/" and text[1:2] != "/" and len(text.encode("utf-8", "replace")) <= 1500
+    return text if own and text.isprintable() and "\\" not in text else "/"
 
 
 def login_address(scope: dict[str, Any]) -> str:

@@ -6,34 +6,24 @@ no address that is made from the query; and the answer tells the browser to send
 """
 
 import re
-from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 from urllib.parse import unquote_plus
 
 from starlette.datastructures import State
 
-from app.archive.leases import LEASE_SECONDS
+from app.archive.remembered import Remembered
 from app.archive.tickets import PREFIX, find_ticket, ticket_digest
 from app.errors import Unauthenticated
-from app.index.tickets import Ticket
 from app.rights import Principal
 from app.web.auth import TICKET, Credentials
 from app.web.faults import ASGIApp, Message, Receive, Scope, Send
-from app.web.remembered import Remembered
 
-MOST_REMEMBERED = 4096
 LONGEST = 200
+_UNKNOWN = "The ticket is not known, or it is over"
 _READ = frozenset({"GET", "HEAD"})
 _ROUTES = r"{}/(?:studies|series|instances)(?:/.*)?|/wado"
 _NOT_KEPT = (b"private", b"no-store")
-
-Stands = Callable[[Ticket], Awaitable[bool]]
-"""Says whether who made a ticket still has the rights that it gives on."""
-
-
-async def _always(_: Ticket) -> bool:
-    return True
-
 
 class Tickets:
     """Callers with a ticket: they read its Study, and nothing else.
@@ -41,11 +31,10 @@ class Tickets:
     What is known of a ticket is known for a second: who revokes one answers after that.
     """
 
-    def __init__(self, state: State, prefix: str, stands: Stands = _always) -> None:
+    def __init__(self, state: State, prefix: str) -> None:
         self._state = state
         self._routes = re.compile(_ROUTES.format(re.escape(prefix)), re.DOTALL)
-        self._stands = stands
-        self._known: Remembered[bytes, Principal] = Remembered(MOST_REMEMBERED)
+        self._known: Remembered[Principal] = Remembered()
 
     async def principal(self, given: Credentials, scope: dict[str, Any]) -> Principal | None:
         """Return who shows a ticket.
@@ -62,20 +51,16 @@ class Tickets:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         if scope["method"] not in _READ or not self._routes.fullmatch(path):
             raise Unauthenticated("A ticket is for reading its Study, and for nothing else")
-        return await self._known_principal(given.value)
-
-    async def _known_principal(self, value: str) -> Principal:
+        value = given.value
         if len(value) > LONGEST or not value.startswith(PREFIX):
-            raise Unauthenticated("The ticket is not known, or it is over")
-        digest = ticket_digest(value)
-        principal = self._known.get(digest)
-        if principal is None:
-            ticket = await find_ticket(self._state.archive, value)
-            if ticket is None or not await self._stands(ticket):
-                raise Unauthenticated("The ticket is not known, or it is over")
-            principal = ticket.principal
-            self._known.put(digest, principal, LEASE_SECONDS)
-        return principal
+            raise Unauthenticated(_UNKNOWN)
+        return await self._known.get(ticket_digest(value), partial(self._look, value))
+
+    async def _look(self, value: str) -> Principal:
+        ticket = await find_ticket(self._state.archive, value)
+        if ticket is None:
+            raise Unauthenticated(_UNKNOWN)
+        return ticket.principal
 
 
 class TicketQuery:

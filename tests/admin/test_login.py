@@ -15,21 +15,27 @@ from fastapi import FastAPI
 
 from app.admin.login import SignIn
 from app.archive.context import Archive
+from app.archive.local_users import add_user, disable_user, set_password
 from app.main import create_app
-from app.rights import Principal, Role, Scope, principal_of
+from app.rights import Principal
 from app.settings import Auth, Http, Settings
 from app.setting_groups import Oidc
+from tests.archive.test_store import store
+from tests.factories import make_part10, new_uid
 from tests.web.oidc.standin import Provider, provider_running
 
 HERE = "http://127.0.0.1:8080"
 SAME = {"Origin": HERE}
-FORM = {"name": "anna", "password": "right", "next": "/docs"}
+PASSWORD = "a right and long password"
+FORM = {"name": "anna", "password": PASSWORD, "next": "/docs"}
+ROOT = Principal("test")
 
 
 @pytest.fixture(autouse=True)
 def _no_leases(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.archive.sessions.LEASE_SECONDS", 0)
-    monkeypatch.setattr("app.web.sessions.LEASE_SECONDS", 0)
+    for name in ("sessions", "tickets", "local_users"):
+        monkeypatch.setattr(f"app.archive.{name}.LEASE_SECONDS", 0)
+    monkeypatch.setattr("app.archive.remembered.Remembered.__init__.__defaults__", (0.0,))
 
 
 @pytest.fixture
@@ -389,17 +395,11 @@ async def test_a_session_is_over_when_it_was_idle_or_its_time_is_up(
             assert (await served.browser.get("/")).headers["location"] == "/login?next=/"
 
 
-async def check(_: Archive, name: str, password: str) -> Principal | None:
-    """Know one user."""
-    if (name, password) == ("anna", "right"):
-        return principal_of(name, "user", [Role.VIEWER], Scope())
-    return None
-
-
 @pytest.fixture
 async def local(served: Served) -> Served:
     """The application, where users log in by password."""
-    served.app.state.sign_in = SignIn(None, check, 3600)
+    served.app.state.sign_in = SignIn(None, 3600)
+    await add_user(served.app.state.archive, ROOT, "anna", PASSWORD, ["viewer"])
     return served
 
 
@@ -422,6 +422,34 @@ async def test_a_wrong_password_logs_nobody_in(
     assert "set-cookie" not in answer.headers
     assert "wr0ng-secret" not in answer.text + caplog.text
     assert re.search(r'name="next" value="/docs"', answer.text)
+
+
+async def test_who_guesses_has_to_wait(local: Served) -> None:
+    wrong = {**FORM, "password": "a wrong and long password"}
+    for status in [401] * 5 + [429]:
+        answer = await local.browser.post("/login", data=wrong, headers=SAME)
+        assert answer.status_code == status
+        assert 'type="password"' in answer.text
+
+
+@pytest.mark.parametrize("how", ["disabled", "another password"])
+async def test_sessions_and_tickets_of_a_user_end_with_the_users_rights(
+    local: Served, how: str
+) -> None:
+    archive = local.app.state.archive
+    await store(archive, ROOT, make_part10(StudyInstanceUID=(study := new_uid())))
+    await local.browser.post("/login", data=FORM, headers=SAME)
+    made = await local.browser.post("/api/v1/tickets", json={"study": study}, headers=SAME)
+    ticket = {"Authorization": f"Bearer {made.json()['ticket']}"}
+    for headers in ({}, ticket):
+        path = f"/dicom-web/studies/{study}/metadata"
+        assert (await local.browser.get(path, headers=headers)).status_code == 200
+    if how == "disabled":
+        await disable_user(archive, ROOT, "anna")
+    else:
+        await set_password(archive, ROOT, "anna", PASSWORD + "!")
+    for headers in ({}, ticket):
+        assert (await local.browser.get(path, headers=headers)).status_code == 401
 
 
 @pytest.mark.parametrize("headers", ELSEWHERE)
@@ -460,7 +488,7 @@ async def test_where_a_provider_is_no_password_is_taken_and_the_other_way_round(
     served: Served,
 ) -> None:
     assert (await served.browser.post("/login", data=FORM, headers=SAME)).status_code == 404
-    served.app.state.sign_in = SignIn(None, check, 3600)
+    served.app.state.sign_in = SignIn(None, 3600)
     assert (await served.browser.get("/auth/callback")).status_code == 404
 
 

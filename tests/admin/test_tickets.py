@@ -48,7 +48,7 @@ class Scene:
 @pytest.fixture(autouse=True)
 def _no_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.archive.tickets.LEASE_SECONDS", 0)
-    monkeypatch.setattr("app.web.tickets.LEASE_SECONDS", 0)
+    monkeypatch.setattr("app.archive.remembered.Remembered.__init__.__defaults__", (0.0,))
     monkeypatch.setattr("app.archive.removal.LEASE_SECONDS", 0)
 
 
@@ -181,7 +181,7 @@ async def test_a_revoked_ticket_is_dead_in_every_process_when_that_is_answered(
     scene: Scene, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.archive.tickets.LEASE_SECONDS", 0.3)
-    monkeypatch.setattr("app.web.tickets.LEASE_SECONDS", 0.3)
+    monkeypatch.setattr("app.archive.remembered.Remembered.__init__.__defaults__", (0.3,))
     made = await scene.make()
     path = f"/dicom-web/studies/{scene.seen.StudyInstanceUID}/metadata"
     async with served(key=True) as elsewhere:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from app.archive.api_keys import WantedKey, make_key, revoke_key
 from app.archive.context import Archive
 from app.archive.tickets import find_ticket, list_tickets, make_ticket, revoke_ticket
 from app.errors import Forbidden, InvalidRequest, NotFound
@@ -105,6 +106,37 @@ async def test_tickets_end_with_the_rights_of_their_maker(archive: Archive, stud
         await end_tickets_of(connection, 1, "key", "anna")
     assert await find_ticket(archive, annas) is not None
     assert await find_ticket(archive, keys) is None
+
+
+async def test_a_keys_tickets_are_dead_when_it_is_revoked_those_of_its_last_moment_too(
+    archive: Archive, principal: Principal, study: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await make_key(archive, principal, WantedKey("ct-1", ["viewer"]))
+    bearer = await archive.keys.principal(made.text)
+    _, early = await give(archive, bearer, study)
+    late: list[str] = []
+
+    async def meanwhile(_: float) -> None:
+        if not late:  # a process that still knows the key
+            late.append((await give(archive, bearer, study))[1])
+
+    monkeypatch.setattr("app.archive.api_keys.asyncio.sleep", meanwhile)
+    await revoke_key(archive, principal, "ct-1")
+    assert late
+    for secret in (early, *late):
+        assert await find_ticket(archive, secret) is None
+
+
+async def test_a_ticket_is_over_with_the_key_that_made_it(
+    archive: Archive, principal: Principal, study: str
+) -> None:
+    made = await make_key(archive, principal, WantedKey("ct-1", ["viewer"], days=1))
+    bearer = await archive.keys.principal(made.text)
+    await archive.index.fetch("UPDATE api_key SET expires_at = now() + interval '1 minute'")
+    ticket, _ = await make_ticket(archive, bearer, study, 480, READING)
+    assert (ticket.expires_at - ticket.made_at).total_seconds() <= 60
+    of_user, _ = await make_ticket(archive, viewer("ct-1"), study, 480, READING)
+    assert (of_user.expires_at - of_user.made_at).total_seconds() == 480 * 60
 
 
 async def test_tickets_that_are_over_since_a_day_are_forgotten(

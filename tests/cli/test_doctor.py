@@ -30,6 +30,7 @@ ORDER = [
     "index",
     "port",
     "key",
+    "keys",
     "objects",
     "stored",
     "backup",

@@ -7,7 +7,7 @@ from starlette.datastructures import State
 
 from app.cli.asgi_server import configuration
 from app.settings import Http, Settings
-from app.web.forwarded import base_url_of, named_origin
+from app.web.forwarded import base_url_of, is_secure, named_origin
 
 STATE = State({"base_url": "http://127.0.0.1:8080/pacs/dicom-web"})
 PROXY = "192.0.2.1"
@@ -61,7 +61,7 @@ async def test_only_trusted_proxies_are_believed(
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         assert receive is send
-        bases.append((base_url_of(scope, STATE), scope["client"][0]))
+        bases.append((base_url_of(scope, STATE), scope["client"][0], is_secure(scope)))
 
     settings = Settings(http=Http(trusted_proxies=(PROXY,), public_url=public_url))
     config = configuration(settings, application)
@@ -74,4 +74,21 @@ async def test_only_trusted_proxies_are_believed(
     scope: Any = {"type": "http", "client": (client, 1), "headers": headers, "scheme": "http"}
     none: Any = None
     await config.loaded_app(scope, none, none)
-    assert bases == [(base, "203.0.113.77" if client == PROXY else client)]
+    trusted = client == PROXY
+    assert bases == [(base, "203.0.113.77" if trusted else client, trusted)]
+
+
+async def test_a_proxy_says_by_forwarded_alone_that_tls_was_used() -> None:
+    seen = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(is_secure(scope))
+
+    config = configuration(Settings(http=Http(trusted_proxies=(PROXY,))), application)
+    config.load()
+    headers = [(b"forwarded", b"for=203.0.113.77;host=a.example;proto=https")]
+    none: Any = None
+    for client in (PROXY, "203.0.113.9"):
+        scope: Any = {"type": "http", "client": (client, 1), "headers": headers, "scheme": "http"}
+        await config.loaded_app(scope, none, none)
+    assert seen == [True, False]

@@ -72,7 +72,7 @@ def read_attempt(cookie: str | None) -> Attempt | None:
 class Login:
     """Logins at one provider. `access` is what access tokens have to be, for their roles."""
 
-    def __init__(self, provider: Provider, client: Client, reading: Reading, access: Rules) -> None:
+    def __init__(self, provider: Provider, access: Rules, reading: Reading, client: Client) -> None:
         self._provider = provider
         self._client = client
         self._reading = reading

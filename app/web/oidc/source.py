@@ -2,19 +2,29 @@
 
 import hashlib
 import time
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from app.archive.remembered import Remembered
+from app.errors import Unauthenticated
 from app.rights import Principal
 from app.web.auth import Credentials
 from app.web.oidc.claims import Reading
 from app.web.oidc.provider import Provider
 from app.web.oidc.tokens import Rules, refuse_id_token, verified
-from app.web.remembered import Remembered
 
 REMEMBERED_SECONDS = 60.0
-MOST_REMEMBERED = 4096
 _OURS = ("frk_", "frt_")
 """How our own keys and tickets begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Whose a token is, until when, in seconds since 1970."""
+
+    principal: Principal
+    until: float
 
 
 class Tokens:
@@ -25,7 +35,7 @@ class Tokens:
         self._provider = provider
         self._rules = rules
         self._reading = reading
-        self._known: Remembered[bytes, Principal] = Remembered(MOST_REMEMBERED)
+        self._known: Remembered[_Known] = Remembered(REMEMBERED_SECONDS)
 
     async def principal(self, given: Credentials, scope: dict[str, Any]) -> Principal | None:
         """Return whose token it is.
@@ -39,12 +49,13 @@ class Tokens:
         if given.scheme != "bearer" or value.count(".") < 2 or value.startswith(_OURS):
             return None
         digest = hashlib.sha256(value.encode("latin-1")).digest()
-        known = self._known.get(digest)
-        if known is not None:
-            return known
+        known = await self._known.get(digest, partial(self._verify, value))
+        if time.time() >= known.until:
+            raise Unauthenticated("The token has expired")
+        return known.principal
+
+    async def _verify(self, value: str) -> _Known:
         token = await verified(self._provider, value, self._rules)
         refuse_id_token(token)
         principal = self._reading.principal(token.claims, "token")
-        left = float(token.claims["exp"]) + self._rules.skew - time.time()
-        self._known.put(digest, principal, min(REMEMBERED_SECONDS, left))
-        return principal
+        return _Known(principal, float(token.claims["exp"]) + self._rules.skew)

@@ -1,0 +1,186 @@
+"""The commands of who is let in: `keys` and `users`. Light, as `main` is."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.options import DataDir, flags
+
+Name = Annotated[str, typer.Argument(help="A name; the log and the audit call the caller so.")]
+Roles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--role",
+        help="viewer, uploader, curator, auditor, administrator or service; may be repeated.",
+    ),
+]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option("--label", help="Only studies that bear it; may be repeated. Without, all."),
+]
+PasswordFile = Annotated[
+    Path | None, typer.Option(help="A file with the password; else it is asked for.")
+]
+MOST_DAYS = 36_500
+
+
+def _settings(data_dir: Path | None) -> Any:
+    from app.settings import load_settings  # noqa: PLC0415
+
+    return load_settings(flags(data_dir))
+
+
+keys = typer.Typer(
+    no_args_is_help=True,
+    help="API keys, for scripts, viewers and bridges: `Authorization: Bearer frk_…`.",
+    epilog="Keys count where FILEROOM_AUTH__KEYS is true; then every request needs a credential.",
+)
+
+
+@keys.command(name="create")
+def create_key(  # noqa: PLR0913, PLR0917
+    name: Name,
+    admin: Annotated[bool, typer.Option("--admin", help="The role administrator.")] = False,
+    role: Roles = None,
+    label: Labels = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, max=MOST_DAYS, help="Days until it expires [365].")
+    ] = None,
+    never: Annotated[bool, typer.Option("--never", help="It does not expire.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Make a key and print it, once. Without a role it is a viewer's.
+
+    This alone opens nothing: FILEROOM_AUTH__KEYS=true switches keys on. The server may run.
+
+    Examples:
+
+        fileroom keys create me --admin
+
+        fileroom keys create ct-1 --role uploader --days 90
+
+        KEY=$(fileroom keys create trial-42 --role viewer --label trial:42)
+    """
+    if admin and role:
+        raise typer.BadParameter("give --admin or --role, not both")
+    if never and days is not None:
+        raise typer.BadParameter("give --days or --never, not both")
+    from app.cli.api_keys import run_create  # noqa: PLC0415
+
+    roles = ["administrator"] if admin else role or ["viewer"]
+    run_create(_settings(data_dir), name, roles, label, None if never else days or 365)
+
+
+@keys.command(name="list")
+def list_keys(data_dir: DataDir = None) -> None:
+    """Print all keys: what each may do, until when, and when it was used last. Never the key.
+
+    Example:
+
+        fileroom keys list
+    """
+    from app.cli.api_keys import run_list  # noqa: PLC0415
+
+    run_list(_settings(data_dir))
+
+
+@keys.command(name="revoke")
+def revoke_key(name: Name, data_dir: DataDir = None) -> None:
+    """Let a key count no more, in every process, when this has ended.
+
+    Example:
+
+        fileroom keys revoke ct-1
+    """
+    from app.cli.api_keys import run_revoke  # noqa: PLC0415
+
+    run_revoke(_settings(data_dir), name)
+
+
+users = typer.Typer(
+    no_args_is_help=True,
+    help="Local users, for a small site and old viewers: a name and a password.",
+    epilog="They are let in by HTTP Basic where FILEROOM_AUTH__BASIC is true, over HTTPS.",
+)
+
+
+@users.command(name="add")
+def add_user(
+    name: Name,
+    role: Roles = None,
+    label: Labels = None,
+    password_file: PasswordFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Let somebody in. The password is asked for twice.
+
+    Examples:
+
+        fileroom users add meier --role viewer
+
+        fileroom users add meier --role viewer --label trial:42 --password-file meier.txt
+    """
+    if not role:
+        raise typer.BadParameter("give a --role, such as viewer")
+    from app.cli.local_users import run_add  # noqa: PLC0415
+
+    run_add(_settings(data_dir), name, role, label, password_file)
+
+
+@users.command(name="list")
+def list_users(data_dir: DataDir = None) -> None:
+    """Print all users and what each may do.
+
+    Example:
+
+        fileroom users list
+    """
+    from app.cli.local_users import run_list  # noqa: PLC0415
+
+    run_list(_settings(data_dir))
+
+
+@users.command(name="disable")
+def disable_user(name: Name, data_dir: DataDir = None) -> None:
+    """Let a user in no more, in every process, when this has ended.
+
+    Example:
+
+        fileroom users disable meier
+    """
+    from app.cli.local_users import run_disable  # noqa: PLC0415
+
+    run_disable(_settings(data_dir), name, disabled=True)
+
+
+@users.command(name="enable")
+def enable_user(name: Name, data_dir: DataDir = None) -> None:
+    """Let a user in again.
+
+    Example:
+
+        fileroom users enable meier
+    """
+    from app.cli.local_users import run_disable  # noqa: PLC0415
+
+    run_disable(_settings(data_dir), name, disabled=False)
+
+
+@users.command(name="passwd")
+def set_password(name: Name, password_file: PasswordFile = None, data_dir: DataDir = None) -> None:
+    """Give a user another password; the one before counts no more when this has ended.
+
+    Example:
+
+        fileroom users passwd meier
+    """
+    from app.cli.local_users import run_passwd  # noqa: PLC0415
+
+    run_passwd(_settings(data_dir), name, password_file)
+
+
+def add_commands(application: typer.Typer) -> None:
+    """Add them all."""
+    application.add_typer(keys, name="keys")
+    application.add_typer(users, name="users")

@@ -1,0 +1,203 @@
+"""Local users: who may ask by name and password. Names are unique on the whole server."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from app.index.engine import Index
+from app.index.events import log_event
+from app.index.pool import Connection
+from app.index.tickets import end_tickets_of
+from app.index.web_sessions import end_sessions_of
+from app.rights import Role
+
+_COLUMNS = """
+id, tenant_id, name, password, roles, labels, disabled, created_at, created_by, changed_at
+"""
+ADD = f"""
+INSERT INTO local_user (tenant_id, name, password, roles, labels, created_by)
+VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (name) DO NOTHING RETURNING {_COLUMNS}
+"""  # noqa: S608 - our own names, as below
+LIST = f"SELECT {_COLUMNS} FROM local_user WHERE tenant_id = $1 ORDER BY name"  # noqa: S608
+FIND = f"SELECT {_COLUMNS} FROM local_user WHERE name = $1"  # noqa: S608
+DISABLE = """
+UPDATE local_user SET disabled = $3, changed_at = now()
+WHERE tenant_id = $1 AND name = $2 RETURNING id
+"""
+SET_PASSWORD = """
+UPDATE local_user SET password = $3, changed_at = now()
+WHERE tenant_id = $1 AND name = $2 RETURNING id
+"""
+
+_RECENT = "since > now() - interval '1 minute' AND since <= now()"
+COUNT = f"""
+SELECT who, failures,
+    greatest(1, ceil(extract(epoch FROM since + interval '1 minute' - now())))::integer AS seconds
+FROM failed_login WHERE who = ANY($1) AND {_RECENT}
+"""  # noqa: S608
+ADD_FAILURE = f"""
+INSERT INTO failed_login AS old (who, failures, since)
+SELECT who, 1, now() FROM unnest($1::bytea[]) AS new (who) ORDER BY who
+ON CONFLICT (who) DO UPDATE SET
+    failures = CASE WHEN {_RECENT.replace("since", "old.since")} THEN old.failures + 1 ELSE 1 END,
+    since = CASE WHEN {_RECENT.replace("since", "old.since")} THEN old.since ELSE now() END
+"""  # noqa: S608
+FORGET_FAILURES = "DELETE FROM failed_login WHERE who = ANY($1)"
+FORGET_OLD = f"DELETE FROM failed_login WHERE NOT ({_RECENT})"  # noqa: S608
+
+
+@dataclass(frozen=True, slots=True)
+class LocalUser:
+    """Who may ask. `password` is its hash, as argon2 writes it; `labels` of None: all Studies."""
+
+    id: int
+    tenant_id: int
+    name: str
+    password: str = field(repr=False)
+    roles: tuple[Role, ...]
+    labels: tuple[str, ...] | None
+    disabled: bool
+    created_at: datetime
+    created_by: str
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """How often a wrong password came within a minute, and after how many seconds it is over."""
+
+    count: int
+    seconds: int
+
+
+async def add_user(
+    index: Index,
+    tenant_id: int,
+    actor: str,
+    name: str,
+    password: str,
+    rights: tuple[Sequence[Role], Sequence[str] | None],
+) -> LocalUser | None:
+    """Add a user (`password`: its hash), and log it; None if the name is taken.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    roles, labels = rights
+
+    async def add(connection: Connection) -> LocalUser | None:
+        some = None if labels is None else list(labels)
+        row = await connection.fetchrow(
+            ADD, tenant_id, name, password, list(roles), some, actor
+        )
+        if row is None:
+            return None
+        limited = {} if some is None else {"labels": some}
+        said = {"name": name, "roles": list(roles), **limited}
+        await log_event(connection, tenant_id, "user-added", actor, {"user": said})
+        return _user(row)
+
+    return await index.retrying(add)
+
+
+async def list_users(index: Index, tenant_id: int) -> Sequence[LocalUser]:
+    """Return the users of a tenant, by name.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    return [_user(row) for row in await index.fetch(LIST, tenant_id)]
+
+
+async def find_user(index: Index, name: str) -> LocalUser | None:
+    """Return the user of a name, of any tenant, disabled or not.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    row = await index.fetchrow(FIND, name)
+    return None if row is None else _user(row)
+
+
+async def disable_user(
+    index: Index, tenant_id: int, actor: str, name: str, *, disabled: bool
+) -> bool:
+    """Let a user in no more, or again, and log it; say whether there is one.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    kind = "user-disabled" if disabled else "user-enabled"
+    return await _change(index, (tenant_id, name), (kind, actor), DISABLE, disabled)
+
+
+async def set_password(index: Index, tenant_id: int, actor: str, name: str, password: str) -> bool:
+    """Give a user another password (its hash), and log that; say whether there is one.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    return await _change(
+        index, (tenant_id, name), ("user-password-set", actor), SET_PASSWORD, password
+    )
+
+
+async def _change(
+    index: Index, whose: tuple[int, str], how: tuple[str, str], statement: str, value: object
+) -> bool:
+    tenant_id, name = whose
+    kind, actor = how
+
+    async def change(connection: Connection) -> bool:
+        if await connection.fetchval(statement, tenant_id, name, value) is None:
+            return False
+        await end_sessions_of(connection, tenant_id, name)
+        await end_tickets_of(connection, tenant_id, "user", name)
+        await log_event(connection, tenant_id, kind, actor, {"user": {"name": name}})
+        return True
+
+    return await index.retrying(change)
+
+
+async def count_failures(index: Index, who: Sequence[bytes]) -> dict[bytes, Failures]:
+    """Return how often each of them failed within a minute.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    rows = await index.fetch(COUNT, list(who))
+    return {row["who"]: Failures(row["failures"], row["seconds"]) for row in rows}
+
+
+async def add_failure(index: Index, who: Sequence[bytes]) -> None:
+    """Count a wrong password for each of them; what is a minute old is forgotten.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+
+    async def add(connection: Connection) -> None:
+        await connection.execute(FORGET_OLD)
+        await connection.execute(ADD_FAILURE, list(who))
+
+    await index.retrying(add)
+
+
+async def forget_failures(index: Index, who: Sequence[bytes]) -> None:
+    """Forget that they failed.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    async with index.at_once() as connection:
+        await connection.execute(FORGET_FAILURES, list(who))
+
+
+def _user(row: asyncpg.Record) -> LocalUser:
+    values: dict[str, Any] = dict(row)
+    roles = tuple(Role(role) for role in row["roles"])
+    labels = None if row["labels"] is None else tuple(row["labels"])
+    return LocalUser(**{**values, "roles": roles, "labels": labels})
