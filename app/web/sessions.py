@@ -56,7 +56,7 @@ def cookie_for(scope: dict[str, Any], state: State, suffix: str = "") -> Cookie:
     Raises:
         Forbidden: it would go over the network unprotected.
     """
-    if is_secure(scope) or base_url_of(scope, state).startswith("https:"):
+    if _is_https(scope, state):
         return Cookie(SECURE_SESSION_COOKIE + suffix, True)
     if not is_loopback(_host(scope)):
         raise Forbidden(
@@ -79,7 +79,8 @@ def check_same_origin(scope: dict[str, Any], state: State) -> None:
     if site is None:
         scheme, _, host = said.get(b"origin", "").partition("://")
         base = urlsplit(base_url_of(scope, state))
-        of_ours = host in (base.netloc, said.get(b"host")) and scheme in ("http", "https")
+        wanted = "https" if _is_https(scope, state) else "http"
+        of_ours = scheme == wanted and host in (base.netloc, said.get(b"host"))
         site = "same-origin" if of_ours else "unknown"
     if site != "same-origin":
         raise Forbidden("With a session only pages of this archive may change something")
@@ -131,6 +132,10 @@ def login_address(scope: dict[str, Any]) -> str:
     query = scope["query_string"].decode("latin-1")
     then = scope["path"] + (f"?{query}" if query else "")
     return f"{scope.get('root_path', '')}/login?next={quote(then, safe='/')}"
+
+
+def _is_https(scope: dict[str, Any], state: State) -> bool:
+    return is_secure(scope) or base_url_of(scope, state).startswith("https:")
 
 
 def _host(scope: dict[str, Any]) -> str:

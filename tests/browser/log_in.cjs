@@ -22,7 +22,7 @@ async function main() {
   await page.locator('input[name=login]').fill(who);
   await page.locator('input[name=password]').fill('any');
   await page.locator('button[type=submit]').click();
-  await page.locator('form button[type=submit]:not([name])').first().click(); // consent
+  await page.getByText('Continue').click();
   await page.getByText('Log out').waitFor();
   seen.url = page.url();
   seen.page = await page.locator('.who').innerText();

@@ -36,7 +36,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory, issuer: str) -> Iterator[L
         "ISSUER": issuer,
         "AUDIENCE": "fileroom",
         "CLIENT_ID": "fileroom",
-        "CLIENT_SECRET": "a secret of the test",
+        "CLIENT_SECRET": "a-secret-of-the-test",
     }
     named = {f"FILEROOM_AUTH__OIDC__{name}": value for name, value in settings.items()}
     with serve(tmp_path_factory.mktemp("archive"), environment=named) as server:
@@ -69,7 +69,7 @@ def _log_in(archive: LiveServer, who: str, tmp_path: Path) -> dict[str, Any]:
 
 def _token(issuer: str) -> str:
     form = {"grant_type": "client_credentials", "resource": "urn:fileroom", "scope": "read"}
-    auth = ("fileroom", "a%20secret%20of%20the%20test")
+    auth = ("fileroom", "a-secret-of-the-test")
     answer = httpx.post(f"{issuer}/token", data=form, auth=auth)
     assert answer.status_code == 200, answer.text
     return str(answer.json()["access_token"])

@@ -6,13 +6,13 @@ every half minute. While the provider does not answer, what it said last is kept
 """
 
 import asyncio
+import base64
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
@@ -192,14 +192,18 @@ def _read_key(entry: dict[str, Any]) -> SigningKey | None:
         return None
     public = {name: value for name, value in entry.items() if name in _PUBLIC}
     try:
+        if kind is RSAKey and _bits(public["n"]) < SHORTEST_RSA:
+            return None
         key = kind.import_key(public)
-        size = key.public_key.key_size if isinstance(key.public_key, RSAPublicKey) else None
     except (JoseError, ValueError, TypeError, KeyError):
-        return None
-    if size is not None and size < SHORTEST_RSA:
         return None
     named = [str(entry.get(name, "")) for name in ("kid", "kty", "alg", "crv")]
     return SigningKey(*named, key)
+
+
+def _bits(number: str) -> int:
+    padded = number + "=" * (-len(number) % 4)
+    return int.from_bytes(base64.urlsafe_b64decode(padded)).bit_length()
 
 
 _PUBLIC = frozenset({"kty", "n", "e", "crv", "x", "y"})

@@ -1,4 +1,4 @@
-// A provider of OpenID Connect as it is published: node serve.mjs PORT CALLBACK.
+// A provider of OpenID Connect as it is published: node serve.mjs PORT CALLBACK HOME.
 // POST /rotate gives it another key. Anybody logs in with any password; the name is the subject.
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
@@ -16,11 +16,11 @@ function made(number) {
   const key = { ...privateKey.export({ format: 'jwk' }), kid: `key-${number}`, use: 'sig', alg: 'RS256' };
   const provider = new Provider(issuer, {
     clients: [{
-      client_id: 'fileroom', client_secret: 'a secret of the test', redirect_uris: [callback],
+      client_id: 'fileroom', client_secret: 'a-secret-of-the-test', redirect_uris: [callback],
       grant_types: ['authorization_code', 'client_credentials'], response_types: ['code'],
     }],
     jwks: { keys: [key] },
-    cookies: { keys: ['a key of the test'] },
+    cookies: { keys: ['a-key-of-the-test'] },
     claims: { openid: ['sub', 'roles'], profile: ['name'], email: ['email'] },
     conformIdTokenClaims: false,
     findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id, roles, name: id }) }),

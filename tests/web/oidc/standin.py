@@ -13,10 +13,10 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from joserfc import jws
-from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+from joserfc.jwk import ECKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
-Key = RSAKey | ECKey | OKPKey | OctKey
+Key = RSAKey | ECKey | OKPKey
 _RSA = RSAKey.generate_key(2048)
 """Made once: it takes long."""
 

@@ -197,7 +197,7 @@ RSA = RSAKey.generate_key(2048).as_dict(private=True)
         ({"kty": "unknown"}, False),
         ({}, False),
         ("text", False),
-        (RSAKey.generate_key(1024).as_dict(private=False), False),
+        ({**RSA, "n": RSA["n"][:171]}, False),  # 1024 bits
     ],
 )
 def test_keys_that_sign_nothing_are_left_out(entry: Any, read: bool) -> None:
