@@ -197,7 +197,8 @@ def _form(request: Request, then: str, text: str, status: int = 200) -> Response
   <p><label for="name">Name</label>
     <input id="name" name="name" autocomplete="username" required autofocus></p>
   <p><label for="password">Password</label>
-    <input id="password" name="password" type="password" autocomplete="current-password" required></p>
+    <input id="password" name="password" type="password" required
+      autocomplete="current-password"></p>
   <input type="hidden" name="next" value="{escape(then)}">
   <button>Log in</button>
 </form>"""

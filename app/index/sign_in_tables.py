@@ -1,4 +1,4 @@
-"""The tables of browser sessions and of tickets. What their holders show is kept as a SHA-256 alone.
+"""The tables of browser sessions and of tickets. Of what holders show the SHA-256 alone is kept.
 
 `scope` is that of the caller but for the tenant, as `kept_scopes` writes it.
 """

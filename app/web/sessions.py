@@ -139,7 +139,8 @@ def _is_https(scope: dict[str, Any], state: State) -> bool:
 
 
 def _host(scope: dict[str, Any]) -> str:
-    return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+    found = (value for name, value in scope["headers"] if name == b"host")
+    return next(found, b"").decode("latin-1")
 
 
 def _cookies(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:

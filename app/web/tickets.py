@@ -25,6 +25,7 @@ _READ = frozenset({"GET", "HEAD"})
 _ROUTES = r"{}/(?:studies|series|instances)(?:/.*)?|/wado"
 _NOT_KEPT = (b"private", b"no-store")
 
+
 class Tickets:
     """Callers with a ticket: they read its Study, and nothing else.
 

@@ -18,8 +18,8 @@ from app.archive.context import Archive
 from app.archive.local_users import add_user, disable_user, set_password
 from app.main import create_app
 from app.rights import Principal
-from app.settings import Auth, Http, Settings
 from app.setting_groups import Oidc
+from app.settings import Auth, Http, Settings
 from tests.archive.test_store import store
 from tests.factories import make_part10, new_uid
 from tests.web.oidc.standin import Provider, provider_running
@@ -106,9 +106,7 @@ async def log_in(served: Served, standin: Provider, **claims: Any) -> httpx.Resp
     return await served.browser.get("/auth/callback", params=back)
 
 
-async def test_a_login_at_the_provider_begins_a_session(
-    served: Served, standin: Provider
-) -> None:
+async def test_a_login_at_the_provider_begins_a_session(served: Served, standin: Provider) -> None:
     stranger = await served.browser.get("/")
     assert (stranger.status_code, stranger.headers["location"]) == (303, "/login?next=/")
     assert (await served.browser.get("/dicom-web/studies")).status_code == 401
@@ -121,7 +119,7 @@ async def test_a_login_at_the_provider_begins_a_session(
     cookie = next(it for it in answer.headers.get_list("set-cookie") if it.startswith("fileroom="))
     assert {"HttpOnly", "SameSite=lax", "Path=/"} <= set(cookie.split("; "))
     assert "Domain" not in cookie
-    assert (await served.browser.get("/dicom-web/studies")).status_code == 200
+    assert (await served.browser.get("/dicom-web/studies")).status_code == 204
     page = await served.browser.get("/")
     assert "user-1" in page.text
     assert 'href="/logout"' in page.text
@@ -158,7 +156,7 @@ async def test_over_https_the_cookie_is_of_this_host_and_the_plain_one_counts_fo
         assert {"HttpOnly", "Secure", "SameSite=lax", "Path=/"} <= set(cookie.split("; "))
         value = cookie.partition("=")[2].partition(";")[0]
         served.browser.cookies.clear()
-        for name, status in (("fileroom", 401), ("__Host-fileroom", 200)):
+        for name, status in (("fileroom", 401), ("__Host-fileroom", 204)):
             headers = {"Cookie": f"{name}={value}"}
             answer = await served.browser.get("/dicom-web/studies", headers=headers)
             assert answer.status_code == status
@@ -360,7 +358,7 @@ async def test_a_page_of_somebody_else_changes_nothing_with_the_cookie(
         answer = await served.browser.request(method, path, headers=headers)
         assert answer.status_code == 403, path
     read = await served.browser.get("/dicom-web/studies", headers=headers)
-    assert read.status_code == 200
+    assert read.status_code == 204
     assert "access-control-allow-credentials" not in read.headers
 
 
@@ -385,12 +383,12 @@ async def test_a_session_is_over_when_it_was_idle_or_its_time_is_up(
         ):
             await log_in(served, standin)
             await index.fetch("UPDATE web_session SET last_seen_at = now() - interval '9 minutes'")
-            assert (await served.browser.get("/dicom-web/studies")).status_code == 200
+            assert (await served.browser.get("/dicom-web/studies")).status_code == 204
             (row,) = await index.fetch(
                 "SELECT max(last_seen_at) > now() - interval '1 minute' FROM web_session"
             )
             assert row[0]
-            await index.fetch(f"UPDATE web_session SET {change}")
+            await index.fetch(f"UPDATE web_session SET {change}")  # noqa: S608
             assert (await served.browser.get("/dicom-web/studies")).status_code == 401
             assert (await served.browser.get("/")).headers["location"] == "/login?next=/"
 
@@ -409,7 +407,7 @@ async def test_a_login_by_password_begins_a_session(local: Served) -> None:
     assert "<script" not in page.text
     answer = await local.browser.post("/login", data=FORM, headers=SAME)
     assert (answer.status_code, answer.headers["location"]) == (303, "/docs")
-    assert (await local.browser.get("/dicom-web/studies")).status_code == 200
+    assert (await local.browser.get("/dicom-web/studies")).status_code == 204
     assert await kept(local) == [("anna", "user", False)]
 
 
@@ -500,7 +498,7 @@ async def test_a_cookie_that_is_none_opens_nothing(served: Served) -> None:
 
 async def test_a_token_of_the_provider_opens_the_api(served: Served, standin: Provider) -> None:
     bearer = {"Authorization": f"Bearer {standin.token()}"}
-    assert (await served.browser.get("/dicom-web/studies", headers=bearer)).status_code == 200
+    assert (await served.browser.get("/dicom-web/studies", headers=bearer)).status_code == 204
     denied = await served.browser.delete("/dicom-web/studies/1.2.3", headers=bearer)
     assert denied.status_code == 403
     bad = {"Authorization": f"Bearer {standin.token(aud='other')}"}

@@ -163,7 +163,7 @@ async def test_tickets_are_listed_without_their_secrets_and_revoked(scene: Scene
     assert page["next"] == made[0]["number"]
     rest = await scene.client.get(TICKETS, params={"after": page["next"]}, headers=AUTHORIZED)
     listed = [*page["tickets"], *rest.json()["tickets"]]
-    assert listed == [{name: value for name, value in one.items() if name != "ticket"} for one in made]
+    assert listed == [{name: one[name] for name in one if name != "ticket"} for one in made]
     url = f"{TICKETS}/{made[0]['number']}"
     path = f"/dicom-web/studies/{scene.seen.StudyInstanceUID}/metadata"
     assert await scene.status(path, made[0]["ticket"]) == 200
@@ -239,8 +239,8 @@ async def test_answers_to_a_ticket_go_nowhere_on_and_no_log_has_it(
     instance = f"/dicom-web{path_of(scene.seen)}"
     for path in (
         f"/dicom-web/studies/{study}/metadata",
-        f"/dicom-web/studies?PatientName=none",
-        f"/dicom-web/studies?nonsense=1",
+        "/dicom-web/studies?PatientName=none",
+        "/dicom-web/studies?nonsense=1",
         f"{instance}/frames/1",
         f"{instance}/frames/7",
         f"{instance}/thumbnail",
@@ -268,4 +268,4 @@ async def test_the_query_that_remains_is_the_one_that_was_asked() -> None:
 async def test_where_nobody_is_asked_who_it_is_a_ticket_is_not_needed(
     client: httpx.AsyncClient,
 ) -> None:
-    assert (await client.get("/dicom-web/studies?ticket=frt_x")).status_code == 200
+    assert (await client.get("/dicom-web/studies?ticket=frt_x")).status_code == 204

@@ -1,7 +1,7 @@
 """`fileroom tickets` as an operator runs it."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,13 +17,13 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def study(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def study(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A Study in this test's archive."""
     monkeypatch.setattr(tickets, "LEASE_SECONDS", 0)
     uid = new_uid()
     (tmp_path / "one.dcm").write_bytes(make_part10(StudyInstanceUID=uid))
     run("import", str(tmp_path / "one.dcm"))
-    yield uid
+    return uid
 
 
 def test_a_ticket_is_printed_once_listed_and_revoked(run: Run, study: str) -> None:

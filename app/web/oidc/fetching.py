@@ -30,9 +30,7 @@ class Refused(Exception):
 async def asking() -> AsyncIterator[httpx.AsyncClient]:
     """Give a client for the block; certificates are checked as the operating system's users do."""
     trusted = await asyncio.to_thread(ssl.create_default_context)
-    async with httpx.AsyncClient(
-        verify=trusted, follow_redirects=False, timeout=SECONDS
-    ) as client:
+    async with httpx.AsyncClient(verify=trusted, follow_redirects=False, timeout=SECONDS) as client:
         yield client
 
 
@@ -45,7 +43,8 @@ def is_safe(url: object) -> bool:
         host = parts.hostname or ""
     except ValueError:
         return False
-    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
+    is_plain = parts.scheme == "http" and is_loopback(host)
+    return bool(host) and (parts.scheme == "https" or is_plain)
 
 
 async def fetch_document(

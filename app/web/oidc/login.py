@@ -141,7 +141,7 @@ class Login:
             raise Unauthenticated("The token is for another client")
 
     async def _with_roles(self, claims: Mapping[str, Any], access: object) -> Mapping[str, Any]:
-        """Return the claims, with those of the access token where only it names roles (Keycloak)."""
+        """Return the claims, with those of the access token where only that names roles."""
         has_roles = any(self._reading.roles_of(claims))
         if has_roles or not isinstance(access, str) or not self._access.audience:
             return claims

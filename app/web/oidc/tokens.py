@@ -52,7 +52,7 @@ class _Registry(JWSRegistry):
 
     max_header_length = max_payload_length = max_signature_length = MOST_BYTES
 
-    def get_alg(self, name: str) -> jws.JWSAlgModel:
+    def get_alg(self, name: str) -> Any:
         """Return an algorithm, if it is listed."""
         if not self.allowed or name not in self.allowed:
             raise UnsupportedAlgorithmError(name)

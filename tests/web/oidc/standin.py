@@ -24,8 +24,11 @@ _RSA = RSAKey.generate_key(2048)
 class _AnyAlgorithm(JWSRegistry):
     """Signs by whatever it is told, as a forger does."""
 
-    def get_alg(self, name: str) -> jws.JWSAlgModel:
+    def get_alg(self, name: str) -> Any:
         return self.algorithms[name]
+
+    def check_header(self, header: Any) -> None:
+        pass
 
 
 _REGISTRY = _AnyAlgorithm(strict_check_header=False)

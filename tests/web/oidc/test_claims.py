@@ -8,6 +8,7 @@ from app.errors import Forbidden, Unauthenticated
 from app.rights import ROLES, Role, Verb
 from app.web.oidc.claims import Reading, texts
 
+MAPPED = [("a@b.org", Role.CURATOR), ("b.org", Role.VIEWER)]
 KEYCLOAK = {"sub": "u", "realm_access": {"roles": ["curator", "offline_access"]}}
 
 
@@ -19,10 +20,10 @@ KEYCLOAK = {"sub": "u", "realm_access": {"roles": ["curator", "offline_access"]}
         ({}, {"roles": {"viewer": True}}, set()),
         ({}, {}, set()),
         ({"roles": ["realm_access.roles"]}, KEYCLOAK, {Role.CURATOR}),
-        ({"roles": ["https://x.example/roles"]}, {"https://x.example/roles": ["viewer"]}, {Role.VIEWER}),
+        ({"roles": ["https://x.org/roles"]}, {"https://x.org/roles": ["viewer"]}, {Role.VIEWER}),
         ({"roles": ["a.b.c"]}, {"a": {"b": "text"}}, set()),
         (
-            {"roles": ["email", "hd"], "role_map": [("a@b.org", Role.CURATOR), ("b.org", Role.VIEWER)]},
+            {"roles": ["email", "hd"], "role_map": MAPPED},
             {"email": "a@b.org", "hd": "b.org"},
             {Role.CURATOR, Role.VIEWER},
         ),
