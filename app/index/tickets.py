@@ -156,6 +156,13 @@ def _maker(maker: Principal | None) -> tuple[str | None, str | None]:
 
 
 def _read(row: Any) -> Ticket:
-    number, study, verbs, *rest, scope, tenant_id = row
-    allowed = frozenset(map(Verb, verbs))
-    return Ticket(number, study, allowed, *rest, scope=read_scope(tenant_id, scope))
+    return Ticket(
+        number=row["id"],
+        study=row["study_instance_uid"],
+        verbs=frozenset(map(Verb, row["verbs"])),
+        maker=row["made_by"],
+        maker_kind=row["maker_kind"],
+        made_at=row["made_at"],
+        expires_at=row["expires_at"],
+        scope=read_scope(row["tenant_id"], row["scope"]),
+    )

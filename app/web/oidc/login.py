@@ -53,7 +53,8 @@ class Attempt:
 
 def new_attempt(then: str) -> Attempt:
     """Return a login that begins now."""
-    return Attempt(*(secrets.token_urlsafe(32) for _ in range(3)), then)
+    state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
+    return Attempt(state, nonce, verifier, then)
 
 
 def read_attempt(cookie: str | None) -> Attempt | None:

@@ -197,8 +197,8 @@ def _read_key(entry: dict[str, Any]) -> SigningKey | None:
         key = kind.import_key(public)
     except (JoseError, ValueError, TypeError, KeyError):
         return None
-    named = [str(entry.get(name, "")) for name in ("kid", "kty", "alg", "crv")]
-    return SigningKey(*named, key)
+    kid, algorithm, curve = (str(entry.get(name, "")) for name in ("kid", "alg", "crv"))
+    return SigningKey(kid, entry["kty"], algorithm, curve, key)
 
 
 def _bits(number: str) -> int:

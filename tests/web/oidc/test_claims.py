@@ -107,7 +107,7 @@ def test_a_patients_app_reads_that_patients_studies_and_nothing_else(
     claims = {"sub": "u", "scope": scope, "patient": "P-1", "roles": ["administrator"]}
     principal = Reading().principal(claims, "token")
     assert principal.verbs == verbs
-    assert principal.scope.patients == {("P-1", "")}
+    assert principal.scope.patients == frozenset({("P-1", "")})
 
 
 @pytest.mark.parametrize("patient", [None, "", 5, ["P-1"]])
