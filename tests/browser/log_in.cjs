@@ -29,11 +29,14 @@ async function main() {
   seen.cookies = (await context.cookies(archive)).filter(one => one.name.startsWith('fileroom'))
     .map(({ name, httpOnly, sameSite, expires }) => ({ name, httpOnly, sameSite, expires }));
   seen.script = await page.evaluate(() => document.cookie);
+  await page.goto(`${archive}/docs`); // the page whose policy lets a script ask
   seen.read = await status(page, '/dicom-web/studies');
   seen.write = await status(page, '/dicom-web/studies/1.2.3', 'DELETE');
+  await page.goto(`${archive}/`);
   await page.getByText('Log out').click();
   await page.getByRole('button', { name: 'Log out' }).click();
   await page.getByText('The session in this browser has ended.').waitFor();
+  await page.goto(`${archive}/docs`);
   seen.after = await status(page, '/dicom-web/studies');
   await context.close();
   console.log(JSON.stringify(seen));
