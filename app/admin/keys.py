@@ -44,9 +44,7 @@ async def get_keys(archive: ArchiveDep, principal: PrincipalDep) -> JSONResponse
     return JSONResponse({"keys": [_shown(key) for key in keys]}, headers=NO_STORE)
 
 
-@router.post(
-    KEYS, status_code=201, responses=contract.SAID, openapi_extra=json_contract(KeyWanted)
-)
+@router.post(KEYS, status_code=201, responses=contract.SAID, openapi_extra=json_contract(KeyWanted))
 async def post_key(request: Request, archive: ArchiveDep, principal: PrincipalDep) -> JSONResponse:
     """Make an API key. `key` of the answer is what callers send, and is shown this once."""
     wanted = await read_json(request, KeyWanted)

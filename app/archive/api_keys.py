@@ -4,7 +4,6 @@ The secret is 256 random bits, so its SHA-256 can be kept: there is nothing to g
 """
 
 import asyncio
-import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 

@@ -6,7 +6,7 @@ index, for all processes: `MOST_OF_PAIR` within a minute for a name from an addr
 `MOST_OF_ADDRESS` for all names from it. Then that pair, or that address, has to wait. A name alone
 is never made to wait: strangers could lock it out.
 
-Whether a name is known shows in nothing: a hash is checked, a failure counted and the same answered.
+Whether a name is known shows in nothing: a hash is checked, a failure counted, the same answered.
 """
 
 import hashlib

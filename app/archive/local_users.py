@@ -63,9 +63,7 @@ async def disable_user(
     """
     check_administers(principal)
     tenant_id, actor = principal.scope.tenant_id, principal.name
-    if not await local_users.disable_user(
-        archive.index, tenant_id, actor, name, disabled=disabled
-    ):
+    if not await local_users.disable_user(archive.index, tenant_id, actor, name, disabled=disabled):
         raise NotFound("User", name)
     await asyncio.sleep(LEASE_SECONDS)
     await end_given(archive, tenant_id, "user", name)

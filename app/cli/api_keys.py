@@ -1,6 +1,6 @@
 """`fileroom keys`: API keys, made, listed and revoked.
 
-A new key alone goes to standard output, so that a script can take it; what it is for is said beside.
+A new key alone goes to standard output, so that a script can take it; all else is said beside.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""The certificate of `serve`: TLS 1.2 and later, with the ciphers of Python's defaults (BCP 195)."""
+"""The certificate of `serve`: TLS 1.2 and later, with Python's choice of ciphers (BCP 195)."""
 
 import ssl
 from pathlib import Path

@@ -27,7 +27,7 @@ DISABLE = """
 UPDATE local_user SET disabled = $3, changed_at = now()
 WHERE tenant_id = $1 AND name = $2 RETURNING id
 """
-SET_PASSWORD = """
+SET_HASH = """
 UPDATE local_user SET password = $3, changed_at = now()
 WHERE tenant_id = $1 AND name = $2 RETURNING id
 """
@@ -90,9 +90,7 @@ async def add_user(
 
     async def add(connection: Connection) -> LocalUser | None:
         some = None if labels is None else list(labels)
-        row = await connection.fetchrow(
-            ADD, tenant_id, name, password, list(roles), some, actor
-        )
+        row = await connection.fetchrow(ADD, tenant_id, name, password, list(roles), some, actor)
         if row is None:
             return None
         limited = {} if some is None else {"labels": some}
@@ -140,9 +138,7 @@ async def set_password(index: Index, tenant_id: int, actor: str, name: str, pass
     Raises:
         Unavailable: the index does not answer.
     """
-    return await _change(
-        index, (tenant_id, name), ("user-password-set", actor), SET_PASSWORD, password
-    )
+    return await _change(index, (tenant_id, name), ("user-password-set", actor), SET_HASH, password)
 
 
 async def _change(

@@ -21,7 +21,7 @@ HERE, THERE = "203.0.113.5", "203.0.113.6"
 
 
 @pytest.fixture
-def _no_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_users, "LEASE_SECONDS", 0)
 
 
@@ -57,6 +57,7 @@ async def test_a_user_is_known_by_name_and_password(archive: Archive, meier: Non
         await archive.users.principal("meier", PASSWORD + "x" * 2_000, HERE)
 
 
+@pytest.mark.slow
 async def test_a_right_password_is_hashed_once_a_minute_however_many_ask(
     archive: Archive, meier: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,7 +73,7 @@ async def test_a_right_password_is_hashed_once_a_minute_however_many_ask(
 
 
 async def test_the_log_and_the_listing_hold_no_password(
-    archive: Archive, meier: None, _no_lease: None
+    archive: Archive, meier: None, no_lease: None
 ) -> None:
     await set_password(archive, ADMIN, "meier", OTHER)
     await disable_user(archive, ADMIN, "meier")
@@ -106,6 +107,7 @@ async def test_who_is_disabled_is_let_in_nowhere(
     await archive.users.principal("meier", PASSWORD, HERE)
 
 
+@pytest.mark.slow
 async def test_another_password_ends_the_one_before_everywhere(
     archive: Archive, elsewhere: Archive, meier: None
 ) -> None:
@@ -118,7 +120,7 @@ async def test_another_password_ends_the_one_before_everywhere(
         await process.users.principal("meier", OTHER, HERE)
 
 
-@pytest.mark.parametrize("name", ["meier", "nobody"])
+@pytest.mark.parametrize("name", [pytest.param("meier", marks=pytest.mark.slow), "nobody"])
 async def test_after_five_wrong_ones_a_name_from_an_address_has_to_wait(
     archive: Archive, elsewhere: Archive, meier: None, name: str
 ) -> None:
@@ -132,6 +134,7 @@ async def test_after_five_wrong_ones_a_name_from_an_address_has_to_wait(
     assert (await archive.users.principal("meier", PASSWORD, THERE)).name == "meier"
 
 
+@pytest.mark.slow
 async def test_a_minute_later_it_may_be_tried_again(archive: Archive, meier: None) -> None:
     assert [await guess(archive) for _ in range(6)][-1] == "TooMany"
     await sql(archive, "UPDATE failed_login SET since = now() - interval '61 seconds'")
@@ -141,6 +144,7 @@ async def test_a_minute_later_it_may_be_tried_again(archive: Archive, meier: Non
     assert [row["failures"] for row in rows] == [1, 1]
 
 
+@pytest.mark.slow
 async def test_a_right_password_ends_the_count_of_its_name_alone(
     archive: Archive, meier: None
 ) -> None:
@@ -162,6 +166,7 @@ async def test_an_address_that_tries_many_names_has_to_wait(
     assert await guess(archive, "n7", "") == "Unauthenticated"
 
 
+@pytest.mark.slow
 async def test_it_takes_as_long_whether_there_is_such_a_user(archive: Archive, meier: None) -> None:
     took: dict[str, list[float]] = {"meier": [], "nobody": []}
     for number in range(5):
