@@ -38,7 +38,7 @@ class KeyWanted(BaseModel):
 
 
 @router.get(KEYS, responses=contract.KNOWN)
-async def get_keys(archive: ArchiveDep, principal: PrincipalDep) -> JSONResponse:
+async def get_api_keys(archive: ArchiveDep, principal: PrincipalDep) -> JSONResponse:
     """Return all API keys, revoked ones too; never what callers send."""
     keys = await list_keys(archive, principal)
     return JSONResponse({"keys": [_shown(key) for key in keys]}, headers=NO_STORE)

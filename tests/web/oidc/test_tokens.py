@@ -198,10 +198,10 @@ async def test_what_is_forged_wrong_or_expired_is_refused(
     ],
 )
 async def test_clocks_may_differ_by_a_minute(
-    standin: Provider, tokens: Tokens, claims: dict[str, int]
+    standin: Provider, tokens: Tokens, claims: dict[str, Any]
 ) -> None:
     now = int(time.time())
-    times = {name: now + seconds for name, seconds in claims.items()}
+    times: dict[str, Any] = {name: now + seconds for name, seconds in claims.items()}
     assert await ask(tokens, standin.token(**times)) is not None
 
 
