@@ -68,7 +68,7 @@ async def make_backup(
         raise Forbidden("Backups are for administrators")
     async with snapshot(archive.index.url) as moment:
         stamp = new_stamp(moment.at, await place.stamps())
-        dump = await _put(place, f"index/{stamp}.dump", moment.dump())
+        dump = await _put(place, f"index/{stamp}.dump", moment.lasting())
         kept = pack_secrets(await archive.objects.all_secrets())
         await _put(place, f"index/{stamp}.secrets", once(kept))
         count, size, missing = 0, 0, []

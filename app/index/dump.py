@@ -52,8 +52,11 @@ class Snapshot:
             Unavailable: it breaks off.
         """
         flags = ["--format=custom", "--no-owner", "--no-privileges", f"--snapshot={self._name}"]
-        flags += [f"--exclude-table-data=public.{table}" for table in FLEETING]
         return _output("pg_dump", [*flags, *more], self._url)
+
+    def lasting(self) -> AsyncIterator[bytes]:
+        """Return the dump as `dump` does, without the rows that no backup has (`FLEETING`)."""
+        return self.dump(*(f"--exclude-table-data=public.{table}" for table in FLEETING))
 
     def kept(self) -> AsyncIterator[KeptObject]:
         """Yield what its rows name, in their order."""

@@ -19,15 +19,19 @@ from app.archive.labels import label_study, labels_of
 from app.archive.removal import delete, reject
 from app.archive.retention import add_rule, list_rules
 from app.archive.sealed_log import verify_log
+from app.archive.sessions import begin_session
+from app.archive.tickets import make_ticket
 from app.dicom.chosen_attributes import read_chosen
 from app.dicom.uids import StudyRef
 from app.errors import Conflict, Forbidden, NotFound, Unavailable
+from app.index.backup_runs import FLEETING
 from app.index.dump import LOCK, count_since, settle_log, snapshot
+from app.index.engine import connect
 from app.index.events import Position, read_events
 from app.index.retention_rules import Action, Terms
 from app.index.webhooks import add_webhook
 from app.objects.envelope import Identity, read_identities
-from app.rights import Principal
+from app.rights import Principal, Verb
 from tests import s3_server
 from tests.archive.test_store import store
 from tests.factories import make_part10, new_uid
@@ -121,6 +125,25 @@ async def test_all_comes_back(
     assert (tables["instance"][0], tables["removed_instance"][0]) == ("2", "4")
     stored = b"".join(files(tmp_path / "backup").values())
     assert (b"DICM" in stored) is (identity is None)
+
+
+async def test_sessions_and_tickets_are_in_no_backup(
+    archive: Archive,
+    principal: Principal,
+    place: BackupPlace,
+    tmp_path: Path,
+    empty_database_url: str,
+    studies: list[str],
+) -> None:
+    await begin_session(archive, principal, 60)
+    await make_ticket(archive, principal, studies[0], 1, {Verb.VIEW})
+    backup = await backed_up(archive, principal, place)
+    await restored(empty_database_url, tmp_path, place, backup)
+    for url, count in ((archive.index.url, 1), (empty_database_url, 0)):
+        connection = await connect(url)
+        for table in FLEETING:
+            assert await connection.fetchval(f"SELECT count(*) FROM {table}") == count  # noqa: S608
+        await connection.close()
 
 
 async def test_labels_and_chosen_attributes_come_back_and_their_log_is_whole(
