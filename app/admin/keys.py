@@ -45,7 +45,9 @@ async def get_api_keys(archive: ArchiveDep, principal: PrincipalDep) -> JSONResp
 
 
 @router.post(KEYS, status_code=201, responses=contract.SAID, openapi_extra=json_contract(KeyWanted))
-async def post_key(request: Request, archive: ArchiveDep, principal: PrincipalDep) -> JSONResponse:
+async def post_api_key(
+    request: Request, archive: ArchiveDep, principal: PrincipalDep
+) -> JSONResponse:
     """Make an API key. `key` of the answer is what callers send, and is shown this once."""
     wanted = await read_json(request, KeyWanted)
     asked = WantedKey(wanted.name, wanted.roles, wanted.labels, wanted.days)
@@ -60,7 +62,7 @@ async def post_key(request: Request, archive: ArchiveDep, principal: PrincipalDe
     response_class=Response,
     responses={**contract.RULE, 204: {"description": "It counts no more, in no process"}},
 )
-async def delete_key(name: KeyName, archive: ArchiveDep, principal: PrincipalDep) -> Response:
+async def delete_api_key(name: KeyName, archive: ArchiveDep, principal: PrincipalDep) -> Response:
     """Revoke an API key."""
     await revoke_key(archive, principal, name)
     return Response(status_code=204)

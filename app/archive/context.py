@@ -114,8 +114,6 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
         soundness = Soundness()
         stack.push_async_callback(soundness.close)
         cache = await asyncio.to_thread(FileCache, place.cache, place.cache_bytes)
-        keys = KnownKeys(index)
-        stack.push_async_callback(keys.close)
         running = RunningStores()
         await stack.enter_async_context(running_stores_told(index, running))
         yield Archive(
@@ -135,7 +133,7 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
             running=running,
             commitments=commitments,
             watch=watch,
-            keys=keys,
+            keys=await stack.enter_async_context(KnownKeys(index)),  # notes which were used
             users=KnownUsers(index),
             deleted_days=place.deleted_days,
         )

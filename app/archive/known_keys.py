@@ -55,6 +55,12 @@ class KnownKeys:
         self._known: Remembered[Principal] = Remembered()
         self._noting: set[asyncio.Task[None]] = set()
 
+    async def __aenter__(self) -> "KnownKeys":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
     async def principal(self, text: str) -> Principal:
         """Return who has this key.
 

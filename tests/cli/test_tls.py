@@ -109,6 +109,7 @@ def test_serve_ends_with_a_sentence_before_it_starts_anything(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_archive_is_served_over_tls_whole_and_nothing_in_plain(tmp_path: Path) -> None:
     pair = make_pair(tmp_path)
     flags = ("--tls-cert", str(pair.tls_cert), "--tls-key", str(pair.tls_key))
@@ -121,12 +122,13 @@ def test_the_archive_is_served_over_tls_whole_and_nothing_in_plain(tmp_path: Pat
             assert stored.status_code == 200
             url = stored.json()["00081190"]["Value"][0]
             assert url == f"{server.dicomweb}/studies/{dataset.StudyInstanceUID}"
-            frame = client.get(
+            path = (
                 f"/studies/{dataset.StudyInstanceUID}/series/{dataset.SeriesInstanceUID}"
-                f"/instances/{dataset.SOPInstanceUID}/frames/1",
-                headers={"Accept": "application/octet-stream"},
+                f"/instances/{dataset.SOPInstanceUID}/frames/1"
             )
-            assert frame.content == dataset.PixelData
+            for _ in range(3):  # what was read as a whole once may be sent as a range of its file
+                frame = client.get(path, headers={"Accept": "application/octet-stream"})
+                assert frame.content == dataset.PixelData
             assert frame.headers["strict-transport-security"] == "max-age=31536000"
         curl = ["curl", "-sS", "--fail", "--cacert", str(pair.tls_cert)]
         got = subprocess.run(
