@@ -1,5 +1,6 @@
 """Who asks, and what that caller may see and do. Pure values; the index turns a Scope into SQL."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -7,24 +8,63 @@ DEFAULT_TENANT = 1
 
 
 class Verb(StrEnum):
-    """What can be allowed; a role is a set of these."""
+    """What can be allowed; a role is a set of these.
+
+    VIEW is for what is shown: metadata, frames, bulk data, pictures. DOWNLOAD is for what takes
+    whole objects away: Part 10 streams and zips.
+    """
 
     SEARCH = "search"
     VIEW = "view"
+    DOWNLOAD = "download"
     STORE = "store"
     DELETE = "delete"
+    CORRECT = "correct"
+    EXPORT = "export"
+    AUDIT = "audit"
     ADMINISTER = "administer"
+
+
+class Role(StrEnum):
+    """What a caller is; `ROLES` says what each may do."""
+
+    VIEWER = "viewer"
+    UPLOADER = "uploader"
+    CURATOR = "curator"
+    AUDITOR = "auditor"
+    ADMINISTRATOR = "administrator"
+    SERVICE = "service"
+
+
+_READ = frozenset({Verb.SEARCH, Verb.VIEW, Verb.DOWNLOAD})
+ROLES: Mapping[Role, frozenset[Verb]] = {
+    Role.VIEWER: _READ,
+    Role.UPLOADER: frozenset({Verb.STORE}),
+    Role.CURATOR: _READ | {Verb.STORE, Verb.DELETE, Verb.CORRECT, Verb.EXPORT},
+    Role.AUDITOR: frozenset({Verb.AUDIT, Verb.SEARCH}),
+    Role.ADMINISTRATOR: frozenset(Verb),
+    Role.SERVICE: _READ | {Verb.STORE},
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The Studies that a caller may see: of one tenant, all of them or those named.
+    """The Studies that a caller may see: of one tenant, all of them, or fewer.
 
-    `studies` of None means every Study of the tenant; an empty set means none.
+    None does not narrow. What does narrows together (AND); within one, any of its values will do
+    (OR), and an empty set lets nothing through. `patients` are (Patient ID, Issuer of Patient ID or
+    ''), both as they stand in the Study.
     """
 
     tenant_id: int = DEFAULT_TENANT
     studies: frozenset[str] | None = None
+    labels: frozenset[str] | None = None
+    patients: frozenset[tuple[str, str]] | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is all of the tenant, what is of no Study or no more there included."""
+        return self.studies is None and self.labels is None and self.patients is None
 
     def covers(self, study_instance_uid: str) -> bool:
         """Say whether a Study of the tenant lies in this scope."""
@@ -33,8 +73,22 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks. `name` goes into events and logs, so it never is a patient's."""
+    """Who asks. `name` goes into events and logs, so it never is a patient's.
+
+    `kind` says how it is known: operator, key, user, token, ticket or service.
+    """
 
     name: str
     scope: Scope = field(default_factory=Scope)
     verbs: frozenset[Verb] = frozenset(Verb)
+    kind: str = "operator"
+
+    @property
+    def administers_all(self) -> bool:
+        """Whether what concerns more than the Studies of a narrower scope is this caller's."""
+        return Verb.ADMINISTER in self.verbs and self.scope.is_whole
+
+
+def principal_of(name: str, kind: str, roles: Iterable[Role], scope: Scope) -> Principal:
+    """Return who has these roles, which add up, within one scope."""
+    return Principal(name, scope, frozenset().union(*(ROLES[role] for role in roles)), kind)
