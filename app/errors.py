@@ -27,7 +27,9 @@ class ArchiveError(Exception):
 
 
 class Unauthenticated(ArchiveError):
-    """Nobody that this server knows is asking."""
+    """Nobody that this server knows is asking. `challenges` say how a caller may show who it is."""
+
+    challenges: Sequence[str] = ()
 
 
 class Forbidden(ArchiveError):
@@ -101,7 +103,11 @@ class TooLarge(ArchiveError):
 
 
 class TooMany(ArchiveError):
-    """The caller asks too often or for too many at once."""
+    """The caller asks too often or for too many at once; after `seconds` it may ask again."""
+
+    def __init__(self, message: str, seconds: int = 5) -> None:
+        super().__init__(message)
+        self.seconds = seconds
 
 
 class StorageFull(ArchiveError):

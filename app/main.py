@@ -37,7 +37,7 @@ from app.dicomweb import (
 )
 from app.dicomweb.frames import FRAMES_CONTRACT, FramesRoute
 from app.settings import Settings
-from app.web.auth import Identity
+from app.web.auth import Identity, OneKey, Source
 from app.web.contract import describe_malformed
 from app.web.cors import CrossOrigin, cross_origin_rules
 from app.web.direct import Direct
@@ -114,9 +114,10 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def _identity(settings: Settings) -> Identity:
-    key = settings.auth.key()
-    digest = hashlib.sha256(key.get_secret_value().encode()).digest() if key else None
-    return Identity(digest, frozenset(settings.http.cors_origins))
+    sources: list[Source] = []
+    if (key := settings.auth.key()) is not None:
+        sources.append(OneKey(hashlib.sha256(key.get_secret_value().encode()).digest()))
+    return Identity(sources, frozenset(settings.http.cors_origins))
 
 
 def _contract(app: FastAPI) -> dict[str, Any]:

@@ -54,7 +54,7 @@ FILES = _served_files()
 async def get_home(request: Request, archive: ArchiveDep, dicomweb: BaseUrlDep) -> HTMLResponse:
     """Show where everything is and how much there is."""
     base = dicomweb.removesuffix("/dicom-web")
-    asks_for_key = request.app.state.identity.key_digest is not None
+    asks_for_key = bool(request.app.state.identity.sources)
     holdings, known = await _holdings(request, archive)
     directory = f"--data-dir {quote(request.app.state.data_directory)} " if known else ""
     page = _template("home").substitute(
@@ -92,7 +92,7 @@ def _template(name: str) -> Template:
 async def _holdings(request: Request, archive: Archive) -> tuple[str, bool]:
     """Return how much the caller may see, or why nothing is shown; and whether we know them."""
     try:
-        principal: Principal = request.app.state.identity.principal(request.scope)
+        principal: Principal = await request.app.state.identity.principal(request.scope)
         overview = await count_everything(archive.index, principal.scope)
     except Unavailable:
         return "<p>The index does not answer at the moment.</p>", False

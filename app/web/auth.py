@@ -1,28 +1,38 @@
-"""Who asks: a bearer key, or, where no identity source is set, the operator on this machine.
+"""Who asks: what a request shows of its caller, and the sources that know callers by it.
 
-Without an identity source a request counts as the operator's only if it cannot have come from
-elsewhere (DESIGN §8): the peer and `Host` are loopback, nothing says that a proxy passed it on,
-and `Origin`, if any, is loopback or listed. A name that was rebound to 127.0.0.1, a page of a
-stranger in the operator's browser, and a proxy in front all fail one of these.
+A request shows one thing: what stands in `Authorization`, else a ticket in the query, else the
+cookie of a session. The sources of identity are asked in their order, and the first that knows it
+says who asks; a key never counts in the query.
+
+Without a source a request counts as the operator's only if it cannot have come from elsewhere
+(DESIGN §8): the peer and `Host` are loopback, nothing says that a proxy passed it on, and
+`Origin`, if any, is loopback or listed. A name that was rebound to 127.0.0.1, a page of a stranger
+in the operator's browser, and a proxy in front all fail one of these.
 """
 
 import hashlib
 import hmac
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Protocol, TypeVar
+from urllib.parse import parse_qsl, urlsplit
 
 from app.errors import Forbidden, Unauthenticated
 from app.rights import Principal
 
 _HOST = re.compile(r"\[([0-9a-fA-F:.]+)\](?::\d+)?|([^:\[\]/@]+)(?::\d+)?")
 _PASSED_ON = (b"forwarded", b"via", b"x-real-ip")
+_Value = TypeVar("_Value", bytes, str)
 OPERATOR = Principal("operator")
-KEY_HOLDER = Principal("key")
+KEY_HOLDER = Principal("key", kind="key")
+SESSION_COOKIE = "fileroom_session"
+TICKET = "ticket"
+"""The parameter of a query that holds a ticket."""
+BEARER = 'Bearer realm="Fileroom"'
+BASIC = 'Basic realm="Fileroom", charset="UTF-8"'
 
 
 @lru_cache(maxsize=256)
@@ -41,39 +51,84 @@ def is_loopback(host: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """How callers are known: `key_digest` is the SHA-256 of the one bearer key, None for none.
+class Credentials:
+    """What a request shows of its caller.
 
-    `origins` are web origins that may act for the operator, such as a viewer's.
+    `scheme` is that of `Authorization` in small letters ("bearer", "basic"), "ticket" for a ticket
+    in the query, or "cookie" for the cookie of a session.
     """
 
-    key_digest: bytes | None = None
-    origins: frozenset[str] = frozenset()
+    scheme: str
+    value: str
 
-    def principal(self, scope: dict[str, Any]) -> Principal:
+
+class Source(Protocol):
+    """Where callers are known: the one key, API keys, users, a provider of OpenID Connect …"""
+
+    async def principal(self, given: Credentials, scope: dict[str, Any]) -> Principal | None:
+        """Return who shows this in a request (an ASGI scope); None if it is not of this source.
+
+        Raises:
+            Unauthenticated: it is of this source, and wrong, expired or revoked.
+        """
+        ...
+
+
+class OneKey:
+    """The one bearer key of `AUTH__KEY_FILE`, by its SHA-256; whoever has it may do everything."""
+
+    def __init__(self, digest: bytes) -> None:
+        self._digest = digest
+
+    async def principal(self, given: Credentials, scope: dict[str, Any]) -> Principal | None:
+        """Return the holder of the key."""
+        if given.scheme != "bearer":
+            return None
+        digest = hashlib.sha256(given.value.encode("latin-1")).digest()
+        return KEY_HOLDER if hmac.compare_digest(digest, self._digest) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """How callers are known. `origins` are web origins that may act for the operator, such as a
+    viewer's; `challenges` is what a refusal offers (RFC 9110 §11.6.1)."""
+
+    sources: Sequence[Source] = ()
+    origins: frozenset[str] = frozenset()
+    challenges: tuple[str, ...] = (BEARER,)
+
+    async def principal(self, scope: dict[str, Any]) -> Principal:
         """Return who makes this request (an ASGI scope).
 
         Raises:
-            Unauthenticated: a key is asked for, and none or a wrong one came.
-            Forbidden: there is no identity source, and the request may come from elsewhere.
+            Unauthenticated: there is an identity source, and none knows what came.
+            Forbidden: there is none, and the request may come from elsewhere.
+            TooMany: too many wrong passwords came.
+            Unavailable: a source does not answer.
         """
-        headers = scope["headers"]
-        if self.key_digest is not None:
-            return self._by_key(headers)
+        if not self.sources:
+            return self._operator(scope)
+        try:
+            return await self._known(given_by(scope), scope)
+        except Unauthenticated as error:
+            error.challenges = self.challenges
+            raise
+
+    async def _known(self, given: Credentials | None, scope: dict[str, Any]) -> Principal:
+        if given is None:
+            raise Unauthenticated("Send the key: Authorization: Bearer <key>")
+        for source in self.sources:
+            principal = await source.principal(given, scope)
+            if principal is not None:
+                return principal
+        raise Unauthenticated("What was sent is not known here; the key is sent as Bearer <key>")
+
+    def _operator(self, scope: dict[str, Any]) -> Principal:
         client = scope.get("client")
         if client is None or not is_loopback(client[0]):
             raise Forbidden("Without an identity source only this machine is served")
-        self._check_local(headers)
+        self._check_local(scope["headers"])
         return OPERATOR
-
-    def _by_key(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal:
-        for name, value in headers:
-            scheme, _, key = value.partition(b" ")
-            if name == b"authorization" and scheme.lower() == b"bearer":
-                given = hashlib.sha256(key.strip()).digest()
-                if self.key_digest is not None and hmac.compare_digest(given, self.key_digest):
-                    return KEY_HOLDER
-        raise Unauthenticated("Send the key: Authorization: Bearer <key>")
 
     def _check_local(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         hosts = 0
@@ -85,7 +140,7 @@ class Identity:
                         "This archive has no identity source, so it answers only to names of this "
                         "machine such as 127.0.0.1; set FILEROOM_AUTH__KEY_FILE to open it"
                     )
-            elif name in _PASSED_ON or name.startswith(b"x-forwarded-"):
+            elif is_passed_on(name):
                 raise Forbidden(
                     "This archive has no identity source, so it serves no request that a proxy "
                     "passed on; set FILEROOM_AUTH__KEY_FILE to open it"
@@ -102,3 +157,43 @@ class Identity:
             return is_loopback(urlsplit(origin).hostname or "")
         except ValueError:
             return False
+
+
+def is_passed_on(name: bytes) -> bool:
+    """Say whether a header field of this name tells that a proxy passed the request on."""
+    return name in _PASSED_ON or name.startswith(b"x-forwarded-")
+
+
+def given_by(scope: dict[str, Any]) -> Credentials | None:
+    """Return what a request shows of its caller: `Authorization`, else a ticket, else the cookie.
+
+    Raises:
+        Unauthenticated: it shows two of one sort.
+    """
+    headers = scope["headers"]
+    found = [value for name, value in headers if name == b"authorization"]
+    if found:
+        scheme, _, value = _only(found).strip().partition(b" ")
+        return Credentials(scheme.lower().decode("latin-1"), value.strip().decode("latin-1"))
+    query = scope.get("query_string", b"")
+    if b"ticket" in query and (tickets := _tickets(query)):
+        return Credentials("ticket", _only(tickets))
+    cookies = [value for name, value in headers if name == b"cookie"]
+    if cookies and (sessions := _sessions(cookies)):
+        return Credentials("cookie", _only(sessions))
+    return None
+
+
+def _only(values: Sequence[_Value]) -> _Value:
+    if len(values) > 1:
+        raise Unauthenticated("Show once who asks: one Authorization, one ticket or one session")
+    return values[0]
+
+
+def _tickets(query: bytes) -> list[str]:
+    return [value for name, value in parse_qsl(query.decode("latin-1")) if name == TICKET]
+
+
+def _sessions(cookies: Iterable[bytes]) -> list[str]:
+    pairs = (pair.partition("=") for pair in b";".join(cookies).decode("latin-1").split(";"))
+    return [value.strip() for name, _, value in pairs if name.strip() == SESSION_COOKIE]

@@ -64,7 +64,7 @@ class Direct:
     ) -> Response:
         state = self.state
         try:
-            principal = state.identity.principal(request.scope)
+            principal = await state.identity.principal(request.scope)
             base_url = base_url_of(request.scope, state)
             return await route.handler(request, state.archive, principal, base_url, names)
         except ArchiveError as error:

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from app import errors
 from app.errors import ArchiveError
+from app.web.auth import BEARER
 
 STATUS: dict[type[ArchiveError], HTTPStatus] = {
     errors.Unauthenticated: HTTPStatus.UNAUTHORIZED,
@@ -38,7 +39,7 @@ STATUS: dict[type[ArchiveError], HTTPStatus] = {
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.Damaged: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
-_RETRY_AFTER = {HTTPStatus.SERVICE_UNAVAILABLE: "5", HTTPStatus.TOO_MANY_REQUESTS: "5"}
+_RETRY_SECONDS = 5
 
 log = structlog.get_logger()
 
@@ -59,11 +60,18 @@ def problem(
 def problem_of(error: ArchiveError) -> Response:
     """Return the problem document of one of our errors."""
     status = STATUS[type(error)]
-    headers = {"Retry-After": _RETRY_AFTER[status]} if status in _RETRY_AFTER else {}
-    if status is HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = 'Bearer realm="fileroom"'
     offered = {"offered": error.offered} if isinstance(error, errors.NotAcceptable) else {}
-    return problem(status, str(error), headers, **offered)
+    return problem(status, str(error), _headers(error, status), **offered)
+
+
+def _headers(error: ArchiveError, status: HTTPStatus) -> dict[str, str]:
+    if isinstance(error, errors.Unauthenticated):
+        return {"WWW-Authenticate": ", ".join(error.challenges) or BEARER}
+    if isinstance(error, errors.TooMany):
+        return {"Retry-After": str(error.seconds)}
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        return {"Retry-After": str(_RETRY_SECONDS)}
+    return {}
 
 
 def fault(request_id: str) -> Response:

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app.web.auth import Identity
+from app.web.auth import Identity, OneKey
 from tests.dicomweb.conftest import HOST
 from tests.dicomweb.test_wado_rs import path_of, store
 from tests.factories import make_dataset, make_part10
@@ -93,7 +93,7 @@ async def asked(app: FastAPI) -> Asked:
         await asked.ask(dict.fromkeys(UIDS, "1.2.3"), changes=True)
         assert (await client.delete(path_of(DATASET))).status_code == 204
         await asked.ask(UIDS, changes=True)
-        app.state.identity = Identity(hashlib.sha256(b"key").digest())
+        app.state.identity = Identity([OneKey(hashlib.sha256(b"key").digest())])
         await asked.ask(UIDS, changes=True)
     return asked
 

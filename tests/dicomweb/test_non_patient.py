@@ -37,6 +37,7 @@ from app.errors import Forbidden, NotFound
 from app.index.events import Position, read_events
 from app.index.overview import Overview, count_everything
 from app.rights import Principal, Scope, Verb
+from app.web.auth import Credentials, Identity
 from tests.archive.test_store import objects, parts
 from tests.dicomweb.conftest import BASE
 from tests.factories import make_dataset, make_non_patient, make_part10, new_uid
@@ -327,15 +328,26 @@ async def test_who_sees_named_studies_alone_sees_none_of_it(
     assert len(await objects(archive)) == 1
 
 
+class Knows:
+    """A source of identity that knows everybody as one."""
+
+    def __init__(self, principal: Principal) -> None:
+        self._principal = principal
+
+    async def principal(self, _given: Credentials, _scope: dict[str, Any]) -> Principal:
+        return self._principal
+
+
 @pytest.mark.parametrize("verb", [Verb.SEARCH, Verb.VIEW, Verb.STORE, Verb.DELETE])
 async def test_each_verb_is_asked_for(
-    app: FastAPI, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, verb: Verb
+    app: FastAPI, client: httpx.AsyncClient, verb: Verb
 ) -> None:
     dataset = protocol()
     path = f"/hanging-protocols/{dataset.SOPInstanceUID}"
     await store(client, path, dataset)
     less = Principal("less", verbs=frozenset(Verb) - {verb})
-    monkeypatch.setattr(type(app.state.identity), "principal", lambda *_: less)
+    app.state.identity = Identity([Knows(less)])
+    client.headers["Authorization"] = "Bearer any"
     answers = {
         Verb.SEARCH: await client.get("/hanging-protocols"),
         Verb.VIEW: await client.get(path),
