@@ -66,10 +66,6 @@ class Scope:
         """Whether it is all of the tenant, what is of no Study or no more there included."""
         return self.studies is None and self.labels is None and self.patients is None
 
-    def covers(self, study_instance_uid: str) -> bool:
-        """Say whether a Study of the tenant lies in this scope."""
-        return self.studies is None or study_instance_uid in self.studies
-
 
 @dataclass(frozen=True, slots=True)
 class Principal:
@@ -91,4 +87,5 @@ class Principal:
 
 def principal_of(name: str, kind: str, roles: Iterable[Role], scope: Scope) -> Principal:
     """Return who has these roles, which add up, within one scope."""
-    return Principal(name, scope, frozenset().union(*(ROLES[role] for role in roles)), kind)
+    verbs = frozenset[Verb]().union(*(ROLES[role] for role in roles))
+    return Principal(name, scope, verbs, kind)

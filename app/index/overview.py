@@ -31,12 +31,12 @@ class Overview:
 
 
 async def count_everything(index: Index, scope: Scope) -> Overview:
-    """Return the sums for a scope: kept ones for a whole tenant, else those of the named Studies.
+    """Return the sums for a scope: kept ones for a whole tenant, else those of what is visible.
 
     Raises:
         Unavailable: the index does not answer.
     """
-    if scope.studies is None:
+    if scope.is_whole:
         rows = await index.fetch(SUM_TALLY, scope.tenant_id)
     else:
         rows = await index.fetch(SUM_STUDIES, *visible_arguments(scope))

@@ -54,6 +54,7 @@ CONTENT = {
     "hold": "SELECT * FROM hold ORDER BY 2",
     "rule": "SELECT id AS number, * FROM retention_rule ORDER BY id",
     "label": "SELECT * FROM study_label ORDER BY 2, 3",
+    "label rule": "SELECT id AS number, * FROM ingest_label_rule ORDER BY id",
     "tag": "SELECT tenant_id, name, level, vr, state, chosen_at FROM indexed_attribute ORDER BY 2",
     "value": """
         SELECT name, coalesce(study_instance_uid, series_instance_uid, sop_instance_uid) AS owner,
