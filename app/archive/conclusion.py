@@ -10,6 +10,7 @@ from app.archive.same import is_same
 from app.archive.writer import Result, discard_object
 from app.dicom.store_report import Failed, FailureReason, Stored
 from app.errors import InvalidDataset
+from app.index.admission import NOT_ADMITTED
 from app.index.events import append_event
 from app.index.instances import NewInstance
 from app.index.present import Present
@@ -72,7 +73,7 @@ async def _add(
 
 def _is_taken(result: Result) -> bool:
     rejected = isinstance(result, InvalidDataset) and result.reason == FailureReason.NOT_AUTHORIZED
-    return rejected or isinstance(result, Present)
+    return isinstance(result, Present) or (rejected and result is not NOT_ADMITTED)
 
 
 def _taken(sop_class_uid: str, one: NewInstance) -> Failed:
