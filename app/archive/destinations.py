@@ -103,6 +103,8 @@ class Studies:
 
 def _may_be_of(scope: Scope, identity: Identity, scanned: ScannedInstance) -> bool:
     """Say whether what an Instance says of itself is in a scope; the index knows the rest."""
+    if scope.labels == frozenset():  # what it made nobody of this scope would see
+        return False
     if scope.studies is not None and identity.ref.study not in scope.studies:
         return False
     if scope.patients is None:

@@ -8,11 +8,10 @@ was removed and may come back, is judged by the labels that are left.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from app.dicom.attributes import series_values
 from app.dicom.scanned import ScannedInstance
-from app.dicom.uids import InstanceRef
 from app.errors import InvalidDataset
 from app.index.access import VISIBLE, covered, holdable, visible_arguments
 from app.index.events import log_event
@@ -38,11 +37,6 @@ NOT_ADMITTED = InvalidDataset("not allowed to be stored here", 0x0124)
 """What is said of all that may not come in, whatever is there."""
 
 _Result: TypeAlias = Present | InvalidDataset | None
-
-
-class _Named(Protocol):
-    @property
-    def ref(self) -> InstanceRef: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +67,20 @@ async def refused_studies(
 async def admitted_only(
     connection: Connection,
     under: Admission | None,
-    new: Sequence[_Named],
+    admitted: Collection[str],
     results: Sequence[_Result],
 ) -> list[_Result]:
-    """Return what became of Instances, without what the sender may not know of others.
+    """Return what became of Instances of admitted Studies, without what the sender may not know.
 
     What was rejected, or is here in a Study that it may not see, may not come in.
     """
     if under is None or under.scope.is_whole:
         return [*results]
-    there = {one.ref.study for one in results if isinstance(one, Present)}
-    elsewhere = list(there - {one.ref.study for one in new})
-    seen = {one.ref.study for one in new}
+    seen = set(admitted)
+    elsewhere = {one.ref.study for one in results if isinstance(one, Present)} - seen
     if elsewhere:
-        arguments = visible_arguments(under.scope)
-        seen |= {row[0] for row in await connection.fetch(SEEN, *arguments, elsewhere)}
+        arguments = (*visible_arguments(under.scope), list(elsewhere))
+        seen |= {row[0] for row in await connection.fetch(SEEN, *arguments)}
     return [_told(one, seen) for one in results]
 
 
@@ -120,6 +113,7 @@ async def label_new_studies(  # noqa: PLR0913, PLR0917 - of one transaction
             arrival = Arrival(under.calling_ae, institution, actor)
             labels |= {rule.label for rule in rules if rule.fits(arrival)}
         if chosen := holdable(labels)[:MOST_LABELS]:
-            new = await connection.fetch(PUT, tenant_id, uid, chosen)
-            payload = {"study": uid, "labels": sorted(row["label"] for row in new)}
-            await log_event(connection, tenant_id, "labelled", actor, payload)
+            new = sorted(row[0] for row in await connection.fetch(PUT, tenant_id, uid, chosen))
+            if new:  # a Study that comes again has some already
+                payload = {"study": uid, "labels": new}
+                await log_event(connection, tenant_id, "labelled", actor, payload)

@@ -162,7 +162,7 @@ async def add_to_known(
                 return None
             fresh = {id(first[uid]) for uid in added}
             results = await _results(connection, tenant_id, new, fresh)
-            return await admitted_only(connection, under, new, results)
+            return await admitted_only(connection, under, {name[0]}, results)
     except (asyncpg.ForeignKeyViolationError, asyncpg.DeadlockDetectedError, TryAgain):
         index.known.pop(key, None)  # the Series was removed, or changes meanwhile
         return None
@@ -215,7 +215,8 @@ async def _add(
     await settle_parents(connection, parents)
     await _write_values(connection, tenant_id, added.values(), parents)
     results = await _results(connection, tenant_id, new, {id(first[uid]) for uid in added})
-    return await admitted_only(connection, under, new, results), parents
+    studies = {one.ref.study for one in new}
+    return await admitted_only(connection, under, studies, results), parents
 
 
 async def _results(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from app.index.access import VISIBLE, visible_arguments
+from app.index.conditions import Arguments
 from app.index.engine import Index
 from app.rights import Scope
 
@@ -12,12 +12,12 @@ SELECT coalesce(sum(studies), 0)::bigint AS studies, coalesce(sum(series), 0)::b
 FROM tally WHERE tenant_id = $1
 """
 
-SUM_STUDIES = f"""
+SUM_STUDIES = """
 SELECT count(*) AS studies, coalesce(sum(number_of_series), 0)::bigint AS series,
     coalesce(sum(number_of_instances), 0)::bigint AS instances,
     coalesce(sum(size), 0)::bigint AS bytes
-FROM study WHERE {VISIBLE}
-"""  # noqa: S608 - our own predicate
+FROM study WHERE
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,5 +39,6 @@ async def count_everything(index: Index, scope: Scope) -> Overview:
     if scope.is_whole:
         rows = await index.fetch(SUM_TALLY, scope.tenant_id)
     else:
-        rows = await index.fetch(SUM_STUDIES, *visible_arguments(scope))
+        arguments = Arguments(scope, None)
+        rows = await index.search(SUM_STUDIES + arguments.visible("study"), *arguments)
     return Overview(**rows[0])

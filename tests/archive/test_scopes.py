@@ -212,6 +212,12 @@ async def test_an_uploader_learns_of_a_duplicate_nothing_but_that(
         assert (await store(archive, principal, data)).stored
 
 
+async def test_who_sees_nothing_stores_nothing(archive: Archive) -> None:
+    report = await store(archive, labelled(), make_part10())
+    assert [one.reason for one in report.failed] == [FailureReason.NOT_AUTHORIZED]
+    assert await objects(archive) == []
+
+
 async def test_a_narrow_uploader_is_refused_what_it_may_not_see(archive: Archive) -> None:
     (stored,) = (await store(archive, A, make_part10())).stored
     narrow = principal_of("m", "key", [Role.UPLOADER], B.scope)
