@@ -128,4 +128,3 @@ async def _check_place(archive: Archive, tenant_id: int, after: Position) -> Non
     """See that a position is not beyond the log; all that were given out are those of events."""
     if after != Position() and after > await newest_position(archive.index, tenant_id):
         raise Superseded(str(after))
-

@@ -60,9 +60,7 @@ async def remove_label_rule(archive: Archive, principal: Principal, number: int)
         Unavailable: the index does not answer.
     """
     _check(principal)
-    await ingest_rules.remove_rule(
-        archive.index, principal.scope.tenant_id, principal.name, number
-    )
+    await ingest_rules.remove_rule(archive.index, principal.scope.tenant_id, principal.name, number)
 
 
 def _check(principal: Principal) -> None:

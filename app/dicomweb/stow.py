@@ -34,6 +34,14 @@ CALLING_AE = "Fileroom-Calling-AE"
 _LONGEST_AE = 16
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 STORE_CONTRACT: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": CALLING_AE,
+            "in": "header",
+            "schema": {"type": "string", "maxLength": _LONGEST_AE},
+            "description": "The AE that a bridge stores for; of others than services it is not read",
+        }
+    ],
     "requestBody": {
         "required": True,
         "description": "Instances: one as it is, or any number as parts; or their metadata in JSON"
@@ -48,7 +56,7 @@ STORE_CONTRACT: dict[str, Any] = {
             DICOM_XML: _BINARY,
             f'multipart/related; type="{DICOM_XML}"': _BINARY,
         },
-    }
+    },
 }
 STORE_ANSWERS: contract.Responses = {
     **contract.STORE,

@@ -58,7 +58,7 @@ def covered(uid: str) -> str:
     """
     of_patient = f"""($2->'patients' IS NULL OR EXISTS (
         SELECT FROM study AS live WHERE live.tenant_id = $1 AND live.study_instance_uid = {uid}
-            AND {_OF_PATIENT.format(table="live")}))"""  # noqa: S608 - our own text, as below
+            AND {_OF_PATIENT.format(table="live")}))"""
     named, labelled = _NAMED.format(uid=uid), _LABELLED.format(uid=uid)
     return f"($2::jsonb IS NULL OR ({named} AND {labelled} AND {of_patient}))"
 

@@ -113,7 +113,7 @@ _UNLESS_CHOSEN = f"AND NOT EXISTS ({CHOSEN})"
 _IF_VISIBLE = f"""
     AND EXISTS (SELECT FROM study WHERE study.id = new.study_key
         AND {VISIBLE.replace("$2", f"${4 + len(COLUMNS)}")})
-"""  # noqa: S608
+"""
 
 
 class Alone(Enum):
@@ -132,8 +132,6 @@ def _statement(alone: Alone, *, single: bool) -> str:
 
 
 STATEMENTS = {
-    (alone, single): _statement(alone, single=single)
-    for alone in Alone
-    for single in (False, True)
+    (alone, single): _statement(alone, single=single) for alone in Alone for single in (False, True)
 }
 """The text that adds Instances; the values of a `single` one go over as they are."""

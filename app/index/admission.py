@@ -92,7 +92,7 @@ def _told(result: _Result, seen: Collection[str]) -> _Result:
     return result
 
 
-async def label_new_studies(  # noqa: PLR0913, PLR0917 - of one transaction
+async def label_new_studies(
     connection: Connection,
     tenant_id: int,
     actor: str,

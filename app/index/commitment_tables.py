@@ -20,7 +20,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from app.index import columns
-from app.index.columns import C_TEXT
 from app.index.tables import metadata
 
 # `scope` is what the caller could see, as `access` has it, NULL for all; who holds it works on it

@@ -13,11 +13,11 @@ from typing import Any
 import orjson
 
 from app.dicom.scanned import DERIVED_VERSION
+from app.index.add_rows import COLUMNS
 from app.index.attribute_values import apply_tag_event
 from app.index.engine import Index
 from app.index.events import Event, make_event
 from app.index.holds import RELEASE
-from app.index.add_rows import COLUMNS
 from app.index.ingest_rules import apply_ingest_rule_event
 from app.index.instances import NewInstance, add_instances, instance_row
 from app.index.labels import apply_label_event

@@ -22,12 +22,12 @@ from app.dicom.uids import InstanceRef, Ref, SeriesRef, StudyRef
 from app.errors import NotFound
 from app.index.absence import REJECTED, SERIES_OF_KEY, absence
 from app.index.access import INSTANCE, SERIES, STUDY, VISIBLE, covers, reference_arguments
+from app.index.add_rows import COLUMNS, TALLY_SLOTS
 from app.index.attribute_values import load_written, remove_values, write_values
 from app.index.engine import Index
 from app.index.events import log_event
 from app.index.frames import unpack_bulk_values
 from app.index.holds import refuse_held
-from app.index.add_rows import COLUMNS, TALLY_SLOTS
 from app.index.instances import NewInstance, add_instances
 from app.index.keeping import refuse_kept, refuse_kept_rejected, share_rules
 from app.index.packing import make_dictionary, metadata_packer, unpack_metadata

@@ -171,7 +171,7 @@ def _columns(query: Query, arguments: Arguments) -> str:
     columns = [study, "0, 0, 0"]
     if query.include & PATIENT_COUNTS:
         seen = arguments.visible("p")
-        columns[1] = ", ".join(f"(SELECT {value} {_OF_PATIENT} {seen})" for value in _COUNTS)  # noqa: S608
+        columns[1] = ", ".join(f"(SELECT {value} {_OF_PATIENT} {seen})" for value in _COUNTS)
     if query.level >= Level.SERIES:
         document = "e.document" if query.wants(Level.SERIES) else "''"
         extra = "e.extra" if query.wants_extra(Level.SERIES) else "''"

@@ -100,7 +100,9 @@ async def test_nothing_is_stored_into_a_study_that_one_does_not_see(
         await store(archive, principal, make_part10(**series))
     there = len(await objects(archive)), await rows(archive), await kinds(archive)
     mine = make_part10()
-    refused = await store(archive, A, make_part10(**series), mine, in_study(series["StudyInstanceUID"]))
+    refused = await store(
+        archive, A, make_part10(**series), mine, in_study(series["StudyInstanceUID"])
+    )
     assert [isinstance(one, Failed) for one in refused.results] == [True, False, True]
     assert said(refused) == {(FailureReason.NOT_AUTHORIZED, "not allowed to be stored here")}
     assert len(await objects(archive)) == there[0] + 1
@@ -415,7 +417,9 @@ async def test_the_same_uid_in_two_tenants_is_two_instances(
     async with archive.index.writing() as connection:
         await connection.execute("INSERT INTO tenant VALUES (2, 'other')")
     other = Principal("theirs", Scope(2))
-    names = {name: new_uid() for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")}
+    names = {
+        name: new_uid() for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+    }
     ref = InstanceRef(*names.values())
     mine = make_part10(**names, PatientID="mine")
     theirs = make_part10(**names, PatientID="theirs")

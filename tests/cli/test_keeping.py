@@ -34,7 +34,6 @@ GROUPS = {
 }
 
 
-
 def command(url: str, data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if "FILEROOM" not in name}
     return subprocess.run(
@@ -131,7 +130,9 @@ def test_rules_for_labels_are_added_listed_and_removed(tmp_path: Path, database_
 
     assert run("list").stdout == "there is no rule for labels\n"
     added = run("add", "trial", "--institution", "Site 7", "--sender", "gateway")
-    assert added.stdout == "1: trial where institution 'Site 7' and sender 'gateway'\n", added.stderr
+    assert added.stdout == "1: trial where institution 'Site 7' and sender 'gateway'\n", (
+        added.stderr
+    )
     wrong = run("add", "trial")
     assert (wrong.returncode, "name one" in wrong.stderr) == (1, True)
     assert run("list").stdout == added.stdout

@@ -339,9 +339,7 @@ class Knows:
 
 
 @pytest.mark.parametrize("verb", [Verb.SEARCH, Verb.VIEW, Verb.STORE, Verb.DELETE])
-async def test_each_verb_is_asked_for(
-    app: FastAPI, client: httpx.AsyncClient, verb: Verb
-) -> None:
+async def test_each_verb_is_asked_for(app: FastAPI, client: httpx.AsyncClient, verb: Verb) -> None:
     dataset = protocol()
     path = f"/hanging-protocols/{dataset.SOPInstanceUID}"
     await store(client, path, dataset)

@@ -75,7 +75,9 @@ async def test_two_tenants_have_the_same_uid_each_with_its_own_bytes(
     client: httpx.AsyncClient, known: Known
 ) -> None:
     known.callers = {name: Principal(name, Scope(n)) for n, name in ((1, "one"), (2, "two"))}
-    names = {name: new_uid() for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")}
+    names = {
+        name: new_uid() for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+    }
     study, series, instance = names.values()
     path = f"/studies/{study}/series/{series}/instances/{instance}"
     tags, bodies = {}, {}
@@ -102,7 +104,9 @@ async def test_what_one_has_in_a_cache_is_not_confirmed_after_the_right_is_gone(
     client: httpx.AsyncClient, known: Known, app: FastAPI
 ) -> None:
     known.callers = {"a": Principal("a", Scope(labels=frozenset({"a"})))}
-    names = {name: new_uid() for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")}
+    names = {
+        name: new_uid() for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+    }
     study, series, instance = names.values()
     await post(client, make_part10(**names), **by("a"))
     path = f"/studies/{study}/series/{series}/instances/{instance}"

@@ -67,9 +67,7 @@ async def filled(index: Index) -> Index:
         await connection.execute("INSERT INTO tenant VALUES (2, 'other')")
     for uid in LABELS:
         patient, issuer = PATIENTS.get(uid, ("P", ""))
-        one = make_new_instance(
-            StudyInstanceUID=uid, PatientID=patient, IssuerOfPatientID=issuer
-        )
+        one = make_new_instance(StudyInstanceUID=uid, PatientID=patient, IssuerOfPatientID=issuer)
         assert await add_each_instance(index, int(uid[0]), "tester", [one]) == [None]
     async with index.writing() as connection:
         for uid, labels in LABELS.items():
@@ -86,12 +84,12 @@ async def test_all_forms_let_through_what_the_scope_covers(
 ) -> None:
     uids = "SELECT study_instance_uid FROM study"
     rows = await filled.fetch(
-        f"{uids} WHERE {VISIBLE} ORDER BY 1",  # noqa: S608
+        f"{uids} WHERE {VISIBLE} ORDER BY 1",
         *visible_arguments(narrowed),
     )
     assert [row[0] for row in rows] == seen.split()
     arguments = Arguments(narrowed, None)
-    statement = f"{uids} AS s WHERE {arguments.visible('s')} ORDER BY 1"  # noqa: S608
+    statement = f"{uids} AS s WHERE {arguments.visible('s')} ORDER BY 1"
     rows = await filled.search(statement, *arguments)
     assert [row[0] for row in rows] == seen.split()
     mine = [uid for uid in LABELS if int(uid[0]) == narrowed.tenant_id]
@@ -154,9 +152,7 @@ async def test_the_same_uid_lives_in_two_tenants(index: Index) -> None:
 
 async def test_a_search_begins_with_a_rare_label_and_passes_by_a_common_one(index: Index) -> None:
     async with index.writing() as connection:
-        await connection.execute(
-            "INSERT INTO patient (tenant_id, patient_id) VALUES (1, 'many')"
-        )
+        await connection.execute("INSERT INTO patient (tenant_id, patient_id) VALUES (1, 'many')")
         await connection.execute(
             "INSERT INTO study (tenant_id, patient_key, study_instance_uid, document, study_date)"
             " SELECT 1, (SELECT max(id) FROM patient), '1.2.' || n, '', (20000101 + n)::text"
