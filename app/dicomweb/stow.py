@@ -39,7 +39,7 @@ STORE_CONTRACT: dict[str, Any] = {
             "name": CALLING_AE,
             "in": "header",
             "schema": {"type": "string", "maxLength": _LONGEST_AE},
-            "description": "The AE that a bridge stores for; of others than services it is not read",
+            "description": "The AE that a bridge stores for; it is read of services alone",
         }
     ],
     "requestBody": {

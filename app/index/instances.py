@@ -215,8 +215,7 @@ async def _add(
     await settle_parents(connection, parents)
     await _write_values(connection, tenant_id, added.values(), parents)
     results = await _results(connection, tenant_id, new, {id(first[uid]) for uid in added})
-    studies = {one.ref.study for one in new}
-    return await admitted_only(connection, under, studies, results), parents
+    return await admitted_only(connection, under, parents.studies, results), parents
 
 
 async def _results(

@@ -151,7 +151,7 @@ def _no_leases(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def make_study(archive: Archive, world: World) -> None:
     """Store two Instances of a Study with labels; the first one is the one that paths name."""
-    patient = {"PatientID": PATIENT[0], "IssuerOfPatientID": PATIENT[1]}
+    patient: dict[str, Any] = {"PatientID": PATIENT[0], "IssuerOfPatientID": PATIENT[1]}
     names = {"StudyInstanceUID": world.study, "SeriesInstanceUID": world.series}
     made = make_series(2, **patient, **names)
     world.instance = made[0].SOPInstanceUID
@@ -219,10 +219,10 @@ def content(row: Row, world: World) -> dict[str, Any]:
         data = make_part10(make_non_patient(sop_class, SOPInstanceUID=uid))
         return {"content": data, "headers": headers}
     if path.endswith("/studies"):
-        patient = {"PatientID": PATIENT[0], "IssuerOfPatientID": PATIENT[1]}
+        patient: dict[str, Any] = {"PatientID": PATIENT[0], "IssuerOfPatientID": PATIENT[1]}
         return {"content": make_part10(StudyInstanceUID=new_uid(), **patient), "headers": headers}
     if path.endswith("/{study}"):
-        patient = {"PatientID": PATIENT[0], "IssuerOfPatientID": PATIENT[1]}
+        patient: dict[str, Any] = {"PatientID": PATIENT[0], "IssuerOfPatientID": PATIENT[1]}
         data = make_part10(StudyInstanceUID=world.study, **patient)
         return {"content": data, "headers": headers}
     return {}

@@ -1,4 +1,4 @@
-"""Scopes over HTTP: what the headers of a bridge do, two tenants, and rights that change meanwhile."""
+"""Scopes over HTTP: the header of a bridge, two tenants, rights that change meanwhile."""
 
 import asyncio
 from collections.abc import Mapping
@@ -75,7 +75,7 @@ async def test_two_tenants_have_the_same_uid_each_with_its_own_bytes(
     client: httpx.AsyncClient, known: Known
 ) -> None:
     known.callers = {name: Principal(name, Scope(n)) for n, name in ((1, "one"), (2, "two"))}
-    names = {
+    names: dict[str, Any] = {
         name: new_uid() for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
     }
     study, series, instance = names.values()
@@ -104,7 +104,7 @@ async def test_what_one_has_in_a_cache_is_not_confirmed_after_the_right_is_gone(
     client: httpx.AsyncClient, known: Known, app: FastAPI
 ) -> None:
     known.callers = {"a": Principal("a", Scope(labels=frozenset({"a"})))}
-    names = {
+    names: dict[str, Any] = {
         name: new_uid() for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
     }
     study, series, instance = names.values()
