@@ -4,6 +4,7 @@ import app.index.backup_runs
 import app.index.commitment_tables
 import app.index.copies_tables
 import app.index.identity_tables
+import app.index.ingest_tables
 import app.index.job_tables
 import app.index.label_tables
 import app.index.rebuild_tables

@@ -8,7 +8,11 @@ DEFAULT_TENANT = 1
 
 
 class Verb(StrEnum):
-    """What can be allowed; a role is a set of these."""
+    """What can be allowed; a role is a set of these.
+
+    VIEW is for what is shown: metadata, frames, bulk data, pictures. DOWNLOAD is for what takes
+    whole objects away: Part 10 streams and zips.
+    """
 
     SEARCH = "search"
     VIEW = "view"
@@ -22,7 +26,7 @@ class Verb(StrEnum):
 
 
 class Role(StrEnum):
-    """What keys and users are given; they may do what any of their roles may."""
+    """What a caller is; `ROLES` says what each may do."""
 
     VIEWER = "viewer"
     UPLOADER = "uploader"
@@ -32,23 +36,24 @@ class Role(StrEnum):
     SERVICE = "service"
 
 
-_READING = frozenset({Verb.SEARCH, Verb.VIEW, Verb.DOWNLOAD})
+_READ = frozenset({Verb.SEARCH, Verb.VIEW, Verb.DOWNLOAD})
 ROLES: Mapping[Role, frozenset[Verb]] = {
-    Role.VIEWER: _READING,
+    Role.VIEWER: _READ,
     Role.UPLOADER: frozenset({Verb.STORE}),
-    Role.CURATOR: _READING | {Verb.STORE, Verb.DELETE, Verb.CORRECT, Verb.EXPORT},
+    Role.CURATOR: _READ | {Verb.STORE, Verb.DELETE, Verb.CORRECT, Verb.EXPORT},
     Role.AUDITOR: frozenset({Verb.AUDIT, Verb.SEARCH}),
     Role.ADMINISTRATOR: frozenset(Verb),
-    Role.SERVICE: _READING | {Verb.STORE},
+    Role.SERVICE: _READ | {Verb.STORE},
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The Studies that a caller may see: of one tenant, all of them or those named.
+    """The Studies that a caller may see: of one tenant, all of them, or fewer.
 
-    Each of `studies`, `labels` and `patients` (Patient ID, and its Issuer or "") narrows it if it
-    is not None: any of the set fits, an empty set means none.
+    None does not narrow. What does narrows together (AND); within one, any of its values will do
+    (OR), and an empty set lets nothing through. `patients` are (Patient ID, Issuer of Patient ID or
+    ''), both as they stand in the Study.
     """
 
     tenant_id: int = DEFAULT_TENANT
@@ -58,19 +63,15 @@ class Scope:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is narrowed by nothing."""
+        """Whether it is all of the tenant, what is of no Study or no more there included."""
         return self.studies is None and self.labels is None and self.patients is None
-
-    def covers(self, study_instance_uid: str) -> bool:
-        """Say whether a Study of the tenant lies in this scope."""
-        return self.studies is None or study_instance_uid in self.studies
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Who asks. `name` goes into events and logs, so it never is a patient's.
 
-    `kind` is one of operator, key, user, token, ticket, service.
+    `kind` says how it is known: operator, key, user, token, ticket or service.
     """
 
     name: str
@@ -78,8 +79,13 @@ class Principal:
     verbs: frozenset[Verb] = frozenset(Verb)
     kind: str = "operator"
 
+    @property
+    def administers_all(self) -> bool:
+        """Whether what concerns more than the Studies of a narrower scope is this caller's."""
+        return Verb.ADMINISTER in self.verbs and self.scope.is_whole
+
 
 def principal_of(name: str, kind: str, roles: Iterable[Role], scope: Scope) -> Principal:
-    """Return a caller who may do what any of its roles may."""
+    """Return who has these roles, which add up, within one scope."""
     verbs = frozenset[Verb]().union(*(ROLES[role] for role in roles))
     return Principal(name, scope, verbs, kind)

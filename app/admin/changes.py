@@ -5,15 +5,15 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
 import orjson
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from app.archive.change_json import change_as_json
-from app.archive.changes import LONGEST_WAIT, MOST, follow_changes, read_changes
-from app.errors import InvalidRequest
+from app.archive.changes import LONGEST_WAIT, MOST, Still, follow_changes, read_changes
+from app.errors import Forbidden, InvalidRequest, Unauthenticated
 from app.index.events import Event, Position
 from app.mime.media_types import Form
-from app.rights import Verb
+from app.rights import Principal, Verb
 from app.web import contract
 from app.web.deps import ArchiveDep, PrincipalDep, WantedDep
 
@@ -46,7 +46,8 @@ async def _place(
 
 
 @router.get("/api/v1/changes", responses=_ANSWERS, response_class=Response)
-async def get_changes(
+async def get_changes(  # noqa: PLR0913, PLR0917 - what FastAPI hands in
+    request: Request,
     archive: ArchiveDep,
     principal: PrincipalDep,
     wanted: WantedDep,
@@ -62,11 +63,25 @@ async def get_changes(
     """
     named = Verb.ADMINISTER in principal.verbs
     if _is_stream(wanted):
-        changes = await follow_changes(archive, principal, after)
+        changes = await follow_changes(archive, principal, after, _still(request, principal))
         return StreamingResponse(_told(changes, named=named), headers=_STREAM, media_type=EVENTS)
     events, last = await read_changes(archive, principal, after, limit, wait)
+    if wait and await request.app.state.identity.principal(request.scope) != principal:
+        events, last = [], after  # its rights have changed meanwhile; it comes again
     body = {"changes": [change_as_json(event, named=named) for event in events], "next": str(last)}
     return JSONResponse(body, headers={"Cache-Control": "no-store"})
+
+
+def _still(request: Request, principal: Principal) -> Still:
+    """Return what asks again who makes a request that goes on for long."""
+
+    async def still() -> bool:
+        try:
+            return bool(await request.app.state.identity.principal(request.scope) == principal)
+        except (Unauthenticated, Forbidden):
+            return False
+
+    return still
 
 
 def _is_stream(wanted: Sequence[Form]) -> bool:

@@ -11,7 +11,6 @@ from app.archive.findings import Safety, count_safety
 from app.errors import ArchiveError, Forbidden, Unavailable
 from app.index.alive import check_alive
 from app.index.overview import Overview, count_everything
-from app.rights import Verb
 from app.web import contract
 from app.web.deps import ArchiveDep, PrincipalDep
 
@@ -51,7 +50,7 @@ async def get_ready(archive: ArchiveDep) -> JSONResponse:
 @router.get("/metrics", responses=contract.KNOWN, response_class=Response)
 async def get_metrics(principal: PrincipalDep, archive: ArchiveDep) -> Response:
     """Return what all workers have counted and what is stored, in Prometheus' text format."""
-    if Verb.ADMINISTER not in principal.verbs:
+    if not principal.administers_all:
         raise Forbidden("Metrics are for operators")
     overview: Overview | None = None
     safety: Safety | None = None

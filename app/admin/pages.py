@@ -13,9 +13,9 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 
 from app import __version__
 from app.archive.context import Archive
-from app.errors import ArchiveError, NotFound, Unauthenticated, Unavailable
+from app.errors import ArchiveError, Forbidden, NotFound, Unauthenticated, Unavailable
 from app.index.overview import Overview, count_everything
-from app.rights import Principal
+from app.rights import Principal, Verb
 from app.web.deps import ArchiveDep, BaseUrlDep
 from app.web.sessions import login_address
 
@@ -60,8 +60,8 @@ async def get_home(request: Request, archive: ArchiveDep, dicomweb: BaseUrlDep) 
         return RedirectResponse(address, 303, headers={"Cache-Control": "no-store"})
     base = dicomweb.removesuffix("/dicom-web")
     asks_for_key = bool(request.app.state.identity.sources)
-    holdings, known = await _holdings(request, archive)
-    directory = f"--data-dir {quote(request.app.state.data_directory)} " if known else ""
+    holdings, ours = await _holdings(request, archive)
+    directory = f"--data-dir {quote(request.app.state.data_directory)} " if ours else ""
     page = _template("home").substitute(
         root=escape(request.scope.get("root_path", "")),
         who=visitor,
@@ -115,15 +115,17 @@ def _template(name: str) -> Template:
 
 
 async def _holdings(request: Request, archive: Archive) -> tuple[str, bool]:
-    """Return how much the caller may see, or why nothing is shown; and whether we know them."""
+    """Return how much the caller may see, or why nothing is shown; and whether all is theirs."""
     try:
         principal: Principal = await request.app.state.identity.principal(request.scope)
+        if Verb.SEARCH not in principal.verbs:
+            raise Forbidden("Searching is not allowed to you")
         overview = await count_everything(archive.index, principal.scope)
     except Unavailable:
         return "<p>The index does not answer at the moment.</p>", False
     except ArchiveError:
         return "<p>Shown to callers with a key. This page works without one.</p>", False
-    return _numbers(overview), True
+    return _numbers(overview), principal.administers_all
 
 
 def _numbers(overview: Overview) -> str:

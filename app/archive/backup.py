@@ -25,7 +25,7 @@ from app.errors import Forbidden, NotFound, Unavailable
 from app.index.dump import Snapshot, server_version, snapshot
 from app.index.kept import KeptObject
 from app.objects.staged import Staged
-from app.rights import Principal, Verb
+from app.rights import Principal
 
 AT_ONCE = 3
 MOST_MISSING = 1000
@@ -64,7 +64,7 @@ async def make_backup(
         Conflict: another backup is being made.
         StorageFull, Unavailable: index, store or place fail; what is copied is used the next time.
     """
-    if Verb.ADMINISTER not in principal.verbs:
+    if not principal.administers_all:
         raise Forbidden("Backups are for administrators")
     async with snapshot(archive.index.url) as moment:
         stamp = new_stamp(moment.at, await place.stamps())

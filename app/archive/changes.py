@@ -4,15 +4,16 @@ A position that was given out never gets anything new before it, so whoever goes
 one misses nothing and sees nothing twice.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from time import monotonic
 
 from app.archive.context import Archive
 from app.errors import Forbidden, Superseded, Unavailable
+from app.index.access import covered_studies
 from app.index.events import Event, Position, read_events
 from app.index.segments import newest_position
-from app.rights import Principal, Scope, Verb
+from app.rights import Principal, Verb
 
 MOST = 1000
 """Changes of one answer."""
@@ -23,6 +24,9 @@ QUIET_SECONDS = 15.0
 FOLLOWED_SECONDS = 3600.0
 """After which who follows has to come again, and is asked again who it is."""
 _AT_ONCE = 100
+
+Still = Callable[[], Awaitable[bool]]
+"""Says whether a request that goes on for long is of the same caller, who has the same rights."""
 
 
 async def read_changes(
@@ -43,7 +47,7 @@ async def read_changes(
     read = await read_events(archive.index, tenant_id, after, limit)
     if not read:
         await _check_place(archive, tenant_id, after)
-    seen, after = _seen(read, principal, after)
+    seen, after = await _seen(archive, read, principal, after)
     if seen or not wait:
         return seen, after
     known = after
@@ -52,17 +56,22 @@ async def read_changes(
             if not read:
                 known = await watch.beyond(max(known, after), deadline - monotonic())
             read = await watch.read(tenant_id, after, limit)
-            seen, after = _seen(read, principal, after)
+            seen, after = await _seen(archive, read, principal, after)
     return seen, after
 
 
+async def _always() -> bool:
+    return True
+
+
 async def follow_changes(
-    archive: Archive, principal: Principal, after: Position
+    archive: Archive, principal: Principal, after: Position, still: Still = _always
 ) -> AsyncIterator[tuple[list[Event], Position]]:
     """Return an iterator over changes as they come, each time with the position to go on from.
 
     Where nothing has come for `QUIET_SECONDS` it yields no changes. It ends when the server stops,
-    after `FOLLOWED_SECONDS`, or when the index does not answer.
+    after `FOLLOWED_SECONDS`, when the index does not answer, or when there is something to be told
+    and it is not `still` the same who asks, with the same rights.
 
     Raises:
         Forbidden: `principal` may not search.
@@ -72,11 +81,11 @@ async def follow_changes(
     _check(principal)
     archive.watch.check()
     await _check_place(archive, principal.scope.tenant_id, after)
-    return _followed(archive, principal, after)
+    return _followed(archive, principal, after, still)
 
 
 async def _followed(
-    archive: Archive, principal: Principal, after: Position
+    archive: Archive, principal: Principal, after: Position, still: Still
 ) -> AsyncIterator[tuple[list[Event], Position]]:
     ends = monotonic() + FOLLOWED_SECONDS
     known, told = after, monotonic()
@@ -84,8 +93,10 @@ async def _followed(
     with watch.place(), suppress(Unavailable):
         while monotonic() < ends and not watch.ended:
             read = await watch.read(principal.scope.tenant_id, after, _AT_ONCE)
-            seen, after = _seen(read, principal, after)
+            seen, after = await _seen(archive, read, principal, after)
             if seen or monotonic() >= told + QUIET_SECONDS:
+                if not await still():
+                    return
                 yield seen, after
                 told = monotonic()
             if not read:
@@ -93,10 +104,19 @@ async def _followed(
                 known = await watch.beyond(max(known, after), quiet)
 
 
-def _seen(read: list[Event], principal: Principal, after: Position) -> tuple[list[Event], Position]:
-    """Return what `principal` may see of the events that follow a position, and where they end."""
-    seen = [event for event in read if _is_visible(event, principal.scope)]
-    return seen, read[-1].position if read else after
+async def _seen(
+    archive: Archive, read: list[Event], principal: Principal, after: Position
+) -> tuple[list[Event], Position]:
+    """Return what `principal` may see of the events that follow a position, and where they end.
+
+    Events that are not of one Study are for those who may see all.
+    """
+    last = read[-1].position if read else after
+    if principal.scope.is_whole:
+        return read, last
+    of = {event.payload["study"] for event in read if "study" in event.payload}
+    covered = await covered_studies(archive.index, principal.scope, of)
+    return [event for event in read if event.payload.get("study") in covered], last
 
 
 def _check(principal: Principal) -> None:
@@ -108,9 +128,3 @@ async def _check_place(archive: Archive, tenant_id: int, after: Position) -> Non
     """See that a position is not beyond the log; all that were given out are those of events."""
     if after != Position() and after > await newest_position(archive.index, tenant_id):
         raise Superseded(str(after))
-
-
-def _is_visible(event: Event, scope: Scope) -> bool:
-    """Say whether an event is of a Study in the scope; others are for those who see all."""
-    study = event.payload.get("study")
-    return scope.studies is None if study is None else scope.covers(study)

@@ -10,11 +10,13 @@ from app.archive.same import is_same
 from app.archive.writer import Result, discard_object
 from app.dicom.store_report import Failed, FailureReason, Stored
 from app.errors import InvalidDataset
+from app.index.admission import NOT_ADMITTED
 from app.index.events import append_event
 from app.index.instances import NewInstance
 from app.index.present import Present
-from app.rights import Principal
+from app.rights import Principal, Verb
 
+_SEEING = frozenset({Verb.SEARCH, Verb.VIEW})
 AT_ONCE = 1000
 """Instances of one request that are handed to the writer together, so that memory is bounded."""
 
@@ -61,7 +63,24 @@ async def _add(
     finally:
         for key in unwanted:
             await discard_object(archive.objects, key)
-    return concluded
+    if principal.verbs & _SEEING:
+        return concluded
+    return [
+        said if not _is_taken(result) else _taken(of.sop_class_uid, one)
+        for of, (one, result), said in zip(placed, pairs, concluded, strict=True)
+    ]
+
+
+def _is_taken(result: Result) -> bool:
+    rejected = isinstance(result, InvalidDataset) and result.reason == FailureReason.NOT_AUTHORIZED
+    return isinstance(result, Present) or (rejected and result is not NOT_ADMITTED)
+
+
+def _taken(sop_class_uid: str, one: NewInstance) -> Failed:
+    """Return what is said to who may see nothing of what is here already, or was rejected: not
+    whether it is the same."""
+    comment = "this SOP Instance UID is taken"
+    return Failed(FailureReason.DUPLICATE_INSTANCE, comment, sop_class_uid, one.ref.instance)
 
 
 async def _conclude(

@@ -26,9 +26,9 @@ from app.dicom.rewrite import PIXEL_DATA
 from app.dicom.scanned import FrameKind
 from app.dicom.transfer_syntaxes import EXPLICIT_LITTLE_ENDIAN, find
 from app.dicom.uids import InstanceRef
-from app.errors import NotAcceptable
+from app.errors import Forbidden, NotAcceptable
 from app.index.places import InstancePlace
-from app.rights import Principal
+from app.rights import Principal, Verb
 
 _REVISION = "2"
 """Grows when what is taken out changes, so that no cache mixes the two."""
@@ -46,11 +46,14 @@ async def retrieve_deidentified(
     A `transfer_syntax` that is empty or * is Explicit VR Little Endian, whatever is stored.
 
     Raises:
+        Forbidden: `principal` may not download.
         NotFound: there is no such Instance, or `principal` may not see its Study.
         NotAcceptable: it cannot be de-identified, or not be made in this Transfer Syntax.
         InvalidDataset: its frames cannot be decoded.
         Unavailable: it cannot be read.
     """
+    if Verb.DOWNLOAD not in principal.verbs:
+        raise Forbidden("Downloading is not allowed to you")
     described = await describe(archive, principal, ref)
     check_can_be_deidentified(described)
     _check_frames(described)

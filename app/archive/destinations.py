@@ -11,6 +11,7 @@ from typing import Protocol
 
 from app.archive.context import Archive
 from app.archive.writer import Result
+from app.dicom.attributes import study_values
 from app.dicom.identity import Identity, identify, identify_non_patient, sop_class_of
 from app.dicom.non_patient import CATEGORIES, Category, category_of
 from app.dicom.scanned import ScannedInstance
@@ -18,6 +19,7 @@ from app.dicom.store_report import FailureReason
 from app.dicom.transfer_syntaxes import find
 from app.dicom.uids import NonPatientRef, StudyRef
 from app.errors import Forbidden, InvalidDataset
+from app.index.admission import NOT_ADMITTED, Admission
 from app.index.instances import NewInstance
 from app.index.non_patient import add_non_patient
 from app.objects.base import new_attempt, non_patient_key, object_key
@@ -50,24 +52,27 @@ class Destination(Protocol):
         ...
 
 
-def destination(into: StudyRef | NonPatientRef | None, scope: Scope) -> Destination:
+def destination(
+    into: StudyRef | NonPatientRef | None, scope: Scope, calling_ae: str = ""
+) -> Destination:
     """Return where Instances go that are stored into a Study, any Study, or a category.
 
     Raises:
-        Forbidden: the scope is that of named Studies, and a category is in none.
+        Forbidden: the scope is that of some Studies, and a category is in none.
     """
     if not isinstance(into, NonPatientRef):
-        return Studies(None if into is None else into.study)
-    if scope.studies is not None:
+        return Studies(None if into is None else into.study, calling_ae)
+    if not scope.is_whole:
         raise Forbidden("Storing what is in no Study is not allowed to you")
     return NonPatient(CATEGORIES[into.category], into.instance)
 
 
 @dataclass(frozen=True, slots=True)
 class Studies:
-    """One Study, or any."""
+    """One Study, or any; `calling_ae` is where a service says that Instances come from."""
 
     study: str | None
+    calling_ae: str = ""
 
     def check(self, scanned: ScannedInstance, scope: Scope) -> Identity:
         """Return what an Instance is; its Study has to be the one, and the caller's."""
@@ -78,8 +83,8 @@ class Studies:
         identity = identify(scanned)
         if self.study is not None and identity.ref.study != self.study:
             raise InvalidDataset("belongs to another Study", FailureReason.OTHER_STUDY)
-        if not scope.covers(identity.ref.study):
-            raise InvalidDataset("not allowed in this Study", FailureReason.NOT_AUTHORIZED)
+        if not _may_be_of(scope, identity, scanned):
+            raise InvalidDataset(str(NOT_ADMITTED), NOT_ADMITTED.reason)
         return identity
 
     def new_key(self, tenant_id: int, identity: Identity) -> str:
@@ -91,7 +96,21 @@ class Studies:
         self, archive: Archive, principal: Principal, new: Sequence[NewInstance]
     ) -> list[Result]:
         """Hand the Instances to the writer."""
-        return await archive.writer.add(principal.scope.tenant_id, principal.name, new)
+        scope = principal.scope
+        under = Admission(scope, self.calling_ae)
+        return await archive.writer.add(scope.tenant_id, principal.name, new, under)
+
+
+def _may_be_of(scope: Scope, identity: Identity, scanned: ScannedInstance) -> bool:
+    """Say whether what an Instance says of itself is in a scope; the index knows the rest."""
+    if scope.labels == frozenset():  # what it made nobody of this scope would see
+        return False
+    if scope.studies is not None and identity.ref.study not in scope.studies:
+        return False
+    if scope.patients is None:
+        return True
+    said = study_values(scanned.fragments)
+    return (said["patient_id"], said["issuer_of_patient_id"]) in scope.patients
 
 
 @dataclass(frozen=True, slots=True)

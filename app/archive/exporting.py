@@ -58,13 +58,13 @@ async def export_study(
     An Instance whose object is missing or damaged is told of, and the others are written.
 
     Raises:
-        Forbidden: `principal` may not view.
+        Forbidden: `principal` may not export.
         NotFound: there is nothing by that name, or nothing that `principal` may see.
         Conflict: a file of that name is there, with other content.
         StorageFull, Unavailable: `target` cannot be written, or the index does not answer.
     """
-    if Verb.VIEW not in principal.verbs:
-        raise Forbidden("Viewing is not allowed to you")
+    if Verb.EXPORT not in principal.verbs:
+        raise Forbidden("Exporting is not allowed to you")
     names = await name_instances(archive, principal, ref)
     async for place in await locate_instances(archive.index, principal.scope, ref):
         name = names.get(place.ref.instance)
@@ -82,11 +82,11 @@ async def export_category(
     """Write all non-patient Instances of a category to `target`, as `export_study` does.
 
     Raises:
-        Forbidden: `principal` may not view.
+        Forbidden: `principal` may not export.
         Conflict, StorageFull, Unavailable: as for `export_study`.
     """
-    if Verb.VIEW not in principal.verbs:
-        raise Forbidden("Viewing is not allowed to you")
+    if Verb.EXPORT not in principal.verbs:
+        raise Forbidden("Exporting is not allowed to you")
     index, scope, classes = archive.index, principal.scope, CATEGORIES[category].sop_classes
     keys = list(await list_non_patient(index, scope, classes, None, _EVERY))
     for start in range(0, len(keys), _PAGE):

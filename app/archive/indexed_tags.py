@@ -17,7 +17,7 @@ from app.index.attribute_values import (
     find_indexed,
     list_indexed,
 )
-from app.rights import Principal, Verb
+from app.rights import Principal
 
 Told = Callable[[Indexed], None]
 
@@ -66,5 +66,5 @@ async def unindex_tag(archive: Archive, principal: Principal, chosen: ChosenAttr
 
 
 def _check(principal: Principal) -> None:
-    if Verb.ADMINISTER not in principal.verbs:
+    if not principal.administers_all:
         raise Forbidden("Administering is not allowed to you")

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from app.archive.context import Archive
+from app.archive.removal import known_everywhere
 from app.errors import Forbidden, InvalidRequest
 from app.index import labels as index_labels
 from app.index.labels import MOST_LABELS, Labelled
@@ -51,7 +52,9 @@ async def label_study(
 async def unlabel_study(
     archive: Archive, principal: Principal, study: str, labels: Collection[str]
 ) -> Sequence[str]:
-    """Take labels off a Study; return those that were there. It is sealed before this returns.
+    """Take labels off a Study; return those that were there.
+
+    It is sealed before this returns, and who saw the Study by such a label alone sees it no more.
 
     Raises:
         Forbidden: `principal` may not administer.
@@ -62,7 +65,7 @@ async def unlabel_study(
     checked = _checked(principal, labels)
     scope, name = principal.scope, principal.name
     taken = await index_labels.take_labels(archive.index, scope, study, name, checked)
-    await archive.sealer.settle(scope.tenant_id)
+    await known_everywhere(archive, scope.tenant_id)
     return taken
 
 

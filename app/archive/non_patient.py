@@ -101,9 +101,12 @@ async def retrieve_non_patient(
     """Return a non-patient Instance as a Part 10 stream; a version that is `known` has no body.
 
     Raises:
+        Forbidden: `principal` may not download.
         InvalidDataset: what is stored cannot be written anew.
         Unavailable: the object store does not answer.
     """
+    if Verb.DOWNLOAD not in principal.verbs:
+        raise Forbidden("Downloading is not allowed to you")
     version = instance.version(f"{delivery.transfer_syntax_uid} {multipart}")
     if known(version):
         return Answer(APPLICATION_DICOM, multipart, (), version=version)

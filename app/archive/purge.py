@@ -11,7 +11,7 @@ from app.archive.context import Archive
 from app.errors import Forbidden
 from app.index.purging import TABLES, Deleted, forget_deleted, list_deleted
 from app.index.quarantine import stored_key
-from app.rights import Principal, Verb
+from app.rights import Principal
 
 
 async def always() -> bool:
@@ -37,7 +37,7 @@ async def purge_deleted(
         Unavailable: the index or the object store does not answer. What was told of is purged, but
             for the last one's bytes.
     """
-    if Verb.ADMINISTER not in principal.verbs:
+    if not principal.administers_all:
         raise Forbidden("Purging is for administrators")
     for table in TABLES:
         page = await list_deleted(archive.index, table, before)

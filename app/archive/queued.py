@@ -6,7 +6,7 @@ from app.archive.context import Archive
 from app.errors import Forbidden, NotFound
 from app.jobs import queue
 from app.jobs.queue import SeenJob
-from app.rights import Principal, Verb
+from app.rights import Principal
 
 
 async def list_jobs(
@@ -62,5 +62,5 @@ async def discard_job(archive: Archive, principal: Principal, number: int) -> No
 
 
 def _check(principal: Principal) -> None:
-    if Verb.ADMINISTER not in principal.verbs:
+    if not principal.administers_all:
         raise Forbidden("The queue is for administrators")

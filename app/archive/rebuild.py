@@ -53,7 +53,7 @@ from app.objects.base import (
     parse_key,
     segment_key,
 )
-from app.rights import Principal, Verb
+from app.rights import Principal
 
 AT_ONCE = 6
 _PAGE = 200
@@ -104,7 +104,7 @@ async def rebuild_index(
         Damaged: no store has a segment as it was signed.
         Unavailable: index or store do not answer.
     """
-    if Verb.ADMINISTER not in principal.verbs:
+    if not principal.administers_all:
         raise Forbidden("Rebuilding is for administrators")
     tenant_id = principal.scope.tenant_id
     if await replayed(archive.index, tenant_id) is None and not await is_unused(archive.index):

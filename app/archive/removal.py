@@ -79,13 +79,22 @@ async def _remove(
     _check(principal)
     name, scope = principal.name, principal.scope
     count = await remove_instances(archive.index, scope, ref, name, reason, guard)
-    leases = asyncio.sleep(LEASE_SECONDS)  # by then no process remembers where frames were
+    await known_everywhere(archive, scope.tenant_id)
+    return count
+
+
+async def known_everywhere(archive: Archive, tenant_id: int) -> None:
+    """Wait until what takes something away from callers is sealed, and no process goes by leases
+    that are older.
+
+    Raises:
+        Unavailable: it could not be sealed in time.
+    """
     _, unsealed = await asyncio.gather(
-        leases, archive.sealer.settle(scope.tenant_id), return_exceptions=True
+        asyncio.sleep(LEASE_SECONDS), archive.sealer.settle(tenant_id), return_exceptions=True
     )
     if unsealed is not None:
         raise unsealed
-    return count
 
 
 def _check(principal: Principal) -> None:

@@ -39,13 +39,13 @@ async def restore_deleted_non_patient(
 
     Raises:
         Conflict: it was stored again with other content.
-        Forbidden: `principal` may not delete, or sees named Studies alone.
+        Forbidden: `principal` may not delete, or may not see all.
         InvalidUID: `uid` is none.
         NotFound: there is no such deleted Instance in the category.
         Unavailable: the index does not answer.
     """
     _check(principal)
-    if principal.scope.studies is not None:
+    if not principal.scope.is_whole:
         raise Forbidden("What is in no Study is not for you")
     classes, tenant = CATEGORIES[category].sop_classes, principal.scope.tenant_id
     restored = await restoring.restore_non_patient(

@@ -9,7 +9,7 @@ from app.errors import Changed, Conflict, Forbidden, InvalidRequest
 from app.index import due, retention_rules
 from app.index.due import Preview
 from app.index.retention_rules import Action, Rule, Terms
-from app.rights import Principal, Verb
+from app.rights import Principal
 
 PAGE = 50
 """Studies that are looked for at once."""
@@ -148,7 +148,7 @@ async def _act(archive: Archive, tenant_id: int, rule: Rule, page: Sequence[due.
 
 
 def _check(principal: Principal) -> None:
-    if Verb.ADMINISTER not in principal.verbs:
+    if not principal.administers_all:
         raise Forbidden("Retention rules are for administrators")
 
 

@@ -52,12 +52,13 @@ async def retrieve_instances(
     version that is `known` comes without bodies.
 
     Raises:
+        Forbidden: `principal` may not download.
         NotFound: there is no such resource, or `principal` may not see its Study.
         NotAcceptable: no Instance can be made in any of the forms.
         Unavailable: the first Instance cannot be read.
     """
-    if Verb.VIEW not in principal.verbs:
-        raise Forbidden("Viewing is not allowed to you")
+    if Verb.DOWNLOAD not in principal.verbs:
+        raise Forbidden("Downloading is not allowed to you")
     stock = await take_stock(archive.index, principal.scope, ref)
     locate = partial(_places, archive, principal, ref, stock)
     single = isinstance(ref, InstanceRef)
@@ -107,9 +108,12 @@ async def find_instance(
     """Return the whole reference of an Instance of which only its own UID is known.
 
     Raises:
+        Forbidden: `principal` may not view.
         NotFound: there is no such Instance, or `principal` may not see its Study.
         Gone: there was one.
     """
+    if Verb.VIEW not in principal.verbs:
+        raise Forbidden("Viewing is not allowed to you")
     return await name_instance(archive.index, principal.scope, sop_instance_uid)
 
 

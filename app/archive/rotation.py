@@ -30,7 +30,7 @@ async def rotate_key(archive: Archive, principal: Principal) -> tuple[bytes, byt
         Forbidden: `principal` may not administer.
         Unavailable: index or store do not answer.
     """
-    if Verb.ADMINISTER not in principal.verbs:
+    if not principal.administers_all:
         raise Forbidden("Changing the key of the seal is for administrators")
     index, objects, tenant_id = archive.index, archive.objects, principal.scope.tenant_id
     known = await list_keys(index, tenant_id)

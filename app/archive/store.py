@@ -63,12 +63,15 @@ async def store_instances(
     principal: Principal,
     parts: AsyncIterator[AsyncIterator[bytes]],
     into: StudyRef | NonPatientRef | None = None,
+    calling_ae: str = "",
 ) -> StoreReport:
     """Store each part as an Instance and report on each; success means durable and visible.
 
     `parts` are read once, in order, each to its end. A part that raises InvalidDataset fails alone;
     whatever else is raised comes through, and then nothing of the request was stored. With `into`,
-    Instances of other Studies or categories fail; without it those of no Patient do.
+    Instances of other Studies or categories fail; without it those of no Patient do. Those of a
+    Study, or of a Patient, that `principal` may not see fail with no word of what is there; a Study
+    that is new bears the labels of its scope and those of rules, which may go by `calling_ae`.
 
     Raises:
         Forbidden: `principal` may not store.
@@ -78,7 +81,7 @@ async def store_instances(
     """
     if Verb.STORE not in principal.verbs:
         raise Forbidden("Storing is not allowed to you")
-    place = destination(into, principal.scope)
+    place = destination(into, principal.scope, calling_ae)
     with archive.running.noted():
         return await _store(archive, principal, parts, place)
 

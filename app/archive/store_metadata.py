@@ -70,6 +70,7 @@ async def store_metadata(
     principal: Principal,
     parts: AsyncIterator[ReceivedPart],
     into: StudyRef | NonPatientRef | None = None,
+    calling_ae: str = "",
 ) -> StoreReport:
     """Store the Instances that parts of metadata describe, with the Bulk Data of the other parts.
 
@@ -91,7 +92,7 @@ async def store_metadata(
         datasets = await asyncio.to_thread(received.datasets)
         bulk = _BulkData(received.bulk, spool)
         composed = _composed(datasets, bulk, archive.limits)
-        report = await store_instances(archive, principal, composed, into)
+        report = await store_instances(archive, principal, composed, into, calling_ae)
     finally:
         spool.discard()
     return _with_warnings(report) if bulk.has_unused() else report

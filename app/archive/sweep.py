@@ -16,7 +16,7 @@ from app.errors import Forbidden, NotFound, Unavailable
 from app.index.sweeping import Unnamed, condemn, forget_swept, oldest_store
 from app.objects.retries import tries
 from app.objects.staging import find_strays
-from app.rights import Principal, Verb
+from app.rights import Principal
 
 SHORTEST_GRACE = 3600.0
 """Seconds: younger objects are never swept. Stores that take longer tell of it in time."""
@@ -50,7 +50,7 @@ async def sweep_unnamed(
         Forbidden: `principal` may not administer.
         Unavailable: the index or the store does not answer.
     """
-    if Verb.ADMINISTER not in principal.verbs:
+    if not principal.administers_all:
         raise Forbidden("Sweeping is for administrators")
     latest = time.time() - max(grace_seconds, SHORTEST_GRACE)
     running = await oldest_store(archive.index)

@@ -23,7 +23,7 @@ from app.index.webhooks import (
     remove_webhook,
 )
 from app.jobs.queue import clear
-from app.rights import Principal, Verb
+from app.rights import Principal
 
 KINDS = (
     "accepted",
@@ -36,6 +36,8 @@ KINDS = (
     "released",
     "labelled",
     "unlabelled",
+    "label-rule-added",
+    "label-rule-removed",
     "committed",
     "mended",
     "quarantined",
@@ -147,5 +149,5 @@ async def try_out(archive: Archive, principal: Principal, number: int) -> int:
 
 
 def _check(principal: Principal) -> None:
-    if Verb.ADMINISTER not in principal.verbs:
+    if not principal.administers_all:
         raise Forbidden("Webhooks are for administrators")

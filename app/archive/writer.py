@@ -14,10 +14,10 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from types import TracebackType
 
 from app.errors import ArchiveError, InvalidDataset, Unavailable
+from app.index.admission import Admission
 from app.index.engine import Index
 from app.index.instances import NewInstance, add_each_instance
 from app.index.present import Present
@@ -32,10 +32,13 @@ Result = Present | InvalidDataset | None
 _log = logging.getLogger(__name__)
 
 
+_Sender = tuple[int, str, Admission | None]
+"""The tenant, the name in the log, and the terms."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
-    tenant_id: int
-    actor: str
+    sender: _Sender
     new: NewInstance
     result: "asyncio.Future[Result]"
 
@@ -67,8 +70,16 @@ class Writer:
         if self._task is not None:
             await self._task
 
-    async def add(self, tenant_id: int, actor: str, new: Sequence[NewInstance]) -> list[Result]:
+    async def add(
+        self,
+        tenant_id: int,
+        actor: str,
+        new: Sequence[NewInstance],
+        under: Admission | None = None,
+    ) -> list[Result]:
         """Add Instances whose objects are put; return what became of each.
+
+        `under` which terms they come in; None: no scope and no rule for labels counts.
 
         Raises:
             Unavailable, StorageFull: the index or the store fails; some may be in.
@@ -76,7 +87,8 @@ class Writer:
         if self._closing:
             raise Unavailable("the server is stopping")
         loop = asyncio.get_running_loop()
-        waiting = [_Waiting(tenant_id, actor, one, loop.create_future()) for one in new]
+        sender = (tenant_id, actor, under)
+        waiting = [_Waiting(sender, one, loop.create_future()) for one in new]
         self._waiting.extend(waiting)
         self._wake.set()
         try:
@@ -100,14 +112,17 @@ class Writer:
             await self._write([one for one in batch if not one.result.done()])
 
     async def _write(self, batch: Sequence[_Waiting]) -> None:
-        ordered = sorted(batch, key=_owner)
-        for (tenant_id, actor), group in groupby(ordered, _owner):
-            await self._index_all(tenant_id, actor, list(group))
+        groups: dict[_Sender, list[_Waiting]] = {}
+        for one in batch:
+            groups.setdefault(one.sender, []).append(one)
+        for sender, group in groups.items():
+            await self._index_all(sender, group)
 
-    async def _index_all(self, tenant_id: int, actor: str, group: Sequence[_Waiting]) -> None:
+    async def _index_all(self, sender: _Sender, group: Sequence[_Waiting]) -> None:
+        tenant_id, actor, under = sender
         try:
             new = [one.new for one in group]
-            results = await add_each_instance(self._index, tenant_id, actor, new)
+            results = await add_each_instance(self._index, tenant_id, actor, new, under)
         except Exception as error:
             if not isinstance(error, ArchiveError):
                 _log.exception("a batch of %d Instances failed", len(group))
@@ -124,10 +139,6 @@ class Writer:
     async def _discard(self, keys: Iterable[str]) -> None:
         for key in keys:
             await discard_object(self._objects, key)
-
-
-def _owner(one: _Waiting) -> tuple[int, str]:
-    return one.tenant_id, one.actor
 
 
 def _fail(batch: Iterable[_Waiting], error: Exception) -> None:

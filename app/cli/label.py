@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from app.cli import label_rules
 from app.cli.options import DataDir, flags
 
 commands = typer.Typer(
@@ -14,6 +15,7 @@ commands = typer.Typer(
         "patient: it is kept in the log."
     ),
 )
+commands.add_typer(label_rules.commands, name="rules")
 Studies = Annotated[list[str], typer.Argument(help="Study Instance UIDs.")]
 Label = Annotated[str, typer.Argument(help="A word such as research or trial:42.")]
 

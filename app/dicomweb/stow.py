@@ -30,8 +30,18 @@ _STATUS = {
     Outcome.SOME_STORED: HTTPStatus.ACCEPTED,
     Outcome.NONE_STORED: HTTPStatus.CONFLICT,
 }
+CALLING_AE = "Fileroom-Calling-AE"
+_LONGEST_AE = 16
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 STORE_CONTRACT: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": CALLING_AE,
+            "in": "header",
+            "schema": {"type": "string", "maxLength": _LONGEST_AE},
+            "description": "The AE that a bridge stores for; it is read of services alone",
+        }
+    ],
     "requestBody": {
         "required": True,
         "description": "Instances: one as it is, or any number as parts; or their metadata in JSON"
@@ -46,7 +56,7 @@ STORE_CONTRACT: dict[str, Any] = {
             DICOM_XML: _BINARY,
             f'multipart/related; type="{DICOM_XML}"': _BINARY,
         },
-    }
+    },
 }
 STORE_ANSWERS: contract.Responses = {
     **contract.STORE,
@@ -111,15 +121,15 @@ async def answer_store(
     into: StudyRef | NonPatientRef | None,
 ) -> Response:
     """Store what the body holds, and answer with the report (PS3.18 §10.5.3, §12.5.3)."""
-    body = Body(request, archive.limits)
+    body, calling = Body(request, archive.limits), _calling_ae(request, principal)
     try:
         offer = chosen_offer(request, XML_OFFER)
         chunks = decoded(request, body.chunks(), archive.limits)
         held = await read_body(request, chunks, archive.limits)
         if isinstance(held, Instances):
-            report = await store_instances(archive, principal, held.parts, into)
+            report = await store_instances(archive, principal, held.parts, into, calling)
         else:
-            report = await store_metadata(archive, principal, held.parts, into)
+            report = await store_metadata(archive, principal, held.parts, into, calling)
     except ArchiveError as error:
         return await body.finish(problem_of(error))
     document = report_json(report, base_url)
@@ -129,6 +139,16 @@ async def answer_store(
         response = dicom_json(request, document, offer.media_type)
     response.status_code = _status(report)
     return response
+
+
+def _calling_ae(request: Request, principal: Principal) -> str:
+    """Return the AE that a bridge, which is a service, says it sends for; of others it is not read.
+
+    Source: PS3.5 Table 6.2-1 (AE)
+    """
+    if principal.kind != "service":
+        return ""
+    return request.headers.get(CALLING_AE, "").strip()[:_LONGEST_AE]
 
 
 def _status(report: StoreReport) -> HTTPStatus:

@@ -1,6 +1,6 @@
 """Why something is not found: it never was there, it was removed (PS3.18 §8.5), or it is lost.
 
-Only a caller whose scope covers the Study learns of the latter two; for others it never was there.
+Only a caller who may see all of the tenant learns of the latter two; for others it never was there.
 """
 
 from app.dicom.uids import Ref
@@ -13,32 +13,32 @@ REJECTED = "rejected "
 """How the reason of a removed Instance begins that may not be stored again; its code follows."""
 
 REMOVED = """
-SELECT reason FROM removed_instance WHERE tenant_id = $1
-    AND ($2::text[] IS NULL OR study_instance_uid = ANY($2)) AND study_instance_uid = $3
+SELECT reason FROM removed_instance WHERE tenant_id = $1 AND study_instance_uid = $2
 """
 LOST = """
-SELECT true FROM finding WHERE tenant_id = $1
-    AND ($2::text[] IS NULL OR study_instance_uid = ANY($2)) AND study_instance_uid = $3
-    AND state = 'lost'
+SELECT true FROM finding WHERE tenant_id = $1 AND study_instance_uid = $2 AND state = 'lost'
 """
 """A rebuild found it nowhere whole (`findings`), and nobody sent it again."""
 SERIES_OF_KEY = "split_part(object_key, '/', 6)"
-_LEVELS = ("", " AND series_instance_uid = $4", " AND sop_instance_uid = $5")
+_LEVELS = ("", " AND series_instance_uid = $3", " AND sop_instance_uid = $4")
 
 
 async def absence(index: Index, scope: Scope, ref: Ref) -> ArchiveError:
     """Return the error for what is not there.
 
-    `Gone` if it was, and `Damaged` if it should be, and this caller could see it.
+    `Gone` if it was, and `Damaged` if it should be, for a caller whose scope is whole.
 
     Raises:
         Unavailable: the index does not answer.
     """
-    arguments = reference_arguments(scope, ref)
-    levels = "".join(_LEVELS[: len(arguments) - 2])
+    error: NotFound = missing(ref)
+    if not scope.is_whole:
+        return error
+    tenant_id, _, *uids = reference_arguments(scope, ref)
+    arguments = (tenant_id, *uids)
+    levels = "".join(_LEVELS[: len(uids)])
     newest = f"{REMOVED}{levels} ORDER BY removed_at DESC LIMIT 1"
     row = await index.fetchrow(newest, *arguments)
-    error: NotFound = missing(ref)
     if row is None:
         of = levels.replace("series_instance_uid", SERIES_OF_KEY)
         if await index.fetchrow(f"{LOST}{of} LIMIT 1", *arguments):

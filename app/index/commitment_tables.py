@@ -6,7 +6,6 @@ is safe, else the Failure Reason; `object_key` says which object was read.
 """
 
 from sqlalchemy import (
-    ARRAY,
     BigInteger,
     Column,
     DateTime,
@@ -18,12 +17,12 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 from app.index import columns
-from app.index.columns import C_TEXT
 from app.index.tables import metadata
 
-# `studies` are those that the caller could see, NULL for all; who holds it works on it
+# `scope` is what the caller could see, as `access` has it, NULL for all; who holds it works on it
 commitment = Table(
     "commitment",
     metadata,
@@ -31,7 +30,7 @@ commitment = Table(
     columns.tenant(),
     columns.named("transaction_uid"),
     columns.named("asked_by"),
-    Column("studies", ARRAY(C_TEXT)),
+    Column("scope", JSONB),
     columns.now("requested_at"),
     columns.text("holder"),
     columns.now("held_until"),

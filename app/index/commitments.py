@@ -13,7 +13,7 @@ from typing import Any
 
 from app.dicom.commitment import COMMITTED, Reference, result_json
 from app.errors import Conflict, NotFound, Unavailable
-from app.index.access import NON_PATIENT, VISIBLE, visible_arguments
+from app.index.access import NON_PATIENT, VISIBLE, WITHIN, scope_of, visible_arguments
 from app.index.engine import Index
 from app.index.events import log_event
 from app.index.kept import KeptObject
@@ -33,7 +33,7 @@ DELETE FROM commitment WHERE tenant_id = $1 AND transaction_uid = $2 AND {_OLD.f
 FORGET_OLD = f"DELETE FROM commitment WHERE {_OLD.format('$1')}"  # noqa: S608
 COUNT_WORKING = "SELECT count(*) FROM commitment WHERE finished_at IS NULL AND tenant_id = $1"
 ADD = """
-INSERT INTO commitment (tenant_id, studies, transaction_uid, asked_by, holder, held_until)
+INSERT INTO commitment (tenant_id, scope, transaction_uid, asked_by, holder, held_until)
 VALUES ($1, $2, $3, $4, $5, now() + make_interval(secs => $6))
 ON CONFLICT (tenant_id, transaction_uid) DO NOTHING RETURNING id
 """
@@ -46,7 +46,7 @@ FROM unnest($2::text[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY
 """
 RESULT = f"""
 SELECT finished_at IS NOT NULL AS finished, result FROM commitment
-WHERE tenant_id = $1 AND ($2::text[] IS NULL OR studies <@ $2) AND transaction_uid = $3
+WHERE tenant_id = $1 AND {WITHIN.format(scope="commitment.scope")} AND transaction_uid = $3
     AND NOT coalesce({_OLD.format("$4")}, false)
 """  # noqa: S608
 WAITING = """
@@ -60,7 +60,7 @@ WHERE finished_at IS NULL
 TAKE = """
 UPDATE commitment SET holder = $2, held_until = now() + make_interval(secs => $3)
 WHERE id = $1 AND finished_at IS NULL AND (held_until < now() OR holder = $2)
-RETURNING id, tenant_id, studies, asked_by, transaction_uid, tries,
+RETURNING id, tenant_id, scope, asked_by, transaction_uid, tries,
     extract(epoch FROM now() - requested_at)::float8 AS age
 """
 RENEW = """
@@ -239,8 +239,7 @@ async def take_commitment(index: Index, number: int, holder: str) -> Commitment 
     row = await index.fetchrow(TAKE, number, holder, LEASE_SECONDS)
     if row is None:
         return None
-    studies = None if row["studies"] is None else frozenset(row["studies"])
-    scope = Scope(row["tenant_id"], studies)
+    scope = scope_of(row["tenant_id"], row["scope"])
     said = row["asked_by"], row["transaction_uid"], row["tries"], row["age"]
     return Commitment(row["id"], scope, *said)
 

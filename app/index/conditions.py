@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from app.dicom.fuzzy_names import BLANKS, SEPARATORS, Part, Word
 from app.dicom.rules import Between, Empty, Equal, Like, Match, Name, Near, Rule, Several
-from app.index.access import visible_arguments
+from app.index.access import visible_to
 from app.rights import Scope
 
 ALIASES = ("s", "e", "i")
@@ -33,14 +33,19 @@ _SHIFTED = """
 
 
 class Arguments(list[object]):
-    """The values of a statement, each named by its place in it; first those of `visible_as`.
+    """The values of a statement, each named by its place in it; the first is the tenant.
 
     `zone` is the time zone of the dates and times of a request, in minutes east of UTC.
     """
 
     def __init__(self, scope: Scope, zone: int | None) -> None:
-        super().__init__(visible_arguments(scope))
+        super().__init__([scope.tenant_id])
+        self._scope = scope
         self._zone = zone
+
+    def visible(self, alias: str) -> str:
+        """Return what the rows of `study` have to meet, which the statement calls by an alias."""
+        return visible_to(self._scope, alias, self.add)
 
     def add(self, value: object) -> str:
         """Take a value in and return how the statement calls it."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.errors import Conflict, NotFound
-from app.index.access import VISIBLE, visible_arguments
+from app.index.access import VISIBLE, covered, covers, visible_arguments
 from app.index.engine import Index
 from app.index.events import log_event
 from app.index.pool import Connection
@@ -33,7 +33,7 @@ IS_KNOWN = f"""
 SELECT true FROM study WHERE {VISIBLE} AND study_instance_uid = $3
 UNION ALL
 SELECT true FROM removed_instance WHERE tenant_id = $1 AND study_instance_uid = $3
-    AND ($2::text[] IS NULL OR study_instance_uid = ANY($2))
+    AND {covered("$3")}
 LIMIT 1
 """  # noqa: S608
 
@@ -45,12 +45,11 @@ ON CONFLICT (tenant_id, study_instance_uid) DO UPDATE
 RETURNING true
 """
 RELEASE = "DELETE FROM hold WHERE tenant_id = $1 AND study_instance_uid = $2 RETURNING true"
-LIST = """
+LIST = f"""
 SELECT study_instance_uid, reason, held_by, held_at FROM hold
-WHERE tenant_id = $1 AND ($2::text[] IS NULL OR study_instance_uid = ANY($2))
-    AND study_instance_uid > $3
+WHERE tenant_id = $1 AND {covered("hold.study_instance_uid")} AND study_instance_uid > $3
 ORDER BY study_instance_uid LIMIT $4
-"""
+"""  # noqa: S608
 FIND = LIST.replace("> $3", "= $3")
 
 
@@ -116,8 +115,8 @@ async def release_hold(index: Index, scope: Scope, study: str, actor: str) -> No
     """
 
     async def release(connection: Connection) -> None:
-        covered = scope.covers(study)
-        if not covered or not await connection.fetchval(RELEASE, scope.tenant_id, study):
+        seen = await covers(connection, scope, study)
+        if not seen or not await connection.fetchval(RELEASE, scope.tenant_id, study):
             raise NotFound("A hold on Study", study)
         await log_event(connection, scope.tenant_id, "released", actor, {"study": study})
 

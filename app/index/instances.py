@@ -29,7 +29,15 @@ from app.dicom.attributes import Level, instance_values, series_document, study_
 from app.dicom.scanned import DERIVED_VERSION, ScannedInstance
 from app.dicom.uids import InstanceRef
 from app.errors import ArchiveError, InvalidDataset
-from app.index.absence import REJECTED
+from app.index.access import visible_arguments
+from app.index.add_rows import CHOSEN, SEARCHED, STATEMENTS, Alone
+from app.index.admission import (
+    NOT_ADMITTED,
+    Admission,
+    admitted_only,
+    label_new_studies,
+    refused_studies,
+)
 from app.index.attribute_values import load_written, write_values
 from app.index.engine import Index
 from app.index.faults import TryAgain
@@ -43,126 +51,8 @@ _log = logging.getLogger(__name__)
 
 _Name = TypeVar("_Name", str, SeriesName)
 
-TALLY_SLOTS = 16
 MOST_KNOWN = 64
 """Series that are remembered between batches."""
-
-SEARCHED: Mapping[str, str] = {
-    "sop_class_uid": "text",
-    "instance_number": "bigint",
-    "rows": "integer",
-    "columns": "integer",
-    "bits_allocated": "integer",
-    "number_of_frames": "integer",
-}
-"""What `dicom.attributes.instance_values` makes."""
-
-COLUMNS: Mapping[str, str] = {
-    "study_key": "bigint",
-    "series_key": "bigint",
-    "sop_instance_uid": "text",
-    **SEARCHED,
-    "transfer_syntax_uid": "text",
-    "object_key": "text",
-    "size": "bigint",
-    "sha256": "bytea",
-    "dataset_sha256": "bytea",
-    "dataset_offset": "integer",
-    "frame_kind": "smallint",
-    "frame_count": "integer",
-    "frame_offset": "bigint",
-    "frame_length": "bigint",
-    "frame_table": "bytea",
-    "bulk_values": "text",
-    "metadata": "bytea",
-}
-"""What `_row` fills, and the type of each: the rows go over as one array for each column."""
-
-_NAMES = ", ".join(COLUMNS)
-_PLACES = list(enumerate(COLUMNS.values(), start=4))
-_ROWS = f"unnest({', '.join(f'${place}::{kind}[]' for place, kind in _PLACES)})"
-_ROW = f"(VALUES ({', '.join(f'${place}::{kind}' for place, kind in _PLACES)}))"
-
-# An object's file name is the SOP Instance UID, a dot, and the attempt: the event has that alone.
-# `||` of equal arrays would still write an indexed column, hence the CASEs.
-ADD_ROWS = f"""
-WITH added AS (
-    INSERT INTO instance (tenant_id, derived_version, {_NAMES})
-    SELECT $1::integer, $2::smallint, new.* FROM {_ROWS} AS new ({_NAMES})
-    WHERE NOT EXISTS (SELECT FROM removed_instance WHERE tenant_id = $1
-        AND sop_instance_uid = new.sop_instance_uid AND starts_with(reason, '{REJECTED}'))
-    AND NOT EXISTS (SELECT FROM swept_object WHERE object_key = new.object_key)
-    {{guard}}
-    ON CONFLICT (tenant_id, sop_instance_uid) DO NOTHING
-    RETURNING id, study_key, series_key, sop_instance_uid, sop_class_uid, size, sha256, object_key
-), series_added AS (
-    SELECT study_key, series_key, count(*) AS instances, sum(size)::bigint AS size,
-        array_agg(DISTINCT sop_class_uid) AS classes,
-        jsonb_object_agg(sop_instance_uid, jsonb_build_array(
-            encode(sha256, 'hex'),
-            split_part(object_key, '/' || sop_instance_uid || '.', -1))) AS instances_logged
-    FROM added GROUP BY 1, 2
-), series_changed AS (
-    UPDATE series SET number_of_instances = number_of_instances + added.instances,
-        sop_classes = CASE WHEN series.sop_classes @> classes THEN series.sop_classes ELSE
-            ARRAY(SELECT DISTINCT unnest(series.sop_classes || classes) ORDER BY 1) END,
-        version = version + 1, updated_at = now()
-    FROM series_added AS added WHERE series.id = added.series_key
-    RETURNING added.*, modality, series_instance_uid,
-        (number_of_instances = added.instances)::integer AS fresh
-), study_added AS (
-    SELECT study_key, sum(instances) AS instances, sum(size)::bigint AS size, sum(fresh) AS series,
-        array_remove(array_agg(DISTINCT modality), '') AS modalities,
-        jsonb_object_agg(series_instance_uid, instances_logged) AS series_logged
-    FROM series_changed GROUP BY 1
-), study_classes AS (
-    SELECT study_key, array_agg(DISTINCT sop_class_uid) AS classes FROM added GROUP BY 1
-), study_changed AS (
-    UPDATE study SET number_of_instances = number_of_instances + added.instances,
-        number_of_series = number_of_series + added.series,
-        size = study.size + added.size,
-        sop_classes = CASE WHEN study.sop_classes @> classes THEN study.sop_classes ELSE
-            ARRAY(SELECT DISTINCT unnest(study.sop_classes || classes) ORDER BY 1) END,
-        modalities = CASE WHEN study.modalities @> added.modalities THEN study.modalities ELSE
-            ARRAY(SELECT DISTINCT unnest(study.modalities || added.modalities) ORDER BY 1) END,
-        version = version + 1, updated_at = now()
-    FROM study_added AS added JOIN study_classes USING (study_key)
-    WHERE study.id = added.study_key
-    RETURNING added.*, study_instance_uid,
-        (number_of_instances = added.instances)::integer AS fresh
-), logged AS (
-    INSERT INTO event (tenant_id, kind, actor, payload)
-    SELECT $1, 'accepted', $3::text,
-        jsonb_build_object('study', study_instance_uid, 'series', series_logged)
-    FROM study_changed
-), counted AS (
-    INSERT INTO tally (tenant_id, slot, studies, series, instances, bytes)
-    SELECT $1, pg_backend_pid() % {TALLY_SLOTS},
-        sum(fresh), sum(series), sum(instances), sum(size)
-    FROM study_changed HAVING count(*) > 0
-    ON CONFLICT (tenant_id, slot) DO UPDATE SET studies = tally.studies + excluded.studies,
-        series = tally.series + excluded.series, instances = tally.instances + excluded.instances,
-        bytes = tally.bytes + excluded.bytes
-)
-SELECT sop_instance_uid, id FROM added
-"""  # noqa: S608 - our own names
-CHOSEN = "SELECT FROM indexed_attribute WHERE tenant_id = $1"
-
-
-def _statement(*, alone: bool, single: bool) -> str:
-    """Return the text that adds Instances; the values of a `single` one go over as they are.
-
-    `alone` adds nothing if there are chosen attributes, whose values have to be added, too.
-    """
-    guarded = ADD_ROWS.replace("{guard}", f"AND NOT EXISTS ({CHOSEN})" if alone else "")
-    return guarded.replace(_ROWS, _ROW) if single else guarded
-
-
-_STATEMENTS = {
-    (alone, single): _statement(alone=alone, single=single)
-    for alone in (False, True)
-    for single in (False, True)
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,11 +72,16 @@ Added: TypeAlias = Present | InvalidDataset | None
 
 
 async def add_each_instance(
-    index: Index, tenant_id: int, actor: str, new: Sequence[NewInstance]
+    index: Index,
+    tenant_id: int,
+    actor: str,
+    new: Sequence[NewInstance],
+    under: Admission | None = None,
 ) -> list[Added]:
     """Add Instances in as few transactions as it takes for each to stand or fall alone.
 
-    The answers are those of `add_instances`, and `InvalidDataset` for one that cannot be indexed.
+    The answers are those of `add_instances`, and `InvalidDataset` for one that cannot be indexed,
+    or that may not come in `under` these terms.
     When this raises, those of an earlier half may be in: adding them again finds them `Present`.
 
     Raises:
@@ -196,10 +91,12 @@ async def add_each_instance(
     if not new:
         return []
     try:
-        at_once = await add_to_known(index, tenant_id, actor, new)
+        at_once = await add_to_known(index, tenant_id, actor, new, under)
         if at_once is not None:
             return [*at_once]
-        results, parents = await index.retrying(lambda it: _add(it, tenant_id, actor, new))
+        results, parents = await index.retrying(
+            lambda it: _add(it, tenant_id, actor, new, under=under)
+        )
         _remember(index, tenant_id, parents)
         return [*results]
     except ArchiveError:
@@ -212,8 +109,8 @@ async def add_each_instance(
             return [InvalidDataset("The index cannot hold a value of this Instance", 0x0110)]
     half = len(new) // 2
     return [
-        *await add_each_instance(index, tenant_id, actor, new[:half]),
-        *await add_each_instance(index, tenant_id, actor, new[half:]),
+        *await add_each_instance(index, tenant_id, actor, new[:half], under),
+        *await add_each_instance(index, tenant_id, actor, new[half:], under),
     ]
 
 
@@ -236,12 +133,17 @@ async def add_instances(
 
 
 async def add_to_known(
-    index: Index, tenant_id: int, actor: str, new: Sequence[NewInstance]
+    index: Index,
+    tenant_id: int,
+    actor: str,
+    new: Sequence[NewInstance],
+    under: Admission | None = None,
 ) -> list[Added] | None:
     """Add Instances to a Series that was met before, as `add_instances` does but in one statement.
 
     Nothing is locked beforehand, so this is for one Series alone; and for Instances that agree with
-    it, since conflicts are kept in the transaction that finds them. None: it cannot be done so.
+    it, since conflicts are kept in the transaction that finds them. None: it cannot be done so; if
+    it is not of the sender's scope, nothing is added, and the transaction says so.
     """
     name = _series_name(new[0])
     known = index.known.get(key := (tenant_id, *name))
@@ -251,11 +153,16 @@ async def add_to_known(
     first = _first(new, lambda one: one.ref.instance)
     try:
         async with index.at_once() as connection:
-            added = await _insert(connection, tenant_id, actor, first, known, alone=True)
+            alone = under or Admission()
+            added = await _insert(connection, tenant_id, actor, first, known, alone)
             if len(added) < len(first) and await connection.fetchrow(CHOSEN, tenant_id) is not None:
                 index.known.clear()
                 return None
-            return await _results(connection, tenant_id, new, {id(first[uid]) for uid in added})
+            if not added and not alone.scope.is_whole:
+                return None
+            fresh = {id(first[uid]) for uid in added}
+            results = await _results(connection, tenant_id, new, fresh)
+            return await admitted_only(connection, under, {name[0]}, results)
     except (asyncpg.ForeignKeyViolationError, asyncpg.DeadlockDetectedError, TryAgain):
         index.known.pop(key, None)  # the Series was removed, or changes meanwhile
         return None
@@ -287,6 +194,7 @@ async def _add(
     new: Sequence[NewInstance],
     *,
     in_order: bool = False,
+    under: Admission | None = None,
 ) -> tuple[list[Added], Parents]:
     if not new:
         return [], Parents({}, {})
@@ -294,13 +202,20 @@ async def _add(
     heads = _first((first[uid] for uid in (first if in_order else sorted(first))), _series_name)
     scanned = {name: one.scanned for name, one in heads.items()}
     parents = await find_parents(connection, tenant_id, scanned)
+    if refused := await refused_studies(connection, under, parents):
+        await settle_parents(connection, parents)
+        rest = [one for one in new if one.ref.study not in refused]
+        results, parents = await _add(connection, tenant_id, actor, rest, under=under)
+        said = iter(results)
+        return [NOT_ADMITTED if one.ref.study in refused else next(said) for one in new], parents
     added = await _insert(connection, tenant_id, actor, first, parents)
     for uid in added:
         _note_gain(first[uid], parents)
+    await label_new_studies(connection, tenant_id, actor, under, parents, scanned)
     await settle_parents(connection, parents)
     await _write_values(connection, tenant_id, added.values(), parents)
-    fresh = {id(first[uid]) for uid in added}
-    return await _results(connection, tenant_id, new, fresh), parents
+    results = await _results(connection, tenant_id, new, {id(first[uid]) for uid in added})
+    return await admitted_only(connection, under, parents.studies, results), parents
 
 
 async def _results(
@@ -332,15 +247,21 @@ async def _insert(
     actor: str,
     new: Mapping[str, NewInstance],
     parents: Parents,
-    *,
-    alone: bool = False,
+    alone: Admission | None = None,
 ) -> dict[str, int]:
-    """Insert Instances, count and log them; return UIDs and keys of those that were not there."""
+    """Insert Instances, count and log them; return UIDs and keys of those that were not there.
+
+    `alone`: there is no transaction, and the statement itself sees to these terms.
+    """
     rows = [_row(one, *_of(one, parents)) for _, one in sorted(new.items())]
     columns = tuple(list(column) for column in zip(*rows, strict=True))
     values = rows[0] if len(rows) == 1 else columns
-    statement = _STATEMENTS[alone, len(rows) == 1]
-    back = await connection.fetch(statement, tenant_id, DERIVED_VERSION, actor, *values)
+    how = Alone.NO if alone is None else Alone.YES
+    narrowing: tuple[object, ...] = ()
+    if alone is not None and not alone.scope.is_whole:
+        how, narrowing = Alone.VISIBLE, visible_arguments(alone.scope)[1:]
+    statement = STATEMENTS[how, len(rows) == 1]
+    back = await connection.fetch(statement, tenant_id, DERIVED_VERSION, actor, *values, *narrowing)
     return {row["sop_instance_uid"]: row["id"] for row in back}
 
 

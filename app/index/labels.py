@@ -10,11 +10,13 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
+from typing import Any
 
 from app.dicom.uids import StudyRef
 from app.errors import Conflict
 from app.index.absence import absence
 from app.index.access import VISIBLE, visible_arguments
+from app.index.conditions import Arguments
 from app.index.engine import Index
 from app.index.events import Event, log_event
 from app.index.pool import Connection
@@ -41,19 +43,19 @@ SELECT ARRAY(
     SELECT label FROM study_label WHERE tenant_id = $1 AND study_instance_uid = $3 ORDER BY label
 ) AS labels FROM study WHERE {VISIBLE} AND study_instance_uid = $3
 """  # noqa: S608
-_VISIBLE_LABELS = f"""
+_VISIBLE_LABELS = """
 FROM study_label JOIN study ON study.tenant_id = study_label.tenant_id
     AND study.study_instance_uid = study_label.study_instance_uid
-WHERE study_label.tenant_id = $1 AND {VISIBLE}
+WHERE study_label.tenant_id = $1 AND {visible}
 """
 ALL = f"""
-SELECT label, count(*) AS studies {_VISIBLE_LABELS} AND label > $3
-GROUP BY label ORDER BY label LIMIT $4
+SELECT label, count(*) AS studies {_VISIBLE_LABELS} AND label > {{after}}
+GROUP BY label ORDER BY label LIMIT {{most}}
 """
 LABELLED = f"""
-SELECT study_label.study_instance_uid AS uid {_VISIBLE_LABELS} AND label = $3
-    AND study_label.study_instance_uid > $4
-ORDER BY 1 LIMIT $5
+SELECT study_label.study_instance_uid AS uid {_VISIBLE_LABELS} AND label = {{label}}
+    AND study_label.study_instance_uid > {{after}}
+ORDER BY 1 LIMIT {{most}}
 """
 
 _THESE = "unnest($1::integer[], $2::text[]) AS these (tenant, uid)"
@@ -161,7 +163,7 @@ async def list_labels(index: Index, scope: Scope, after: str, most: int) -> Sequ
     Raises:
         Unavailable: the index does not answer in time.
     """
-    rows = await index.search(ALL, *visible_arguments(scope), after, most)
+    rows = await _search(index, scope, ALL, after=after, most=most)
     return [Labelled(*row) for row in rows]
 
 
@@ -173,8 +175,15 @@ async def list_labelled(
     Raises:
         Unavailable: the index does not answer in time.
     """
-    rows = await index.search(LABELLED, *visible_arguments(scope), label, after, most)
+    rows = await _search(index, scope, LABELLED, label=label, after=after, most=most)
     return [row["uid"] for row in rows]
+
+
+async def _search(index: Index, scope: Scope, statement: str, **values: object) -> list[Any]:
+    arguments = Arguments(scope, None)
+    seen = arguments.visible("study")
+    places = {name: arguments.add(value) for name, value in values.items()}
+    return await index.search(statement.format(visible=seen, **places), *arguments)
 
 
 async def lock_labels(connection: Connection, studies: Collection[tuple[int, str]]) -> None:

@@ -14,8 +14,7 @@ WHERE {VISIBLE} AND instance.tenant_id = $1 AND sop_instance_uid = $3
 """  # noqa: S608 - only constants of ours
 REMOVED = """
 SELECT study_instance_uid, series_instance_uid, sop_instance_uid FROM removed_instance
-WHERE tenant_id = $1 AND ($2::text[] IS NULL OR study_instance_uid = ANY($2))
-    AND sop_instance_uid = $3 ORDER BY removed_at DESC LIMIT 1
+WHERE tenant_id = $1 AND sop_instance_uid = $2 ORDER BY removed_at DESC LIMIT 1
 """
 
 
@@ -24,12 +23,11 @@ async def name_instance(index: Index, scope: Scope, sop_instance_uid: str) -> In
 
     Raises:
         NotFound: there is no such Instance, or none that the scope covers.
-        Gone: there was one.
+        Gone: there was one, and the scope is whole.
         Unavailable: the index does not answer.
     """
-    arguments = (*visible_arguments(scope), sop_instance_uid)
-    if row := await index.fetchrow(NAME, *arguments):
+    if row := await index.fetchrow(NAME, *visible_arguments(scope), sop_instance_uid):
         return InstanceRef(*row)
-    if row := await index.fetchrow(REMOVED, *arguments):
+    if scope.is_whole and (row := await index.fetchrow(REMOVED, scope.tenant_id, sop_instance_uid)):
         raise await absence(index, scope, InstanceRef(*row))
     raise NotFound("Instance", sop_instance_uid)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from app.index.access import VISIBLE, visible_arguments
+from app.index.conditions import Arguments
 from app.index.engine import Index
 from app.rights import Scope
 
@@ -12,12 +12,12 @@ SELECT coalesce(sum(studies), 0)::bigint AS studies, coalesce(sum(series), 0)::b
 FROM tally WHERE tenant_id = $1
 """
 
-SUM_STUDIES = f"""
+SUM_STUDIES = """
 SELECT count(*) AS studies, coalesce(sum(number_of_series), 0)::bigint AS series,
     coalesce(sum(number_of_instances), 0)::bigint AS instances,
     coalesce(sum(size), 0)::bigint AS bytes
-FROM study WHERE {VISIBLE}
-"""  # noqa: S608 - our own predicate
+FROM study WHERE
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +31,14 @@ class Overview:
 
 
 async def count_everything(index: Index, scope: Scope) -> Overview:
-    """Return the sums for a scope: kept ones for a whole tenant, else those of the named Studies.
+    """Return the sums for a scope: kept ones for a whole tenant, else those of what is visible.
 
     Raises:
         Unavailable: the index does not answer.
     """
-    if scope.studies is None:
+    if scope.is_whole:
         rows = await index.fetch(SUM_TALLY, scope.tenant_id)
     else:
-        rows = await index.fetch(SUM_STUDIES, *visible_arguments(scope))
+        arguments = Arguments(scope, None)
+        rows = await index.search(SUM_STUDIES + arguments.visible("study"), *arguments)
     return Overview(**rows[0])

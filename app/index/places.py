@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from app.dicom.scanned import FrameKind
 from app.dicom.uids import InstanceRef, Ref, SeriesRef, StudyRef
 from app.index.absence import absence
-from app.index.access import INSTANCE, SERIES, STUDY, reference_arguments
+from app.index.access import INSTANCE, SERIES, STUDY, VISIBLE, reference_arguments
 from app.index.engine import Index
 from app.rights import Scope
 
@@ -44,9 +44,10 @@ JOIN instance ON instance.id = key ORDER BY position
 LIST_SERIES = {
     StudyRef: f"""
 SELECT series.id, study_instance_uid, series_instance_uid, metadata_dictionary
-{STUDY.replace("FROM study", "FROM study JOIN series ON series.study_key = study.id")}
+FROM study JOIN series ON series.study_key = study.id
+WHERE {VISIBLE} AND study.study_instance_uid = $3
 ORDER BY series_number, series_instance_uid
-""",
+""",  # noqa: S608 - our own text
     SeriesRef: f"""
 SELECT series.id, study_instance_uid, series_instance_uid, metadata_dictionary {SERIES}
 """,

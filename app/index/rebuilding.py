@@ -13,11 +13,13 @@ from typing import Any
 import orjson
 
 from app.dicom.scanned import DERIVED_VERSION
+from app.index.add_rows import COLUMNS
 from app.index.attribute_values import apply_tag_event
 from app.index.engine import Index
 from app.index.events import Event, make_event
 from app.index.holds import RELEASE
-from app.index.instances import COLUMNS, NewInstance, add_instances, instance_row
+from app.index.ingest_rules import apply_ingest_rule_event
+from app.index.instances import NewInstance, add_instances, instance_row
 from app.index.labels import apply_label_event
 from app.index.log_offset import continue_log
 from app.index.non_patient import REMOVE, add_to_category
@@ -314,7 +316,7 @@ async def _apply(connection: Connection, tenant_id: int, event: Event) -> None:
 
 
 async def _apply_to_others(connection: Connection, tenant_id: int, event: Event) -> None:
-    """Do again what an event says of a hold, a label, a retention rule or a chosen attribute."""
+    """Do again what an event says of a hold, a label, a rule or a chosen attribute."""
     match event.kind:
         case "held":
             said = (event.payload["study"], event.payload["because"], event.actor, event.at)
@@ -327,6 +329,8 @@ async def _apply_to_others(connection: Connection, tenant_id: int, event: Event)
             await apply_tag_event(connection, tenant_id, event)
         case "rule-added" | "rule-activated" | "rule-deactivated" | "rule-removed":
             await apply_rule_event(connection, tenant_id, event)
+        case "label-rule-added" | "label-rule-removed":
+            await apply_ingest_rule_event(connection, tenant_id, event)
 
 
 def _accepted(payload: Mapping[str, Any]) -> Iterable[tuple[str, str, str, str]]:

@@ -21,13 +21,14 @@ from app.dicom.scanned import FrameKind, Frames, ScannedInstance
 from app.dicom.uids import InstanceRef, Ref, SeriesRef, StudyRef
 from app.errors import NotFound
 from app.index.absence import REJECTED, SERIES_OF_KEY, absence
-from app.index.access import INSTANCE, SERIES, STUDY, VISIBLE, reference_arguments
+from app.index.access import INSTANCE, SERIES, STUDY, VISIBLE, covers, reference_arguments
+from app.index.add_rows import COLUMNS, TALLY_SLOTS
 from app.index.attribute_values import load_written, remove_values, write_values
 from app.index.engine import Index
 from app.index.events import log_event
 from app.index.frames import unpack_bulk_values
 from app.index.holds import refuse_held
-from app.index.instances import COLUMNS, TALLY_SLOTS, NewInstance, add_instances
+from app.index.instances import NewInstance, add_instances
 from app.index.keeping import refuse_kept, refuse_kept_rejected, share_rules
 from app.index.packing import make_dictionary, metadata_packer, unpack_metadata
 from app.index.parents import COUNT_STUDIES, find_patients
@@ -195,8 +196,8 @@ async def restore_rejected(index: Index, scope: Scope, ref: Ref, actor: str) -> 
         Unavailable: the index does not answer.
     """
     total = 0
-    while scope.covers(ref.study):
-        count = await index.retrying(lambda it: _restore(it, scope.tenant_id, ref, actor))
+    while True:
+        count = await index.retrying(lambda it: _restore(it, scope, ref, actor))
         total += count
         if count < PAGE:
             break
@@ -209,7 +210,7 @@ async def remove(
     connection: Connection, scope: Scope, ref: Ref, actor: str, reason: str, guard: Guard
 ) -> int:
     """Remove as `remove_instances` does, in the caller's transaction; 0 if there is nothing."""
-    if not scope.covers(ref.study):
+    if not await covers(connection, scope, ref.study):
         return 0
     await share_rules(connection, scope.tenant_id)
     await refuse_held(connection, scope.tenant_id, ref.study)
@@ -360,7 +361,10 @@ async def _update(
     await connection.execute(statement, key, *values.values())
 
 
-async def _restore(connection: Connection, tenant_id: int, ref: Ref, actor: str) -> int:
+async def _restore(connection: Connection, scope: Scope, ref: Ref, actor: str) -> int:
+    if not await covers(connection, scope, ref.study):
+        return 0
+    tenant_id = scope.tenant_id
     found = await connection.fetch(FIND_REJECTED, tenant_id, ref.study, *below(ref))
     rows = await connection.fetch(TAKE, [row["id"] for row in found])
     if rows:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from app.index.access import covered, visible_arguments
 from app.index.engine import Index
 from app.index.removal import DELETED
 from app.rights import Scope
@@ -14,14 +15,14 @@ SELECT study_instance_uid AS study, count(*) AS instances, sum(size)::bigint AS 
         SELECT FROM hold WHERE hold.tenant_id = $1
             AND hold.study_instance_uid = removed_instance.study_instance_uid) AS held
 FROM removed_instance
-WHERE tenant_id = $1 AND ($2::text[] IS NULL OR study_instance_uid = ANY($2))
+WHERE tenant_id = $1 AND {covered("removed_instance.study_instance_uid")}
     AND study_instance_uid > $3 AND reason = '{DELETED}'
 GROUP BY study_instance_uid ORDER BY study_instance_uid LIMIT $4
 """  # noqa: S608 - our own name
 LIST_NON_PATIENT = """
 SELECT id, sop_class_uid, sop_instance_uid, size AS bytes, removed_at AS at
 FROM removed_non_patient_instance
-WHERE tenant_id = $1 AND $2::text[] IS NULL AND id > $3 ORDER BY id LIMIT $4
+WHERE tenant_id = $1 AND $2::jsonb IS NULL AND id > $3 ORDER BY id LIMIT $4
 """
 
 
@@ -56,8 +57,7 @@ async def list_deleted_studies(
     Raises:
         Unavailable: the index does not answer.
     """
-    studies = None if scope.studies is None else sorted(scope.studies)
-    rows = await index.fetch(LIST, scope.tenant_id, studies, after, most)
+    rows = await index.fetch(LIST, *visible_arguments(scope), after, most)
     return [DeletedStudy(*row) for row in rows]
 
 
@@ -69,6 +69,5 @@ async def list_deleted_non_patient(
     Raises:
         Unavailable: the index does not answer.
     """
-    studies = None if scope.studies is None else sorted(scope.studies)
-    rows = await index.fetch(LIST_NON_PATIENT, scope.tenant_id, studies, after, most)
+    rows = await index.fetch(LIST_NON_PATIENT, *visible_arguments(scope), after, most)
     return [DeletedNonPatient(*row) for row in rows]

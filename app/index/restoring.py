@@ -10,6 +10,7 @@ from typing import Any
 
 from app.dicom.uids import Ref
 from app.errors import Conflict, InvalidDataset, NotFound
+from app.index.access import covers
 from app.index.engine import Index
 from app.index.events import log_event
 from app.index.faults import TryAgain
@@ -67,16 +68,17 @@ async def restore_deleted(index: Index, scope: Scope, ref: Ref, actor: str) -> R
         NotFound: nothing of it is deleted and not yet purged, or the scope does not cover it.
         Unavailable: the index does not answer.
     """
-    restored = Restored(0)
-    if scope.covers(ref.study):
-        index.known.clear()
-        restored = await index.retrying(lambda it: _restore(it, scope.tenant_id, ref, actor))
+    index.known.clear()
+    restored = await index.retrying(lambda it: _restore(it, scope, ref, actor))
     if not restored.instances and not restored.present:
         raise NotFound("A deleted Instance of", ref.study)
     return restored
 
 
-async def _restore(connection: Connection, tenant_id: int, ref: Ref, actor: str) -> Restored:
+async def _restore(connection: Connection, scope: Scope, ref: Ref, actor: str) -> Restored:
+    tenant_id = scope.tenant_id
+    if not await covers(connection, scope, ref.study):
+        return Restored(0)
     picked = await connection.fetch(PICK, tenant_id, ref.study, *below(ref))
     keys = sorted(row["id"] for row in picked)
     instances = present = 0

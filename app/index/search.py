@@ -16,7 +16,6 @@ from app.dicom.attributes import PATIENT_COUNTS, Level
 from app.dicom.matching import Query
 from app.dicom.rules import Empty
 from app.dicom.sequence_keys import Group, together
-from app.index.access import visible_as
 from app.index.chosen_conditions import chosen_conditions
 from app.index.conditions import ALIASES, Arguments, conditions
 from app.index.contents import CONTENTS
@@ -105,11 +104,8 @@ _ORDERS = (
     "e.series_number, e.series_instance_uid",
     "i.instance_number, i.sop_instance_uid",
 )
-_OF_PATIENT = f"FROM study p WHERE p.patient_key = s.patient_key AND {visible_as('p')}"
-_PATIENT = ", ".join(
-    f"(SELECT {value} {_OF_PATIENT})"
-    for value in ("count(*)", "sum(number_of_series)", "sum(number_of_instances)")
-)
+_OF_PATIENT = "FROM study p WHERE p.patient_key = s.patient_key AND"
+_COUNTS = ("count(*)", "sum(number_of_series)", "sum(number_of_instances)")
 
 
 async def find_matches(
@@ -147,7 +143,7 @@ def _found(row: tuple[Any, ...], level: Level) -> Found:
 
 def _select(query: Query, most: int, arguments: Arguments, among: Among | None) -> str:
     matching = _matching(query, arguments, among)
-    columns = _columns(query)
+    columns = _columns(query, arguments)
     # what the path names is the same in all rows
     named = 0 if query.study is None else 1 if query.series is None else 2
     order = ", ".join(_ORDERS[named : query.level + 1])
@@ -160,7 +156,7 @@ def _select(query: Query, most: int, arguments: Arguments, among: Among | None) 
     return f"SELECT {columns} FROM {tables} WHERE {key} IN ({keys}) ORDER BY {order}"  # noqa: S608
 
 
-def _columns(query: Query) -> str:
+def _columns(query: Query, arguments: Arguments) -> str:
     if query.wants(Level.STUDY):
         extra = "s.extra" if query.wants_extra(Level.STUDY) else "''"
         study = (
@@ -172,7 +168,10 @@ def _columns(query: Query) -> str:
             "s.study_instance_uid, '', '{}'::text[], '{}'::text[], 0, 0,"
             " s.timezone_offset_from_utc, ''"
         )
-    columns = [study, _PATIENT if query.include & PATIENT_COUNTS else "0, 0, 0"]
+    columns = [study, "0, 0, 0"]
+    if query.include & PATIENT_COUNTS:
+        seen = arguments.visible("p")
+        columns[1] = ", ".join(f"(SELECT {value} {_OF_PATIENT} {seen})" for value in _COUNTS)
     if query.level >= Level.SERIES:
         document = "e.document" if query.wants(Level.SERIES) else "''"
         extra = "e.extra" if query.wants_extra(Level.SERIES) else "''"
@@ -189,7 +188,7 @@ def _columns(query: Query) -> str:
 
 def _matching(query: Query, arguments: Arguments, among: Among | None = None) -> str:
     """Return `tables WHERE conditions`."""
-    met = [visible_as("s")]
+    met = [arguments.visible("s")]
     if query.study is not None:
         met.append(f"s.study_instance_uid = {arguments.add(query.study)}")
     if query.series is not None:

@@ -3,7 +3,7 @@
 A Store puts an object first and its row second, and may take long between the two. So an object is
 condemned in a transaction that waits for all who write rows and keeps others from it for a moment:
 what a row names by then stays, and the keys of the rest go into `swept_object`. Who adds a row
-looks there (`instances.ADD_ROWS`): a Store that comes later with such a key is refused.
+looks there (`add_rows.ADD_ROWS`): a Store that comes later with such a key is refused.
 
 Stores that take long tell of it in `running_store`, and what they may have put is left alone.
 """

@@ -34,9 +34,9 @@ async def test_when_the_index_fails_between_steps_no_object_of_the_rest_is_left(
     monkeypatch.setattr(conclusion, "AT_ONCE", 2)
     add, steps = archive.writer.add, iter([True, False])
 
-    async def fails_later(tenant: int, actor: str, new: list[NewInstance]) -> Any:
+    async def fails_later(tenant: int, actor: str, new: list[NewInstance], *under: Any) -> Any:
         if next(steps):
-            return await add(tenant, actor, new)
+            return await add(tenant, actor, new, *under)
         for one in new:
             await archive.objects.delete(one.object_key)
         raise Unavailable("gone")

@@ -12,6 +12,7 @@ from app.archive.context import Archive
 from app.archive.examine import State
 from app.archive.holds import hold_study, release_study
 from app.archive.indexed_tags import index_tag, unindex_tag
+from app.archive.ingest_labels import add_label_rule, remove_label_rule
 from app.archive.labels import label_study, unlabel_study
 from app.archive.non_patient import delete_non_patient
 from app.archive.rebuild import Outcome, Rebuilt, rebuild_index
@@ -24,6 +25,7 @@ from app.dicom.commitment import Reference
 from app.dicom.uids import InstanceRef, NonPatientRef, StudyRef
 from app.errors import Conflict, Damaged, Forbidden
 from app.index.events import Position, read_events
+from app.index.ingest_rules import Conditions
 from app.index.overview import count_everything
 from app.index.packing import make_dictionary, unpack_metadata
 from app.index.retention_rules import Action, Terms
@@ -54,6 +56,7 @@ CONTENT = {
     "hold": "SELECT * FROM hold ORDER BY 2",
     "rule": "SELECT id AS number, * FROM retention_rule ORDER BY id",
     "label": "SELECT * FROM study_label ORDER BY 2, 3",
+    "label rule": "SELECT id AS number, * FROM ingest_label_rule ORDER BY id",
     "tag": "SELECT tenant_id, name, level, vr, state, chosen_at FROM indexed_attribute ORDER BY 2",
     "value": """
         SELECT name, coalesce(study_instance_uid, series_instance_uid, sop_instance_uid) AS owner,
@@ -162,7 +165,10 @@ async def eventful(archive: Archive, principal: Principal) -> None:
 
 
 async def ruled(archive: Archive, principal: Principal) -> None:
-    """Make rules: one that acts, one that is taken away, and one that rests."""
+    """Make rules: one that acts, one that is taken away, and one that rests; and two for labels."""
+    await add_label_rule(archive, principal, "x", Conditions(calling_ae="X", institution="Site"))
+    gone = await add_label_rule(archive, principal, "y", Conditions(sender="somebody"))
+    await remove_label_rule(archive, principal, gone.id)
     kept = await add_rule(
         archive, principal, Terms("ten years", Action.KEEP, 3653, modalities=("PX",))
     )

@@ -13,6 +13,7 @@ from app.archive.store import store_instances
 from app.archive.writer import Writer, discard_object
 from app.dicom.store_report import FailureReason, StoreReport
 from app.errors import Unavailable
+from app.index.admission import Admission
 from app.index.engine import Index
 from app.index.instances import NewInstance, add_each_instance
 from app.rights import Principal
@@ -27,10 +28,12 @@ class Gate:
         self.batches: list[int] = []
         self.open = asyncio.Event()
 
-    async def add(self, index: Index, tenant: int, actor: str, new: Sequence[NewInstance]) -> Any:
+    async def add(
+        self, index: Index, tenant: int, actor: str, new: Sequence[NewInstance], under: Admission
+    ) -> Any:
         await self.open.wait()
         self.batches.append(len(new))
-        return await add_each_instance(index, tenant, actor, new)
+        return await add_each_instance(index, tenant, actor, new, under)
 
 
 @pytest.fixture
@@ -58,10 +61,10 @@ async def test_a_value_that_the_index_cannot_hold_fails_alone(
     placed: list[NewInstance] = []
     add = archive.writer.add
 
-    async def spoilt(tenant: int, actor: str, new: list[NewInstance]) -> Any:
+    async def spoilt(tenant: int, actor: str, new: list[NewInstance], under: Admission) -> Any:
         placed.extend(new)
         new[1] = replace(new[1], size=2**70)
-        return await add(tenant, actor, new)
+        return await add(tenant, actor, new, under)
 
     monkeypatch.setattr(archive.writer, "add", spoilt)
     report = await store(archive, principal, *(make_part10() for _ in range(4)))

@@ -14,6 +14,7 @@ from app.archive.removal import delete
 from app.cli.deleted import _ref
 from app.cli.keeping import deleted, hold, retention
 from app.cli.label import commands as label
+from app.cli.label_rules import commands as label_rules
 from app.cli.refusal import Refusal
 from app.cli.ruling import describe
 from app.dicom.uids import InstanceRef, NonPatientRef, SeriesRef, StudyRef
@@ -24,7 +25,13 @@ from app.rights import Principal
 from tests.factories import make_part10, new_uid
 
 NOW = datetime.now(UTC)
-GROUPS = {"deleted": deleted, "hold": hold, "label": label, "retention": retention}
+GROUPS = {
+    "deleted": deleted,
+    "hold": hold,
+    "label": label,
+    "label rules": label_rules,
+    "retention": retention,
+}
 
 
 def command(url: str, data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -112,6 +119,25 @@ def test_labels_are_added_listed_and_removed(tmp_path: Path, database_url: str, 
     assert gone.stdout == f"Study {study} does not bear the label teaching any more\n"
     assert run("remove", study, "teaching").stdout.endswith("did not bear the label teaching\n")
     assert run("list").stdout == "more: 1 Studies\n"
+
+
+@pytest.mark.slow
+def test_rules_for_labels_are_added_listed_and_removed(tmp_path: Path, database_url: str) -> None:
+    (tmp_path / "data").mkdir()
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return command(database_url, tmp_path / "data", "label", "rules", *arguments)
+
+    assert run("list").stdout == "there is no rule for labels\n"
+    added = run("add", "trial", "--institution", "Site 7", "--sender", "gateway")
+    assert added.stdout == "1: trial where institution 'Site 7' and sender 'gateway'\n", (
+        added.stderr
+    )
+    wrong = run("add", "trial")
+    assert (wrong.returncode, "name one" in wrong.stderr) == (1, True)
+    assert run("list").stdout == added.stdout
+    assert run("remove", "1").stdout.startswith("rule 1 is gone")
+    assert run("remove", "1").returncode == 1
 
 
 @pytest.mark.slow

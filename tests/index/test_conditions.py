@@ -24,7 +24,7 @@ async def find(index: Index, attribute: Attribute, rule: Rule, values: list[str]
     listed = arguments.add(values)
     rows = await index.fetch(
         f"SELECT {attribute.column} FROM unnest({listed}::text[]) AS s ({attribute.column})"  # noqa: S608
-        f" WHERE {condition} AND $1::integer = 1 AND $2::text[] IS NULL",
+        f" WHERE {condition} AND $1::integer = 1",
         *arguments,
     )
     return [row[0] for row in rows]

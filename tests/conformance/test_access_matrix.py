@@ -1,0 +1,372 @@
+"""Who may do what: each operation of the contract, asked by each kind of caller.
+
+What is expected is a table for people, `access_matrix.md`. Callers are put into the application's
+chain of sources, as keys, users and tokens are. What a caller may not see has to be answered byte
+for byte as what does not exist.
+"""
+
+import json
+import re
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from app.archive.commitment import request_commitment
+from app.archive.context import Archive
+from app.archive.holds import hold_study
+from app.archive.labels import label_study
+from app.archive.non_patient import delete_non_patient
+from app.archive.removal import delete, reject
+from app.archive.retention import add_rule
+from app.archive.store import store_instances
+from app.dicom.commitment import Reference
+from app.dicom.non_patient import CATEGORIES
+from app.dicom.uids import InstanceRef, NonPatientRef, StudyRef
+from app.errors import Unauthenticated
+from app.index.retention_rules import Action, Terms
+from app.main import create_app
+from app.rights import Principal, Role, Scope, Verb, principal_of
+from app.settings import Settings
+from app.web.auth import Credentials, Identity
+from tests.archive.test_store import parts
+from tests.factories import make_non_patient, make_part10, make_series, new_uid
+
+TABLE = Path(__file__).with_name("access_matrix.md")
+LABEL, OTHER_LABEL, SPARE = "trial:a", "trial:b", "spare"
+PATIENT, OTHER_PATIENT = ("4711", "HOSPITAL"), ("4712", "HOSPITAL")
+OPERATOR = Principal("operator")
+HIDDEN = ("other label", "other tenant", "other patient", "other ticket")
+"""Callers who do not see the Study that is asked for."""
+NARROW = ("label", "patient", "ticket")
+"""Callers who see it, and not all: to them nothing is Gone."""
+JSON, DICOM_JSON = "application/json", "application/dicom+json"
+
+
+@dataclass
+class World:
+    """What a path may name."""
+
+    study: str = field(default_factory=new_uid)
+    series: str = field(default_factory=new_uid)
+    instance: str = ""
+    transaction: str = field(default_factory=new_uid)
+    category: str = "hanging-protocols"
+    uid: str = field(default_factory=new_uid)
+    rule: str = "1"
+    label: str = SPARE
+    frames: str = "1"
+    path: str = "7FE00010"
+    code: str = "113001^DCM"
+    day: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y-%m-%d}")
+
+    def names(self) -> list[str]:
+        """Return the UIDs that nobody may learn of whose they are not."""
+        return [self.study, self.series, self.instance]
+
+
+class Callers:
+    """A source of identity: the value of a bearer key is the name of a column of the table."""
+
+    def __init__(self) -> None:
+        self.world = World()
+
+    async def principal(self, given: Credentials, _scope: Mapping[str, Any]) -> Principal | None:
+        name = given.value.replace("_", " ")
+        if name == "refused":
+            raise Unauthenticated("expired, revoked or forged")
+        if name in set(Role):
+            return principal_of(name, "key", [Role(name)], Scope())
+        everything = frozenset(Verb)
+        if name.endswith("ticket"):
+            study = new_uid() if name.startswith("other") else self.world.study
+            return principal_of(name, "ticket", [Role.VIEWER], Scope(studies=frozenset({study})))
+        scopes = {
+            "label": Scope(labels=frozenset({LABEL})),
+            "other label": Scope(labels=frozenset({OTHER_LABEL})),
+            "other tenant": Scope(2),
+            "patient": Scope(patients=frozenset({PATIENT})),
+            "other patient": Scope(patients=frozenset({OTHER_PATIENT})),
+        }
+        return Principal(name, scopes[name], everything, "key")
+
+
+@dataclass(frozen=True)
+class Row:
+    """An operation, and the status for each caller."""
+
+    method: str
+    path: str
+    expected: Mapping[str, int]
+
+    @property
+    def operation(self) -> tuple[str, str]:
+        return self.method, self.path.partition("?")[0]
+
+
+def read_table() -> list[Row]:
+    lines = [line for line in TABLE.read_text().splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    (_, _, *callers), _, *rows = cells
+    return [Row(one[0], one[1].strip("`"), dict(zip(callers, map(int, one[2:]), strict=True)))
+            for one in rows]  # fmt: skip
+
+
+ROWS = read_table()
+READS = [row for row in ROWS if row.method in {"GET", "OPTIONS"}]
+CHANGES = [row for row in ROWS if row not in READS]
+
+
+@pytest.fixture
+async def app(database_url: str, tmp_path: Path) -> AsyncIterator[FastAPI]:
+    app = create_app(Settings(data_dir=tmp_path).with_database(database_url))
+    async with app.router.lifespan_context(app):
+        async with app.state.archive.index.writing() as connection:
+            await connection.execute("INSERT INTO tenant VALUES (2, 'other')")
+        yield app
+
+
+@pytest.fixture
+def callers(app: FastAPI) -> Callers:
+    source = Callers()
+    app.state.identity = Identity(sources=(source,), origins=frozenset())
+    return source
+
+
+@pytest.fixture
+async def client(app: FastAPI, callers: Callers) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def _no_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("removal", "leases"):
+        monkeypatch.setattr(f"app.archive.{module}.LEASE_SECONDS", 0)
+
+
+async def make_study(archive: Archive, world: World) -> None:
+    """Store two Instances of a Study with labels; the first one is the one that paths name."""
+    patient: dict[str, Any] = {"PatientID": PATIENT[0], "IssuerOfPatientID": PATIENT[1]}
+    names = {"StudyInstanceUID": world.study, "SeriesInstanceUID": world.series}
+    made = make_series(2, **patient, **names)
+    world.instance = made[0].SOPInstanceUID
+    report = await store_instances(archive, OPERATOR, parts(*map(make_part10, made)))
+    assert len(report.stored) == 2
+    await label_study(archive, OPERATOR, world.study, [LABEL])
+
+
+async def make_protocol(archive: Archive, world: World) -> None:
+    sop_class = min(CATEGORIES[world.category].sop_classes)
+    data = make_part10(make_non_patient(sop_class, SOPInstanceUID=world.uid))
+    ref = NonPatientRef(world.category)
+    assert (await store_instances(archive, OPERATOR, parts(data), ref)).stored
+
+
+async def make_commitment(archive: Archive, world: World) -> None:
+    named = Reference("1.2", world.instance)
+    assert await request_commitment(archive, OPERATOR, world.transaction, [named])
+
+
+async def prepare(archive: Archive, row: Row, world: World) -> None:
+    """Make what a change needs: what is to be brought back, taken off, or taken away."""
+    method, path = row.operation
+    if "{category}" in path:
+        if method != "POST" or path.endswith("/restore"):
+            await make_protocol(archive, world)
+        if path.endswith("/restore"):
+            await delete_non_patient(archive, OPERATOR, world.category, world.uid)
+        return
+    if "{rule}" in path:
+        made = await add_rule(archive, OPERATOR, Terms(world.study, Action.KEEP, 9))
+        world.rule = str(made.id)
+    if "{study}" not in path:
+        return
+    await make_study(archive, world)
+    first = InstanceRef(world.study, world.series, world.instance)
+    match method, path.rpartition("/")[2]:
+        case "DELETE", "hold":
+            await hold_study(archive, OPERATOR, world.study, "a case")
+        case "DELETE", "reject":
+            await reject(archive, OPERATOR, first, "113001^DCM")
+        case "POST", "restore":
+            await delete(archive, OPERATOR, first)
+
+
+def content(row: Row, world: World) -> dict[str, Any]:
+    """Return the body of a request, and what it is."""
+    method, path = row.operation
+    if method == "PUT" and path.endswith("/hold"):
+        return {"content": json.dumps({"reason": "a case"}), "headers": {"Content-Type": JSON}}
+    if method != "POST":
+        return {}
+    if path.endswith("/retention-rules"):
+        rule = {"name": new_uid(), "action": "keep", "days": 9}
+        return {"content": json.dumps(rule), "headers": {"Content-Type": JSON}}
+    headers = {"Content-Type": "application/dicom", "Accept": DICOM_JSON}
+    if path.endswith("/{transaction}"):
+        item = {"00081150": ("UI", ["1.2"]), "00081155": ("UI", [world.instance or new_uid()])}
+        sequence = [{tag: {"vr": vr, "Value": value} for tag, (vr, value) in item.items()}]
+        body = {"00081199": {"vr": "SQ", "Value": sequence}}
+        return {"content": json.dumps(body), "headers": {"Content-Type": DICOM_JSON}}
+    if path.endswith(("/{category}", "/{uid}")):
+        sop_class = min(CATEGORIES[world.category].sop_classes)
+        uid = world.uid if path.endswith("/{uid}") else new_uid()
+        data = make_part10(make_non_patient(sop_class, SOPInstanceUID=uid))
+        return {"content": data, "headers": headers}
+    study = {"/studies": new_uid(), "/studies/{study}": world.study}
+    if (named := path.removeprefix("/dicom-web")) in study:
+        patient: dict[str, Any] = {"PatientID": PATIENT[0], "IssuerOfPatientID": PATIENT[1]}
+        return {
+            "content": make_part10(StudyInstanceUID=study[named], **patient),
+            "headers": headers,
+        }
+    return {}
+
+
+async def ask(
+    client: httpx.AsyncClient, row: Row, caller: str, world: World, **headers: str
+) -> httpx.Response:
+    given = content(row, world)
+    if caller != "none":
+        headers["Authorization"] = f"Bearer {caller.replace(' ', '_')}"
+    given["headers"] = {**given.get("headers", {}), **headers}
+    return await client.request(row.method, row.path.format(**vars(world)), **given)
+
+
+def operations(app: FastAPI) -> set[tuple[str, str]]:
+    """Return method and path of all that the contract offers, categories as one."""
+    kinds = "|".join(map(re.escape, CATEGORIES))
+    return {
+        (method.upper(), re.sub(rf"^/dicom-web/({kinds})(?=/|$)", "/dicom-web/{category}", path))
+        for path, item in app.openapi()["paths"].items()
+        for method in item
+    }
+
+
+def test_every_operation_of_the_contract_has_its_row(tmp_path: Path) -> None:
+    offered = operations(create_app(Settings(data_dir=tmp_path)))
+    assert {row.operation for row in ROWS} == offered
+
+
+def twin(world: World) -> World:
+    """Return names of the same length that nothing here has."""
+
+    def changed(uid: str) -> str:
+        return uid[:-1] + str((int(uid[-1]) + 1) % 10)
+
+    uids = {name: changed(getattr(world, name)) for name in ("study", "series", "instance")}
+    return World(**{**vars(world), **uids})
+
+
+def seen(answer: httpx.Response, world: World) -> tuple[int, list[tuple[str, str]], str]:
+    """Return all of an answer, without the names that were asked for."""
+    text = answer.content.decode("latin-1")
+    headers = sorted((name, value) for name, value in answer.headers.items() if name != "date")
+    for name in world.names():
+        text = text.replace(name, "*")
+        headers = [(key, value.replace(name, "*")) for key, value in headers]
+    return answer.status_code, headers, text
+
+
+async def make_all(archive: Archive, world: World) -> None:
+    await make_study(archive, world)
+    await make_protocol(archive, world)
+    await make_commitment(archive, world)
+    await hold_study(archive, OPERATOR, world.study, "a case")
+    await add_rule(archive, OPERATOR, Terms("keep", Action.KEEP, 9))
+
+
+@pytest.mark.slow
+async def test_who_reads_what_is_as_the_table_says(
+    app: FastAPI, client: httpx.AsyncClient, callers: Callers
+) -> None:
+    world = callers.world
+    await make_all(app.state.archive, world)
+    differing = []
+    for row in READS:
+        for caller, status in row.expected.items():
+            answer = await ask(client, row, caller, world)
+            if answer.status_code != status:
+                differing.append((row.method, row.path, caller, status, answer.status_code))
+            if caller in HIDDEN and "{study}" not in row.path and "{instance}" not in row.path:
+                text = repr(seen(answer, World(study="-", series="-", instance="-")))
+                assert not [name for name in world.names() if name in text], (row.path, caller)
+    assert differing == []
+
+
+@pytest.mark.slow
+async def test_who_changes_what_is_as_the_table_says(
+    app: FastAPI, client: httpx.AsyncClient, callers: Callers
+) -> None:
+    differing = []
+    for row in CHANGES:
+        world: World | None = None
+        for caller, status in row.expected.items():
+            if world is None:
+                world = callers.world = World()
+                await prepare(app.state.archive, row, world)
+            answer = await ask(client, row, caller, world)
+            if answer.status_code != status:
+                differing.append((row.method, row.path, caller, status, answer.status_code))
+            if answer.is_success:
+                world = None
+    assert differing == []
+
+
+CONDITIONS: tuple[dict[str, str], ...] = (
+    {},
+    {"If-None-Match": "*"},
+    {"If-Match": '"x"'},
+    {"Range": "bytes=0-1"},
+    {"Accept": "application/dicom+xml"},
+)
+
+
+@pytest.mark.parametrize("state", ["there", "deleted", "rejected", "held"])
+@pytest.mark.slow
+async def test_what_one_may_not_see_is_answered_as_what_does_not_exist(
+    app: FastAPI, client: httpx.AsyncClient, callers: Callers, state: str
+) -> None:
+    archive, world = app.state.archive, callers.world
+    await make_study(archive, world)
+    match state:
+        case "deleted":
+            await delete(archive, OPERATOR, StudyRef(world.study))
+        case "rejected":
+            await reject(archive, OPERATOR, StudyRef(world.study), "113001^DCM")
+        case "held":
+            await hold_study(archive, OPERATOR, world.study, "a case")
+    unknown = twin(world)
+    named = [row for row in ROWS if "{study}" in row.path or "{instance}" in row.path]
+    asked = [row for row in named if row.method != "POST" or not row.path.endswith("/{study}")]
+    assert len(asked) > 40
+    for row in asked:
+        gone = state in {"deleted", "rejected"} and row.method == "GET"
+        for caller in (*HIDDEN, *NARROW) if gone else HIDDEN:
+            for headers in CONDITIONS if row.method == "GET" else CONDITIONS[:2]:
+                real = seen(await ask(client, row, caller, world, **headers), world)
+                none = seen(await ask(client, row, caller, unknown, **headers), unknown)
+                assert real == none, (row.method, row.path, caller, headers)
+
+
+async def test_the_first_page_counts_what_the_caller_may_see(
+    app: FastAPI, client: httpx.AsyncClient, callers: Callers
+) -> None:
+    await make_study(app.state.archive, callers.world)
+
+    async def page(caller: str) -> str:
+        headers = {"Authorization": f"Bearer {caller}"}
+        return (await client.get("/", headers=headers)).text
+
+    assert "<dd>2</dd>" in await page("label")
+    assert "<dd>2</dd>" not in await page("other_label")
+    assert "Shown to callers" in await page("uploader")
+    assert "--data-dir" in await page("administrator")
+    assert "--data-dir" not in await page("label")

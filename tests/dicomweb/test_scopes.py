@@ -1,0 +1,142 @@
+"""Scopes over HTTP: the header of a bridge, two tenants, rights that change meanwhile."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from app.archive.ingest_labels import add_label_rule
+from app.archive.labels import labels_of
+from app.dicomweb.stow import CALLING_AE
+from app.errors import Unauthenticated
+from app.index.ingest_rules import Conditions
+from app.rights import Principal, Role, Scope, principal_of
+from app.web.auth import Credentials, Identity
+from tests.factories import make_part10, new_uid
+
+OPERATOR = Principal("operator")
+API = "http://127.0.0.1:8080/api/v1"
+
+
+class Known:
+    """A source of identity that knows callers by the value of a bearer key."""
+
+    def __init__(self) -> None:
+        self.callers: dict[str, Principal] = {}
+
+    async def principal(self, given: Credentials, _scope: Mapping[str, Any]) -> Principal | None:
+        if given.value not in self.callers:
+            raise Unauthenticated("revoked")
+        return self.callers[given.value]
+
+
+@pytest.fixture
+async def known(app: FastAPI) -> Known:
+    known = Known()
+    app.state.identity = Identity(sources=(known,), origins=frozenset())
+    async with app.state.archive.index.writing() as connection:
+        await connection.execute("INSERT INTO tenant VALUES (2, 'other')")
+    return known
+
+
+def by(name: str, **headers: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {name}", **headers}
+
+
+async def post(client: httpx.AsyncClient, data: bytes, **headers: str) -> httpx.Response:
+    headers = {"Content-Type": "application/dicom", **headers}
+    return await client.post("/studies", content=data, headers=headers)
+
+
+async def test_a_service_says_for_which_ae_it_stores_and_nobody_else_does(
+    app: FastAPI, client: httpx.AsyncClient, known: Known
+) -> None:
+    known.callers = {
+        "bridge": principal_of("bridge", "service", [Role.SERVICE], Scope()),
+        "script": principal_of("script", "key", [Role.SERVICE], Scope()),
+    }
+    await add_label_rule(app.state.archive, OPERATOR, "echo", Conditions(calling_ae="ECHO1"))
+    for name, sent, labels in (
+        ("bridge", " ECHO1 ", ["echo"]),
+        ("bridge", "ECHO2", []),
+        ("script", "ECHO1", []),
+    ):
+        study = new_uid()
+        headers = by(name, **{CALLING_AE: sent})
+        answer = await post(client, make_part10(StudyInstanceUID=study), **headers)
+        assert answer.status_code == 200, answer.text
+        assert await labels_of(app.state.archive, OPERATOR, study) == labels
+
+
+async def test_two_tenants_have_the_same_uid_each_with_its_own_bytes(
+    client: httpx.AsyncClient, known: Known
+) -> None:
+    known.callers = {name: Principal(name, Scope(n)) for n, name in ((1, "one"), (2, "two"))}
+    names: dict[str, Any] = {
+        name: new_uid() for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+    }
+    study, series, instance = names.values()
+    path = f"/studies/{study}/series/{series}/instances/{instance}"
+    tags, bodies = {}, {}
+    for name in ("one", "two"):
+        body = make_part10(**names, PatientID=name, Rows=8, Columns=8)
+        assert (await post(client, body, **by(name))).status_code == 200
+        accept = {"Accept": "application/dicom"}
+        answers = [await client.get(path, headers=by(name, **accept)) for _ in range(2)]
+        assert [answer.content for answer in answers] == [body] * 2
+        tags[name], bodies[name] = answers[0].headers["etag"], body
+        for part in ("metadata", "rendered", "thumbnail", "frames/1"):
+            assert (await client.get(f"{path}/{part}", headers=by(name))).status_code == 200
+        (found,) = (await client.get("/studies", headers=by(name))).json()
+        assert found["00100020"]["Value"] == [name]
+    for name, other in (("one", "two"), ("two", "one")):
+        headers = by(name, **{"If-None-Match": tags[other], "Accept": "application/dicom"})
+        assert (await client.get(path, headers=headers)).content == bodies[name]
+    assert (await client.delete(f"/studies/{study}", headers=by("two"))).status_code == 204
+    assert (await client.get(path, headers=by("one"))).status_code == 200
+    assert (await client.get(path, headers=by("two"))).status_code == 410
+
+
+async def test_what_one_has_in_a_cache_is_not_confirmed_after_the_right_is_gone(
+    client: httpx.AsyncClient, known: Known, app: FastAPI
+) -> None:
+    known.callers = {"a": Principal("a", Scope(labels=frozenset({"a"})))}
+    names: dict[str, Any] = {
+        name: new_uid() for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+    }
+    study, series, instance = names.values()
+    await post(client, make_part10(**names), **by("a"))
+    path = f"/studies/{study}/series/{series}/instances/{instance}"
+    paths = [f"{path}{part}" for part in ("", "/metadata", "/rendered", "/frames/1", "/thumbnail")]
+    paths += [f"/studies/{study}{part}" for part in ("", "/metadata", "/rendered", "/thumbnail")]
+    tags = [(await client.get(one, headers=by("a"))).headers["etag"] for one in paths]
+    for one, tag in zip(paths, tags, strict=True):
+        again = await client.get(one, headers=by("a", **{"If-None-Match": tag}))
+        assert again.status_code == 304, one
+    known.callers["admin"] = OPERATOR
+    taken = await client.delete(f"{API}/studies/{study}/labels/a", headers=by("admin"))
+    assert taken.status_code == 204
+    for one, tag in zip(paths, tags, strict=True):
+        again = await client.get(one, headers=by("a", **{"If-None-Match": tag}))
+        assert again.status_code == 404, one
+
+
+async def test_who_waits_for_changes_is_asked_again_before_it_is_told(
+    client: httpx.AsyncClient, known: Known
+) -> None:
+    known.callers = {"a": Principal("a"), "b": Principal("b"), "admin": OPERATOR}
+    url = f"{API}/changes"
+    waiting = [
+        asyncio.create_task(client.get(url, params={"wait": 20}, headers=by(name)))
+        for name in ("a", "b")
+    ]
+    await asyncio.sleep(0.5)
+    del known.callers["a"]
+    known.callers["b"] = Principal("b", Scope(labels=frozenset({"b"})))
+    await post(client, make_part10(), **by("admin"))
+    revoked, narrowed = await asyncio.gather(*waiting)
+    assert revoked.status_code == 401
+    assert narrowed.json() == {"changes": [], "next": "0.0"}
