@@ -159,6 +159,7 @@ def _provider(oidc: Oidc) -> AtProvider | None:
         oidc.roles_claim,
         oidc.role_map,
         oidc.labels_claim,
+        oidc.patient_issuer,
         oidc.tenant_claim,
         dict(oidc.tenants),
     )

@@ -211,6 +211,7 @@ class Oidc(Group):
     roles_claim: Words = ("roles",)
     role_map: Roles = ()
     labels_claim: str | None = None
+    patient_issuer: str = ""
     tenant_claim: str | None = None
     tenants: Tenants = ()
     clock_skew: float = Field(default=60, ge=0, le=600)

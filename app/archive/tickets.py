@@ -49,8 +49,10 @@ async def make_ticket(
     if not allowed or principal.kind == "ticket":
         raise Forbidden("You may give no right that you do not have")
     value = PREFIX + secrets.token_urlsafe(32)
-    seen = frozenset({study} if principal.scope.covers(study) else ())
-    bearer = Principal("ticket", replace(principal.scope, studies=seen), allowed, "ticket")
+    scope, seen = principal.scope, frozenset({study})
+    if scope.studies is not None:
+        seen &= scope.studies
+    bearer = Principal("ticket", replace(scope, studies=seen), allowed, "ticket")
     digest, seconds = ticket_digest(value), 60 * minutes
     made = await tickets.add_ticket(archive.index, principal, bearer, study, digest, seconds)
     return made, value
@@ -69,7 +71,7 @@ async def list_tickets(
     archive: Archive, principal: Principal, after: int, most: int
 ) -> Sequence[Ticket]:
     """Return up to `most` tickets in force whose numbers are above `after`: one's own, or all of
-    the tenant for who administers.
+    the tenant for who administers all of it.
 
     Raises:
         Unavailable: the index does not answer.
@@ -79,7 +81,7 @@ async def list_tickets(
 
 
 async def revoke_ticket(archive: Archive, principal: Principal, number: int) -> None:
-    """End a ticket of one's own, or any of the tenant for who administers.
+    """End a ticket of one's own, or any of the tenant for who administers all of it.
 
     When this returns no process lets anybody in by it any more.
 
@@ -108,4 +110,6 @@ async def end_given(archive: Archive, tenant_id: int, kind: str, name: str) -> N
 
 
 def _whose(principal: Principal) -> Principal | None:
-    return None if Verb.ADMINISTER in principal.verbs else principal
+    """Return whose tickets somebody sees: all, where nothing is hidden, else the caller's own."""
+    sees_all = Verb.ADMINISTER in principal.verbs and principal.scope.is_whole
+    return None if sees_all else principal

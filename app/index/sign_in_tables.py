@@ -1,6 +1,6 @@
 """The tables of browser sessions and of tickets. Of what holders show the SHA-256 alone is kept.
 
-`scope` is that of the caller but for the tenant, as `kept_scopes` writes it.
+`scope` is what narrows the caller's, as `access.visible_arguments` has it.
 """
 
 from sqlalchemy import Column, DateTime, LargeBinary, Table
@@ -17,7 +17,7 @@ web_session = Table(
     columns.named("name"),
     columns.named("kind"),
     columns.texts("verbs"),
-    Column("scope", JSONB, nullable=False),
+    Column("scope", JSONB),
     columns.now("created_at"),
     columns.now("last_seen_at"),
     Column("expires_at", DateTime(timezone=True), nullable=False),
@@ -32,7 +32,7 @@ ticket = Table(
     Column("digest", LargeBinary, nullable=False, unique=True),
     columns.named("study_instance_uid"),
     columns.texts("verbs"),
-    Column("scope", JSONB, nullable=False),
+    Column("scope", JSONB),
     columns.named("made_by"),
     columns.named("maker_kind"),
     columns.now("made_at"),

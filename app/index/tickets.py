@@ -11,10 +11,9 @@ from typing import Any
 
 from app.dicom.uids import StudyRef
 from app.errors import NotFound
-from app.index.access import STUDY, reference_arguments
+from app.index.access import STUDY, reference_arguments, scope_of, visible_arguments
 from app.index.engine import Index
 from app.index.events import log_event
-from app.index.kept_scopes import read_scope, write_scope
 from app.index.pool import Connection
 from app.rights import Principal, Scope, Verb
 
@@ -90,7 +89,7 @@ async def add_ticket(
         if not await connection.fetchval(_SEES, *reference_arguments(scope, StudyRef(study))):
             raise NotFound("Study", study)
         await connection.execute(_FORGET)
-        values = (study, verbs, write_scope(scope), maker.name, maker.kind, seconds)
+        values = (study, verbs, visible_arguments(scope)[1], maker.name, maker.kind, seconds)
         made = _read(await connection.fetchrow(_ADD, scope.tenant_id, digest, *values))
         until = made.expires_at.isoformat()
         payload = {"ticket": made.number, "study": study, "verbs": verbs, "until": until}
@@ -164,5 +163,5 @@ def _read(row: Any) -> Ticket:
         maker_kind=row["maker_kind"],
         made_at=row["made_at"],
         expires_at=row["expires_at"],
-        scope=read_scope(row["tenant_id"], row["scope"]),
+        scope=scope_of(row["tenant_id"], row["scope"]),
     )

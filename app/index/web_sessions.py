@@ -1,7 +1,7 @@
 """Browser sessions: found by the SHA-256 of what the cookie holds."""
 
+from app.index.access import scope_of, visible_arguments
 from app.index.engine import Index
-from app.index.kept_scopes import read_scope, write_scope
 from app.index.pool import Connection
 from app.rights import Principal, Verb
 
@@ -42,7 +42,7 @@ async def add_session(index: Index, digest: bytes, principal: Principal, seconds
         Unavailable: the index does not answer.
     """
     scope = principal.scope
-    kept = (principal.name, principal.kind, sorted(principal.verbs), write_scope(scope))
+    kept = (principal.name, principal.kind, sorted(principal.verbs), visible_arguments(scope)[1])
     async with index.writing() as connection:
         await connection.execute(_FORGET)
         await connection.execute(_ADD, digest, scope.tenant_id, *kept, seconds)
@@ -59,7 +59,7 @@ async def find_session(index: Index, digest: bytes, idle_seconds: float) -> Prin
         return None
     if row["unseen"]:
         await index.fetch(_SEE, digest)
-    scope = read_scope(row["tenant_id"], row["scope"])
+    scope = scope_of(row["tenant_id"], row["scope"])
     return Principal(row["name"], scope, frozenset(map(Verb, row["verbs"])), row["kind"])
 
 

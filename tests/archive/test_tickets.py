@@ -7,6 +7,7 @@ import pytest
 
 from app.archive.api_keys import WantedKey, make_key, revoke_key
 from app.archive.context import Archive
+from app.archive.labels import label_study
 from app.archive.tickets import find_ticket, list_tickets, make_ticket, revoke_ticket
 from app.errors import Forbidden, InvalidRequest, NotFound
 from app.index.tickets import end_tickets_of
@@ -53,6 +54,19 @@ async def test_a_ticket_has_its_makers_scope_and_of_it_one_study(
     assert (who.kind, who.verbs, who.scope) == ("ticket", READING, found.scope)
     assert "anna" in who.name
     assert secret not in who.name
+
+
+async def test_a_ticket_ends_where_the_label_does_that_its_maker_sees_by(
+    archive: Archive, principal: Principal, study: str
+) -> None:
+    by_label = viewer(scope=Scope(labels=frozenset({"a"})))
+    with pytest.raises(NotFound):
+        await give(archive, by_label, study)
+    await label_study(archive, principal, study, ["a"])
+    _, secret = await give(archive, by_label, study)
+    found = await find_ticket(archive, secret)
+    assert found is not None
+    assert found.scope == Scope(studies=frozenset({study}), labels=frozenset({"a"}))
 
 
 async def test_nobody_gives_a_study_or_a_right_that_it_has_not(

@@ -17,6 +17,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from app.archive.api_keys import WantedKey, make_key
 from app.archive.commitment import request_commitment
 from app.archive.context import Archive
 from app.archive.holds import hold_study
@@ -25,6 +26,7 @@ from app.archive.non_patient import delete_non_patient
 from app.archive.removal import delete, reject
 from app.archive.retention import add_rule
 from app.archive.store import store_instances
+from app.archive.tickets import make_ticket
 from app.dicom.commitment import Reference
 from app.dicom.non_patient import CATEGORIES
 from app.dicom.uids import InstanceRef, NonPatientRef, StudyRef
@@ -60,6 +62,8 @@ class World:
     uid: str = field(default_factory=new_uid)
     rule: str = "1"
     label: str = SPARE
+    ticket: str = "1"
+    name: str = "key-1"
     frames: str = "1"
     path: str = "7FE00010"
     code: str = "113001^DCM"
@@ -147,7 +151,7 @@ async def client(app: FastAPI, callers: Callers) -> AsyncIterator[httpx.AsyncCli
 
 @pytest.fixture(autouse=True)
 def _no_leases(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("removal", "leases"):
+    for module in ("removal", "leases", "tickets", "api_keys"):
         monkeypatch.setattr(f"app.archive.{module}.LEASE_SECONDS", 0)
 
 
@@ -183,6 +187,12 @@ async def prepare(archive: Archive, row: Row, world: World) -> None:
         if path.endswith("/restore"):
             await delete_non_patient(archive, OPERATOR, world.category, world.uid)
         return
+    if path.startswith("/api/v1/tickets"):
+        await make_study(archive, world)
+        ticket, _ = await make_ticket(archive, OPERATOR, world.study, 5, {Verb.VIEW})
+        world.ticket = str(ticket.number)
+    if "{name}" in path:
+        await make_key(archive, OPERATOR, WantedKey(world.name, ["viewer"]))
     if "{rule}" in path:
         made = await add_rule(archive, OPERATOR, Terms(world.study, Action.KEEP, 9))
         world.rule = str(made.id)
@@ -209,6 +219,12 @@ def content(row: Row, world: World) -> dict[str, Any]:
     if path.endswith("/retention-rules"):
         rule = {"name": new_uid(), "action": "keep", "days": 9}
         return {"content": json.dumps(rule), "headers": {"Content-Type": JSON}}
+    ours = {
+        "/api/v1/tickets": {"study": world.study},
+        "/api/v1/keys": {"name": f"key-{new_uid()[-40:]}", "roles": ["viewer"]},
+    }
+    if path in ours:
+        return {"content": json.dumps(ours[path]), "headers": {"Content-Type": JSON}}
     headers = {"Content-Type": "application/dicom", "Accept": DICOM_JSON}
     if path.endswith("/{transaction}"):
         item = {"00081150": ("UI", ["1.2"]), "00081155": ("UI", [world.instance or new_uid()])}

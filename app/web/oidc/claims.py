@@ -29,13 +29,15 @@ class Reading:
     """Which claims say what; a name with dots leads into objects, unless a claim is called so.
 
     With a `role_map` its values alone are roles, else those that are called like ours. `labels` of
-    None: Studies are not narrowed by labels. `tenants` are the tenants by the values of `tenant`.
+    None: Studies are not narrowed by labels. `patient_issuer` is the Issuer of the Patient IDs
+    that the claim `patient` has. `tenants` are the tenants by the values of `tenant`.
     """
 
     name: str = "sub"
     roles: Sequence[str] = ("roles",)
     role_map: Sequence[tuple[str, Role]] = ()
     labels: str | None = None
+    patient_issuer: str = ""
     tenant: str | None = None
     tenants: Mapping[str, int] = field(default_factory=dict)
 
@@ -51,7 +53,8 @@ class Reading:
         granted = list(_patient_scopes(claims))
         if granted:
             verbs = frozenset[Verb]().union(*granted)
-            return Principal(name, _of_patient(claims, tenant), verbs, kind)
+            patient = frozenset({(_patient(claims), self.patient_issuer)})
+            return Principal(name, Scope(tenant, patients=patient), verbs, kind)
         roles = set(self.roles_of(claims))
         if not roles:
             raise Forbidden("The identity provider gives you no role in this archive")
@@ -116,8 +119,8 @@ def _words(given: Iterable[str]) -> Iterator[str]:
         yield from text.split()
 
 
-def _of_patient(claims: Mapping[str, Any], tenant: int) -> Scope:
+def _patient(claims: Mapping[str, Any]) -> str:
     patient = claims.get("patient")
     if not isinstance(patient, str) or not patient:
         raise Unauthenticated("The token is of a patient's app, and does not say which patient's")
-    return Scope(tenant, patients=frozenset({(patient, "")}))
+    return patient

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.errors import Forbidden, Unauthenticated
-from app.rights import ROLES, Role, Verb
+from app.rights import ROLES, Role, Scope, Verb
 from app.web.oidc.claims import Reading, texts
 
 MAPPED = [("a@b.org", Role.CURATOR), ("b.org", Role.VIEWER)]
@@ -108,6 +108,12 @@ def test_a_patients_app_reads_that_patients_studies_and_nothing_else(
     principal = Reading().principal(claims, "token")
     assert principal.verbs == verbs
     assert principal.scope.patients == frozenset({("P-1", "")})
+
+
+def test_the_patient_is_of_the_issuer_that_is_set() -> None:
+    claims = {"sub": "u", "scope": "patient/*.rs", "patient": "P-1"}
+    principal = Reading(patient_issuer="HOSPITAL").principal(claims, "token")
+    assert principal.scope == Scope(patients=frozenset({("P-1", "HOSPITAL")}))
 
 
 @pytest.mark.parametrize("patient", [None, "", 5, ["P-1"]])
