@@ -19,7 +19,7 @@ from functools import partial
 from app.archive.known_keys import granted
 from app.archive.passwords import LONGEST, NOBODYS, Passwords, as_compared
 from app.archive.remembered import Remembered
-from app.errors import TooMany, Unauthenticated
+from app.errors import TooMany, Unauthenticated, Unavailable
 from app.index.engine import Index
 from app.index.local_users import (
     Failures,
@@ -34,6 +34,8 @@ from app.rights import Principal
 REMEMBERED_SECONDS = 60.0
 MOST_OF_PAIR = 5
 MOST_OF_ADDRESS = 20
+MOST_WAITING = 32
+"""Passwords that wait to be hashed; with more, nobody would get a turn in time."""
 
 
 class KnownUsers:
@@ -45,6 +47,7 @@ class KnownUsers:
         self._secret = secrets.token_bytes(32)
         self._users: Remembered[LocalUser | None] = Remembered()
         self._failures: Remembered[Mapping[bytes, Failures]] = Remembered()
+        self._waiting = 0
         self._right: Remembered[str] = Remembered(REMEMBERED_SECONDS)
 
     async def principal(self, name: str, password: str, address: str) -> Principal:
@@ -53,7 +56,7 @@ class KnownUsers:
         Raises:
             Unauthenticated: there is none, or the password is another one, or it is disabled.
             TooMany: too many wrong passwords came.
-            Unavailable: the index does not answer.
+            Unavailable: the index does not answer, or too many passwords wait to be checked.
         """
         who = _who(name, address)
         self._refuse(who, await self._failures.get(who, partial(count_failures, self._index, who)))
@@ -68,6 +71,17 @@ class KnownUsers:
 
     async def _check(self, user: LocalUser | None, password: str, who: tuple[bytes, bytes]) -> str:
         """Return the hash that a password is right for; count it if it is wrong."""
+        if self._waiting >= MOST_WAITING:
+            raise Unavailable("Many passwords are being checked at the moment; ask again")
+        self._waiting += 1
+        try:
+            return await self._check_in_turn(user, password, who)
+        finally:
+            self._waiting -= 1
+
+    async def _check_in_turn(
+        self, user: LocalUser | None, password: str, who: tuple[bytes, bytes]
+    ) -> str:
         async with self.passwords.turn:
             self._refuse(who, await count_failures(self._index, who))
             known = user.password if user else NOBODYS

@@ -11,7 +11,15 @@ import pytest
 from app.archive import known_users, local_users
 from app.archive.context import Archive, Place, open_archive
 from app.archive.local_users import add_user, disable_user, list_users, set_password
-from app.errors import Conflict, Forbidden, InvalidRequest, NotFound, TooMany, Unauthenticated
+from app.errors import (
+    Conflict,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    TooMany,
+    Unauthenticated,
+    Unavailable,
+)
 from app.index.events import Position, read_events
 from app.rights import ROLES, Principal, Role, Scope
 from tests.archive.test_api_keys import ADMIN, NARROWED, NO_ADMIN, sql
@@ -164,6 +172,19 @@ async def test_an_address_that_tries_many_names_has_to_wait(
     assert await guess(archive, "n5", "2001:db8:0:1::1") == "Unauthenticated"
     assert await guess(archive, "n6", "::ffff:203.0.113.5") == "Unauthenticated"
     assert await guess(archive, "n7", "") == "Unauthenticated"
+
+
+async def test_only_so_many_wait_for_their_turn(
+    archive: Archive, meier: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_users, "MOST_WAITING", 2)
+    asking = [archive.users.principal(f"n{number}", OTHER, HERE) for number in range(4)]
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+    assert sorted(type(one).__name__ for one in answers) == [
+        *["Unauthenticated"] * 2, *["Unavailable"] * 2,
+    ]  # fmt: skip
+    assert isinstance(answers[-1], Unavailable)
+    assert (await archive.users.principal("meier", PASSWORD, HERE)).name == "meier"
 
 
 @pytest.mark.slow

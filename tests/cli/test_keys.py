@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app.archive import api_keys
+from app.cli.doctor import examine
 from app.cli.main import application
 from app.cli.refusal import Refusal
 from app.errors import ArchiveError, Conflict, NotFound
@@ -126,6 +127,22 @@ def test_the_doctor_knows_of_keys(
     assert found()["found"].endswith("within 14 days expire: three")
     run("keys", "revoke", "three")
     assert found()["found"] == "2 count"
+
+
+def test_the_doctor_says_where_there_are_no_keys_yet(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def found(**variables: str) -> tuple[str, str]:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        (finding,) = (one for one in examine({"http": {"port": 0}}) if one.check == "keys")
+        return finding.verdict, finding.found
+
+    nowhere = f"postgresql://a@/b?host={tmp_path}"
+    verdict, said = found(FILEROOM_AUTH__KEYS="true", FILEROOM_DATABASE__URL=nowhere)
+    assert (verdict, "were not looked for: the index does not answer" in said) == ("note", True)
+    monkeypatch.delenv("FILEROOM_DATABASE__URL")
+    assert found() == ("note", "none yet")
 
 
 def fileroom(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
