@@ -78,7 +78,7 @@ async def post_login(request: Request, archive: ArchiveDep) -> Response:
         if "\0" in name:
             raise Unauthenticated("Nobody has that name")
         user = await archive.users.principal(name, password, address)
-    except (Unauthenticated, TooMany) as error:
+    except (Unauthenticated, TooMany, Unavailable) as error:
         return _form(request, then, str(error), STATUS[type(error)])
     return await _logged_in(request, archive, user, then)
 
