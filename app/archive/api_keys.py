@@ -77,12 +77,13 @@ async def revoke_key(archive: Archive, principal: Principal, name: str) -> None:
 
     Raises:
         Forbidden: `principal` may not administer, or not see all.
+        InvalidRequest: it is no name.
         NotFound: there is none of this name that is not revoked.
         Unavailable: the index does not answer.
     """
     check_administers(principal)
     tenant_id = principal.scope.tenant_id
-    if not await api_keys.revoke_key(archive.index, tenant_id, principal.name, name):
+    if not await api_keys.revoke_key(archive.index, tenant_id, principal.name, check_name(name)):
         raise NotFound("Key", name)
     await asyncio.sleep(LEASE_SECONDS)
     await end_given(archive, tenant_id, "key", name)

@@ -58,10 +58,12 @@ async def disable_user(
 
     Raises:
         Forbidden: `principal` may not administer, or not see all.
+        InvalidRequest: it is no name.
         NotFound: there is no such user.
         Unavailable: the index does not answer.
     """
     check_administers(principal)
+    check_name(name)
     tenant_id, actor = principal.scope.tenant_id, principal.name
     if not await local_users.disable_user(archive.index, tenant_id, actor, name, disabled=disabled):
         raise NotFound("User", name)
@@ -74,11 +76,12 @@ async def set_password(archive: Archive, principal: Principal, name: str, passwo
 
     Raises:
         Forbidden: `principal` may not administer, or not see all.
-        InvalidRequest: the password is too short, or very long.
+        InvalidRequest: it is no name, or the password is too short, or very long.
         NotFound: there is no such user.
         Unavailable: the index does not answer.
     """
     check_administers(principal)
+    check_name(name)
     known = await archive.users.passwords.make(password)
     tenant_id, actor = principal.scope.tenant_id, principal.name
     if not await local_users.set_password(archive.index, tenant_id, actor, name, known):

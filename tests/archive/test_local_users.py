@@ -228,3 +228,7 @@ async def test_only_who_may_all_lets_users_in(archive: Archive, who: Principal) 
 async def test_a_name_with_a_colon_is_no_user(archive: Archive) -> None:
     with pytest.raises(InvalidRequest):
         await add_user(archive, ADMIN, "a:b", PASSWORD, ["viewer"])
+    with pytest.raises(InvalidRequest):
+        await disable_user(archive, ADMIN, "a\0b")
+    with pytest.raises(InvalidRequest):
+        await set_password(archive, ADMIN, "a\0b", PASSWORD)

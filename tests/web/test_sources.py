@@ -138,6 +138,7 @@ async def test_administrators_make_list_and_revoke_keys(opened: Opened) -> None:
         assert (await client.delete(f"{KEYS}/ct-1")).status_code == 204
         assert (await client.get(STUDIES, headers=bearer(key))).status_code == 401
         assert (await client.delete(f"{KEYS}/ct-1")).status_code == 404
+        assert (await client.delete(f"{KEYS}/%00")).status_code == 400
         assert (await client.get(KEYS)).json()["keys"][1]["revoked_at"]
         plain = await client.post(KEYS, json={"name": "plain", "roles": ["viewer"]})
         assert plain.json()["expires_at"] is not None
