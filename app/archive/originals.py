@@ -134,7 +134,9 @@ async def _learning(
             yield chunk
     except Damaged as error:
         raise _damaged(archive, place) from error
-    archive.soundness.learn(place.object_key)
+    objects, key = archive.objects, place.object_key
+    if not (isinstance(objects, ReplicatedStore) and objects.is_suspect(key)):
+        archive.soundness.learn(key)  # else it was a copy that had it whole
 
 
 def _damaged(archive: Archive, place: InstancePlace) -> Damaged:

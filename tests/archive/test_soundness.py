@@ -19,6 +19,7 @@ from app.errors import Damaged, InvalidDataset, Unavailable
 from app.index.places import InstancePlace, locate_instance
 from app.mime.media_types import Form
 from app.objects.local import LocalStore
+from app.objects.replicated import ReplicatedStore
 from app.rights import Principal, Scope
 from tests.archive.test_repair import PICTURE, lose, stored
 from tests.factories import make_part10
@@ -96,6 +97,20 @@ async def test_with_a_copy_the_good_bytes_are_given_out(
     await lose(replicated, "first", (await place_of(replicated, ref)).object_key, "bit")
     await read(replicated, principal, ref)
     assert await a_frame(replicated, principal, ref) in data
+
+
+async def test_what_a_copy_alone_has_whole_is_not_believed_of_the_first_store(
+    replicated: Archive, principal: Principal, data: bytes
+) -> None:
+    ref = await stored(replicated, principal, data)
+    place = await place_of(replicated, ref)
+    await lose(replicated, "first", place.object_key, "bit")
+    for _ in range(2):
+        assert await a_frame(replicated, principal, ref) in data
+        assert isinstance(replicated.objects, ReplicatedStore)
+        replicated.objects._suspects.clear()  # as it is after a while, and nothing was repaired
+    end = place.size - 7
+    assert await read_stored(replicated, place, end, 7) == data[-7:]  # where the bit is
 
 
 @pytest.fixture
