@@ -117,6 +117,10 @@ class ReplicatedStore:
             return None
         return self.first.read_now(key, offset, length)
 
+    def stamp_now(self, key: str) -> int | None:
+        """Return the stamp in the first store; None where it seems to be lost there."""
+        return None if self.is_suspect(key) else self.first.stamp_now(key)
+
     def extent_now(self, key: str, offset: int, length: int) -> "Extent | None":
         """Return a range of the first store's file if it is in memory, else None."""
         if self.is_suspect(key):
