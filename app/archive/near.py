@@ -79,6 +79,10 @@ class NearStore:
         """Return None: every read may wait."""
         return None
 
+    def stamp_now(self, _key: str) -> int:
+        """Return one number for all: nothing is written twice."""
+        return 0
+
     def extent_now(self, _key: str, _offset: int, _length: int) -> "Extent | None":
         """Return None: what is kept near is no file of the object's."""
         return None

@@ -63,7 +63,12 @@ def find_extent(archive: Archive, place: InstancePlace, offset: int, length: int
 
 def _is_believed(archive: Archive, place: InstancePlace) -> bool:
     """Say whether a part of an Instance may be given out."""
-    return place.size > CHECKED_BYTES or archive.soundness.knows(place.object_key)
+    return place.size > CHECKED_BYTES or _is_known(archive, place)
+
+
+def _is_known(archive: Archive, place: InstancePlace) -> bool:
+    key = place.object_key
+    return archive.soundness.knows(key, archive.objects.stamp_now(key))
 
 
 async def _check(archive: Archive, place: InstancePlace) -> None:
@@ -96,16 +101,17 @@ async def stream_stored(
 ) -> AsyncIterator[bytes]:
     """Look the object up, then return an iterator over some of an Instance's stored bytes.
 
-    The end of a whole Instance comes only if its digest is right, or was within the last hour.
+    It was read as a whole before, now or within the last hour; but a whole Instance of one block,
+    or of too many, is read once: its end comes only if its digest is right.
 
     Raises:
         Unavailable: the object store does not answer, or has lost or damaged the object.
     """
     whole = (offset, length) == (0, place.size)
     try:
-        if whole and not archive.soundness.knows(place.object_key):
-            return await _stream_whole(archive, place)
-        if not whole and not _is_believed(archive, place):
+        if not _is_known(archive, place):
+            if whole and not BLOCK < place.size <= CHECKED_BYTES:
+                return await _stream_whole(archive, place)
             await _check(archive, place)
         return await archive.objects.stream(place.object_key, place.base_offset + offset, length)
     except NotFound as error:
@@ -113,35 +119,45 @@ async def stream_stored(
 
 
 async def _stream_whole(archive: Archive, place: InstancePlace) -> AsyncIterator[bytes]:
-    objects = archive.objects
+    objects, key = archive.objects, place.object_key
     stream = (
         objects.stream_whole
         if isinstance(objects, ReplicatedStore)
         else partial(stream_whole, objects)
     )
     try:
-        chunks = await stream(place.object_key, place.base_offset, place.size, place.sha256)
-    except Damaged as error:
-        raise _damaged(archive, place) from error
-    return _learning(archive, place, chunks)
+        await objects.size(key)  # opens a file, so that it has a stamp
+        stamp = objects.stamp_now(key)
+        chunks = await stream(key, place.base_offset, place.size, place.sha256)
+    except Unavailable as error:
+        raise _doubted(archive, place, error) from error
+    return _learning(archive, place, stamp, chunks)
 
 
 async def _learning(
-    archive: Archive, place: InstancePlace, chunks: AsyncIterator[bytes]
+    archive: Archive, place: InstancePlace, stamp: int | None, chunks: AsyncIterator[bytes]
 ) -> AsyncIterator[bytes]:
+    """Pass chunks on; that all came is learnt of the first store, if it was that one."""
     try:
         async for chunk in chunks:
             yield chunk
-    except Damaged as error:
-        raise _damaged(archive, place) from error
-    archive.soundness.learn(place.object_key)
+    except Unavailable as error:
+        raise _doubted(archive, place, error) from error
+    if stamp is not None and stamp == archive.objects.stamp_now(place.object_key):
+        archive.soundness.learn(place.object_key, stamp)
 
 
-def _damaged(archive: Archive, place: InstancePlace) -> Damaged:
-    """Return the error for an object whose only store has other bytes; it goes to quarantine."""
+def _doubted(archive: Archive, place: InstancePlace, error: Unavailable) -> Unavailable:
+    """Return the error for an object that cannot be read as a whole, and have it looked at.
+
+    What is damaged or cut short goes to quarantine then; a store that does not answer at all has
+    damaged nothing.
+    """
     key = place.object_key
     archive.soundness.repair(key, lambda: repair_object(archive, key))
-    return Damaged(f"the bytes of Instance {place.ref.instance} are damaged")
+    if isinstance(error, Damaged):
+        return Damaged(f"the bytes of Instance {place.ref.instance} are damaged")
+    return error
 
 
 def lost(place: InstancePlace) -> Unavailable:

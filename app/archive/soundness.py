@@ -2,6 +2,7 @@
 
 A part of an object has no digest. So before a part is given out the whole object is read, if it is
 not too large for that and was not read lately; whoever asks meanwhile waits for the same reading.
+What was read is believed no more once the store shows that it was written to (its stamp).
 """
 
 import asyncio
@@ -14,9 +15,11 @@ from typing import Any
 from app.errors import ArchiveError
 from app.objects.recent import Recent
 
-CHECKED_BYTES = 16 * 2**20
+CHECKED_BYTES = 256 * 2**20
 """Of a larger object parts are given out unread: that the scrubber reads it has to do."""
 KNOWN_SECONDS = 3600.0
+REPAIR_SECONDS = 60.0
+"""Between two attempts to repair the same object."""
 _MOST_KNOWN = 65_536
 _log = logging.getLogger(__name__)
 
@@ -27,7 +30,8 @@ class Soundness:
     """The objects that were read as a whole lately, by key. For one event loop."""
 
     def __init__(self) -> None:
-        self._until: Recent[str, float] = Recent(_MOST_KNOWN)
+        self._known: Recent[str, tuple[int, float]] = Recent(_MOST_KNOWN)
+        self._tried: Recent[str, float] = Recent(_MOST_KNOWN)
         self._checks: dict[str, asyncio.Task[object]] = {}
         self._repairs: dict[str, asyncio.Task[object]] = {}
 
@@ -38,14 +42,14 @@ class Soundness:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def knows(self, key: str) -> bool:
-        """Say whether an object was whole within the last hour."""
-        until = self._until.get(key)
-        return until is not None and monotonic() < until
+    def knows(self, key: str, stamp: int | None) -> bool:
+        """Say whether an object with this stamp was whole within the last hour."""
+        known = self._known.get(key)
+        return known is not None and known[0] == stamp and monotonic() < known[1]
 
-    def learn(self, key: str) -> None:
-        """Note that an object was read, and is whole."""
-        self._until.add(key, monotonic() + KNOWN_SECONDS)
+    def learn(self, key: str, stamp: int) -> None:
+        """Note that an object was read while it had a stamp, and is whole."""
+        self._known.add(key, (stamp, monotonic() + KNOWN_SECONDS))
 
     async def check(self, key: str, job: _Job) -> None:
         """Wait for a reading of an object, a new one if none is under way; raise what it raises."""
@@ -61,9 +65,11 @@ class Soundness:
             task.exception()  # seen, also if nobody waits any more
 
     def repair(self, key: str, job: _Job) -> None:
-        """Begin the repair of an object that is damaged, unless that is under way."""
-        self._until.remove(key)
-        if key not in self._repairs:
+        """Begin the repair of an object that may be damaged, unless that was begun just now."""
+        self._known.remove(key)
+        tried, now = self._tried.get(key), monotonic()
+        if key not in self._repairs and (tried is None or now - tried > REPAIR_SECONDS):
+            self._tried.add(key, now)
             self._repairs[key] = asyncio.create_task(_repaired(key, job))
             self._repairs[key].add_done_callback(lambda _: self._repairs.pop(key))
 

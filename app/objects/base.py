@@ -45,6 +45,14 @@ class ObjectStore(Protocol):
         """Return `length` bytes from `offset` if that needs no waiting, else None."""
         ...
 
+    def stamp_now(self, key: str) -> int | None:
+        """Return a number that changes when the object's bytes are written to, however that is.
+
+        None where it takes a wait to say, as for a file that is not open yet. A store that writes
+        nothing twice, and lets nobody else, has one number for all.
+        """
+        ...
+
     def extent_now(self, key: str, offset: int, length: int) -> "Extent | None":
         """Return `length` bytes from `offset` as a file's if they are in memory, else None.
 

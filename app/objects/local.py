@@ -163,6 +163,11 @@ class LocalStore:
             return None
         return bytes(buffer) if count == length else None
 
+    def stamp_now(self, key: str) -> int | None:
+        """Return when the open file was last changed in any way, in ns; None if it is not open."""
+        file = self._open.get(key)
+        return None if file is None else os.fstat(file.fd).st_ctime_ns
+
     def extent_now(self, key: str, offset: int, length: int) -> Extent | None:
         """Return a range of the open file if it is in memory, else None."""
         file = self._open.get(key)

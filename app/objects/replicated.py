@@ -113,13 +113,17 @@ class ReplicatedStore:
 
     def read_now(self, key: str, offset: int, length: int) -> bytes | None:
         """Return `length` bytes from `offset` if that needs no waiting, else None."""
-        if self._suspects and not self._is_trusted(FIRST, key):
+        if self.is_suspect(key):
             return None
         return self.first.read_now(key, offset, length)
 
+    def stamp_now(self, key: str) -> int | None:
+        """Return the stamp in the first store; None where it seems to be lost there."""
+        return None if self.is_suspect(key) else self.first.stamp_now(key)
+
     def extent_now(self, key: str, offset: int, length: int) -> "Extent | None":
         """Return a range of the first store's file if it is in memory, else None."""
-        if self._suspects and not self._is_trusted(FIRST, key):
+        if self.is_suspect(key):
             return None
         return self.first.extent_now(key, offset, length)
 
@@ -273,6 +277,10 @@ class ReplicatedStore:
         return sorted(
             self.stores, key=lambda name: (name in self._down, not self._is_trusted(name, key))
         )
+
+    def is_suspect(self, key: str) -> bool:
+        """Say whether the first store seemed just now to have lost or damaged an object."""
+        return bool(self._suspects) and not self._is_trusted(FIRST, key)
 
     def _is_trusted(self, name: str, key: str) -> bool:
         until = self._suspects.get((name, key))

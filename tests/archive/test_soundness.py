@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from time import monotonic
 
 import pytest
@@ -19,6 +20,7 @@ from app.errors import Damaged, InvalidDataset, Unavailable
 from app.index.places import InstancePlace, locate_instance
 from app.mime.media_types import Form
 from app.objects.local import LocalStore
+from app.objects.replicated import ReplicatedStore
 from app.rights import Principal, Scope
 from tests.archive.test_repair import PICTURE, lose, stored
 from tests.factories import make_part10
@@ -92,10 +94,24 @@ async def test_with_a_copy_the_good_bytes_are_given_out(
     ref = await stored(replicated, principal, data)
     good = await the_whole(replicated, principal, ref)
     assert good == data
-    replicated.soundness._until.remove((await place_of(replicated, ref)).object_key)
+    replicated.soundness._known.remove((await place_of(replicated, ref)).object_key)
     await lose(replicated, "first", (await place_of(replicated, ref)).object_key, "bit")
     await read(replicated, principal, ref)
     assert await a_frame(replicated, principal, ref) in data
+
+
+async def test_what_a_copy_alone_has_whole_is_not_believed_of_the_first_store(
+    replicated: Archive, principal: Principal, data: bytes
+) -> None:
+    ref = await stored(replicated, principal, data)
+    place = await place_of(replicated, ref)
+    await lose(replicated, "first", place.object_key, "bit")
+    for _ in range(2):
+        assert await a_frame(replicated, principal, ref) in data
+        assert isinstance(replicated.objects, ReplicatedStore)
+        replicated.objects._suspects.clear()  # as it is after a while, and nothing was repaired
+    end = place.size - 7
+    assert await read_stored(replicated, place, end, 7) == data[-7:]  # where the bit is
 
 
 @pytest.fixture
@@ -132,6 +148,45 @@ async def test_it_is_read_once_an_hour_however_many_ask(
     assert len(readings) == 2
 
 
+@pytest.mark.parametrize("read", READS)
+async def test_damage_after_a_good_read_ends_the_trust(
+    archive: Archive, principal: Principal, data: bytes, tmp_path: Path, read: _Read
+) -> None:
+    ref = await stored(archive, principal, data)
+    place = await place_of(archive, ref)
+    await the_whole(archive, principal, ref)
+    await a_frame(archive, principal, ref)
+    path = tmp_path / "objects" / place.object_key
+    path.chmod(0o600)
+    with path.open("r+b") as file:
+        file.seek(place.size - 1)
+        file.write(bytes([data[-1] ^ 1]))
+    with pytest.raises(Damaged):
+        await read(archive, principal, ref)
+    await until(lambda: is_found(archive, principal))
+
+
+@pytest.mark.parametrize("read", READS)
+async def test_what_is_cut_short_goes_to_quarantine_whatever_is_asked_of_it(
+    archive: Archive, principal: Principal, data: bytes, read: _Read
+) -> None:
+    ref = await stored(archive, principal, data)
+    await lose(archive, "first", (await place_of(archive, ref)).object_key, "cut")
+    with pytest.raises(Unavailable):
+        await read(archive, principal, ref)
+    await until(lambda: is_found(archive, principal))
+
+
+async def test_a_larger_one_comes_from_the_copy_at_once(
+    replicated: Archive, principal: Principal
+) -> None:
+    data = make_part10(Rows=1200, Columns=1200, NumberOfFrames=1)
+    assert len(data) > originals.BLOCK
+    ref = await stored(replicated, principal, data)
+    await lose(replicated, "first", (await place_of(replicated, ref)).object_key, "bit")
+    assert await the_whole(replicated, principal, ref) == data
+
+
 async def test_whoever_goes_away_stops_nobody_else(
     archive: Archive, principal: Principal, data: bytes, readings: list[str]
 ) -> None:
@@ -157,8 +212,9 @@ async def test_parts_of_what_is_too_large_are_given_out_unread_but_never_all_of_
     await lose(archive, "first", place.object_key, "bit")
     assert await read_stored(archive, place, 0, 7) == data[:7]
     assert readings == []
-    with pytest.raises(Damaged):
-        await the_whole(archive, principal, ref)
+    for read in (a_range, the_whole):
+        with pytest.raises(Damaged):
+            await read(archive, principal, ref)
     await until(lambda: is_found(archive, principal))
 
 
