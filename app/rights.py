@@ -86,6 +86,8 @@ class Principal:
 
 
 def principal_of(name: str, kind: str, roles: Iterable[Role], scope: Scope) -> Principal:
-    """Return who has these roles, which add up, within one scope."""
-    verbs = frozenset[Verb]().union(*(ROLES[role] for role in roles))
-    return Principal(name, scope, verbs, kind)
+    """Return who has these roles, which add up, within one scope; a key of a service is one."""
+    given = frozenset(roles)
+    verbs = frozenset[Verb]().union(*(ROLES[role] for role in given))
+    is_service = kind == "key" and Role.SERVICE in given
+    return Principal(name, scope, verbs, "service" if is_service else kind)

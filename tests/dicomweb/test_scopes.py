@@ -55,8 +55,8 @@ async def test_a_service_says_for_which_ae_it_stores_and_nobody_else_does(
     app: FastAPI, client: httpx.AsyncClient, known: Known
 ) -> None:
     known.callers = {
-        "bridge": principal_of("bridge", "service", [Role.SERVICE], Scope()),
-        "script": principal_of("script", "key", [Role.SERVICE], Scope()),
+        "bridge": principal_of("bridge", "key", [Role.SERVICE], Scope()),
+        "script": principal_of("script", "key", [Role.CURATOR], Scope()),
     }
     await add_label_rule(app.state.archive, OPERATOR, "echo", Conditions(calling_ae="ECHO1"))
     for name, sent, labels in (
