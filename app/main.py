@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 
 from app import __version__
 from app.admin import (
+    audit,
     changes,
     findings,
     health,
@@ -20,7 +21,7 @@ from app.admin import (
     removed,
     retention,
 )
-from app.admin.metrics import Measured
+from app.admin.metrics import LOST_READS, Measured
 from app.archive.context import open_archive
 from app.archive.working import beside_requests
 from app.dicomweb import (
@@ -37,6 +38,7 @@ from app.dicomweb import (
 )
 from app.dicomweb.frames import FRAMES_CONTRACT, FramesRoute
 from app.settings import Settings
+from app.web.audited import Asking, Audited
 from app.web.auth import Identity
 from app.web.contract import describe_malformed
 from app.web.cors import CrossOrigin, cross_origin_rules
@@ -79,6 +81,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_archive(settings.place()) as archive:
             app.state.archive = archive
+            archive.trail.on_lost = LOST_READS.inc
             async with beside_requests(archive, settings.duties()):
                 yield
 
@@ -95,12 +98,12 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.base_url = settings.base_url + DICOMWEB
     app.state.dicomweb = DICOMWEB
-    app.state.identity = _identity(settings)
+    app.state.identity = Asking(_identity(settings))
     app.state.data_directory = str(settings.data_dir.absolute())
     dicomweb = (qido, stow, wado_rs, bulk_data, rendered, removal, non_patient, commitment)
     for routes in (*dicomweb, capabilities):
         app.include_router(routes.router, prefix=DICOMWEB)
-    api = (changes, findings, receipts, labels, holds, removed, retention)
+    api = (changes, audit, findings, receipts, labels, holds, removed, retention)
     for routes in (wado_uri, *api, health, pages):
         app.include_router(routes.router)
     add_problem_handlers(app)
@@ -108,7 +111,8 @@ def create_app(settings: Settings) -> FastAPI:
     direct = Direct(app.route_request, DICOMWEB, app.state, busiest)
     frames = FramesRoute(direct, DICOMWEB, app.state)
     origins = cross_origin_rules(settings.http.cors_origins)
-    app.plumbing = Head(Measured(CrossOrigin(Faults(frames), **origins)))
+    audited = Audited(frames, DICOMWEB, app.state, required=settings.audit.required)
+    app.plumbing = Head(Measured(CrossOrigin(Faults(audited), **origins)))
     app.openapi = lambda: _contract(app)  # type: ignore[method-assign]
     return app
 

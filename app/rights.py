@@ -11,8 +11,12 @@ class Verb(StrEnum):
 
     SEARCH = "search"
     VIEW = "view"
+    DOWNLOAD = "download"
     STORE = "store"
     DELETE = "delete"
+    CORRECT = "correct"
+    EXPORT = "export"
+    AUDIT = "audit"
     ADMINISTER = "administer"
 
 
@@ -38,3 +42,4 @@ class Principal:
     name: str
     scope: Scope = field(default_factory=Scope)
     verbs: frozenset[Verb] = frozenset(Verb)
+    kind: str = "operator"

@@ -92,7 +92,7 @@ def _template(name: str) -> Template:
 async def _holdings(request: Request, archive: Archive) -> tuple[str, bool]:
     """Return how much the caller may see, or why nothing is shown; and whether we know them."""
     try:
-        principal: Principal = request.app.state.identity.principal(request.scope)
+        principal: Principal = await request.app.state.identity.principal(request.scope)
         overview = await count_everything(archive.index, principal.scope)
     except Unavailable:
         return "<p>The index does not answer at the moment.</p>", False

@@ -11,6 +11,7 @@ from time import monotonic
 from app.archive.context import Archive
 from app.errors import Forbidden, Superseded, Unavailable
 from app.index.events import Event, Position, read_events
+from app.index.reads import READS
 from app.index.segments import newest_position
 from app.rights import Principal, Scope, Verb
 
@@ -40,7 +41,7 @@ async def read_changes(
     _check(principal)
     deadline = monotonic() + wait
     tenant_id, watch = principal.scope.tenant_id, archive.watch
-    read = await read_events(archive.index, tenant_id, after, limit)
+    read = await _read_next(archive, tenant_id, after, limit)
     if not read:
         await _check_place(archive, tenant_id, after)
     seen, after = _seen(read, principal, after)
@@ -93,6 +94,14 @@ async def _followed(
                 known = await watch.beyond(max(known, after), quiet)
 
 
+async def _read_next(archive: Archive, tenant_id: int, after: Position, limit: int) -> list[Event]:
+    """Return the next events; pages of nothing but reads are passed over, however many."""
+    read = await read_events(archive.index, tenant_id, after, limit)
+    while len(read) == limit and all(event.kind in READS for event in read):
+        read = await read_events(archive.index, tenant_id, read[-1].position, limit)
+    return read
+
+
 def _seen(read: list[Event], principal: Principal, after: Position) -> tuple[list[Event], Position]:
     """Return what `principal` may see of the events that follow a position, and where they end."""
     seen = [event for event in read if _is_visible(event, principal.scope)]
@@ -111,6 +120,11 @@ async def _check_place(archive: Archive, tenant_id: int, after: Position) -> Non
 
 
 def _is_visible(event: Event, scope: Scope) -> bool:
-    """Say whether an event is of a Study in the scope; others are for those who see all."""
+    """Say whether an event is of a Study in the scope; others are for those who see all.
+
+    Who read what is for auditors alone (`audit`).
+    """
+    if event.kind in READS:
+        return False
     study = event.payload.get("study")
     return scope.studies is None if study is None else scope.covers(study)

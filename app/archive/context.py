@@ -14,6 +14,7 @@ from app.archive.running import RunningStores, running_stores_told
 from app.archive.sealing import Sealer
 from app.archive.soundness import Soundness
 from app.archive.stores import opened_objects
+from app.archive.trail import Trail
 from app.archive.upcoming import Upcoming
 from app.archive.watching import Watch
 from app.archive.workers import Workers
@@ -76,6 +77,7 @@ class Archive:
     running: RunningStores
     commitments: Commitments
     watch: Watch
+    trail: Trail
     deleted_days: float | None
 
     def transaction(self) -> AbstractAsyncContextManager[Session]:
@@ -129,5 +131,6 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
             running=running,
             commitments=commitments,
             watch=watch,
+            trail=await stack.enter_async_context(Trail(index)),  # writes what waits
             deleted_days=place.deleted_days,
         )

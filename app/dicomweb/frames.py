@@ -91,7 +91,7 @@ class FramesRoute:
     ) -> None:
         study, series, instance, frames = names
         archive: Archive = self.state.archive
-        principal = self.state.identity.principal(scope)
+        principal = await self.state.identity.principal(scope)
         ref = InstanceRef(check_uid(study), check_uid(series), check_uid(instance))
         header = b", ".join(value for name, value in scope["headers"] if name == b"accept")
         query = scope["query_string"]

@@ -50,7 +50,7 @@ class Identity:
     key_digest: bytes | None = None
     origins: frozenset[str] = frozenset()
 
-    def principal(self, scope: dict[str, Any]) -> Principal:
+    async def principal(self, scope: dict[str, Any]) -> Principal:
         """Return who makes this request (an ASGI scope).
 
         Raises:

@@ -19,7 +19,7 @@ async def _archive(request: Request) -> Archive:
 
 
 async def _principal(request: Request) -> Principal:
-    principal: Principal = request.app.state.identity.principal(request.scope)
+    principal: Principal = await request.app.state.identity.principal(request.scope)
     return principal
 
 

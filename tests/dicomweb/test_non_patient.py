@@ -335,7 +335,11 @@ async def test_each_verb_is_asked_for(
     path = f"/hanging-protocols/{dataset.SOPInstanceUID}"
     await store(client, path, dataset)
     less = Principal("less", verbs=frozenset(Verb) - {verb})
-    monkeypatch.setattr(type(app.state.identity), "principal", lambda *_: less)
+
+    async def principal(*_: object) -> Principal:
+        return less
+
+    monkeypatch.setattr(app.state.identity, "principal", principal)
     answers = {
         Verb.SEARCH: await client.get("/hanging-protocols"),
         Verb.VIEW: await client.get(path),

@@ -27,9 +27,9 @@ def scope(headers: Headers, client: tuple[str, int] | None = ("127.0.0.1", 5)) -
         [*LOCAL, (b"origin", b"https://viewer.example")],
     ],
 )
-def test_a_request_from_this_machine_is_the_operators(headers: Headers) -> None:
+async def test_a_request_from_this_machine_is_the_operators(headers: Headers) -> None:
     identity = Identity(origins=frozenset({"https://viewer.example"}))
-    assert identity.principal(scope(headers)) is OPERATOR
+    assert await identity.principal(scope(headers)) is OPERATOR
 
 
 @pytest.mark.parametrize(
@@ -50,15 +50,15 @@ def test_a_request_from_this_machine_is_the_operators(headers: Headers) -> None:
         [*LOCAL, (b"origin", b"http://[")],
     ],
 )
-def test_a_request_that_may_come_from_elsewhere_is_refused(headers: Headers) -> None:
+async def test_a_request_that_may_come_from_elsewhere_is_refused(headers: Headers) -> None:
     with pytest.raises(Forbidden):
-        Identity().principal(scope(headers))
+        await Identity().principal(scope(headers))
 
 
 @pytest.mark.parametrize("client", [None, ("10.0.0.1", 5), ("2001:db8::1", 5)])
-def test_a_peer_from_elsewhere_is_refused(client: tuple[str, int] | None) -> None:
+async def test_a_peer_from_elsewhere_is_refused(client: tuple[str, int] | None) -> None:
     with pytest.raises(Forbidden):
-        Identity().principal(scope(LOCAL, client))
+        await Identity().principal(scope(LOCAL, client))
 
 
 @pytest.mark.parametrize(
@@ -73,12 +73,12 @@ KEYED = Identity(key_digest=hashlib.sha256(b"secret").digest())
 
 
 @pytest.mark.parametrize("value", [b"Bearer secret", b"bearer  secret "])
-def test_the_key_opens_from_anywhere(value: bytes) -> None:
+async def test_the_key_opens_from_anywhere(value: bytes) -> None:
     headers = [(b"host", b"archive.example"), (b"authorization", value)]
-    assert KEYED.principal(scope(headers, ("10.0.0.1", 5))) is KEY_HOLDER
+    assert await KEYED.principal(scope(headers, ("10.0.0.1", 5))) is KEY_HOLDER
 
 
 @pytest.mark.parametrize("value", [b"", b"Bearer", b"Bearer wrong", b"Basic secret", b"secret"])
-def test_with_a_key_set_this_machine_is_not_trusted_either(value: bytes) -> None:
+async def test_with_a_key_set_this_machine_is_not_trusted_either(value: bytes) -> None:
     with pytest.raises(Unauthenticated):
-        KEYED.principal(scope([*LOCAL, (b"authorization", value)]))
+        await KEYED.principal(scope([*LOCAL, (b"authorization", value)]))
