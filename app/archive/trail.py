@@ -157,8 +157,10 @@ class Trail:
             raise Unavailable("The audit trail could not be written, so nothing was given out")
 
     async def _run(self) -> None:
-        while not self._closing or self._waiting or self._open:
+        while True:
             self._end_old()
+            if not self._waiting and self._closing:
+                return
             if not self._waiting:
                 self._wake.clear()
                 with suppress(TimeoutError):

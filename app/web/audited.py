@@ -104,19 +104,32 @@ class Audited:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if self._required:
+            await self._withholding(scope, receive, send)
+            return
         pending: asyncio.Future[bool] | None = None
+
+        async def sending(message: Message) -> None:
+            nonlocal pending
+            if message["type"] == "http.response.start":
+                pending = self._note(scope, message)
+            elif pending is not None and not message.get("more_body", False):
+                await self._kept(pending)
+            await send(message)
+
+        await self.app(scope, receive, sending)
+
+    async def _withholding(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; if its answer cannot be noted, say so instead of it."""
         withheld = False
 
         async def sending(message: Message) -> None:
-            nonlocal pending, withheld
+            nonlocal withheld
             if message["type"] == "http.response.start":
-                pending = self._note(scope, message)
-                if self._required and not await self._kept(pending):
-                    withheld = True
+                withheld = not await self._kept(self._note(scope, message))
+                if withheld:
                     error = Unavailable("The audit trail cannot be written, so nothing is shown")
                     await problem_of(error)(scope, receive, send)
-            elif not message.get("more_body", False) and not withheld:
-                await self._kept(pending)
             if not withheld:
                 await send(message)
             elif message.get("more_body", False):

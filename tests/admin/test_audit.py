@@ -132,7 +132,7 @@ async def test_reads_and_writes_of_a_study_stand_in_one_list(client: httpx.Async
     page = await client.get(AUDIT, params={"study": ref.study, "limit": 2})
     assert page.json()["more"] is True
     rest = await client.get(AUDIT, params={"study": ref.study, "after": page.json()["next"]})
-    assert [one["action"] for one in rest.json()["entries"]][0] == "labelled"
+    assert rest.json()["entries"][0]["action"] == "labelled"
 
 
 async def test_who_reads_the_trail_is_in_it(client: httpx.AsyncClient) -> None:

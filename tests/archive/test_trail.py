@@ -21,6 +21,7 @@ from app.index.segments import last_segment, tenants_waiting
 from app.rights import Principal
 from tests.archive.test_store import store
 from tests.factories import make_part10, new_uid
+from tests.waiting import until
 
 ONE = Principal("one", kind="key")
 
@@ -82,12 +83,16 @@ async def test_what_differs_has_an_entry_of_its_own(archive: Archive) -> None:
 async def test_an_interval_that_is_over_is_summed_up_while_the_archive_runs(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trail_module, "INTERVAL_SECONDS", 0.05)
+    monkeypatch.setattr(trail_module, "INTERVAL_SECONDS", 1.0)
     monkeypatch.setattr(trail_module, "LOOK_SECONDS", 0.02)
     trail = archive.trail
     await trail.kept(trail.note(seen()))
     trail.note(seen())
-    await asyncio.sleep(0.3)
+
+    async def is_summed() -> bool:
+        return len(await reads(archive.index)) == 2
+
+    await until(is_summed)
     assert [one.payload.get("count", 1) for one in await reads(archive.index)] == [1, 2]
     assert await trail.kept(trail.note(seen()))  # a new one begins
     assert len(await reads(archive.index)) == 3
