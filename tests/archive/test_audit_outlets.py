@@ -290,7 +290,7 @@ async def test_a_message_names_the_patients_id_while_the_study_is_there(
         await told_all(archive.index)
     assert [one["type"]["code"] for one in fhir.told] == ["110100", "110104", "110103"]
     for one in fhir.told[1:]:
-        assert one["entity"][1]["what"]["identifier"]["value"] == "PID-7"
+        assert one["entity"][1]["what"]["identifier"]["value"] == "PID-7^^^Fileroom"
         assert "Doe" not in json.dumps(one)
 
 

@@ -16,7 +16,7 @@ from app.archive.trail import Access, Trail, access_of
 from app.errors import Unavailable
 from app.index.engine import Index
 from app.index.events import Event, Position, read_events
-from app.index.reads import DOWNLOADED, READS, VIEWED
+from app.index.reads import DOWNLOADED, READS, VIEWED, append_reads
 from app.index.segments import last_segment, tenants_waiting
 from app.rights import Principal
 from tests.archive.test_store import store
@@ -115,7 +115,7 @@ async def test_reads_that_come_together_share_a_statement(
     index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = []
-    append = trail_module.append_reads
+    append = append_reads
 
     async def counted(to: Index, group: Any) -> datetime:
         sizes.append(len(group))
@@ -132,7 +132,7 @@ async def test_reads_that_come_together_share_a_statement(
 async def test_what_cannot_be_written_is_counted_and_loud_and_then_written_anew(
     index: Index, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    lost = []
+    lost: list[int] = []
 
     async def fail(*_: object) -> datetime:
         raise Unavailable("the index does not answer")
@@ -155,7 +155,7 @@ async def test_nobody_waits_for_ever(
     index: Index, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(trail_module, "WAIT_SECONDS", 0.05)
-    go, append = asyncio.Event(), trail_module.append_reads
+    go, append = asyncio.Event(), append_reads
 
     async def slow(to: Index, group: Any) -> datetime:
         await go.wait()
