@@ -63,7 +63,7 @@ def access_of(principal: Principal, action: str, study: str = "") -> Access:
 
 
 @dataclass(slots=True, eq=False)
-class _Interval:
+class Interval:
     """Reads of one kind since `begun`. `written` is None once the first is in the log."""
 
     access: Access
@@ -73,13 +73,23 @@ class _Interval:
     first: datetime | None = None
     last: float = 0.0
     count: int = 1
+    over: bool = False
+
+    def again(self) -> bool:
+        """Count a read more, if nothing has to be waited for or written for it; say whether."""
+        now = monotonic()
+        if self.over or self.written is not None or now >= self.begun + INTERVAL_SECONDS:
+            return False
+        self.count += 1
+        self.last = now
+        return True
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     """An entry to be written: the first of an interval, or the sum at its end."""
 
-    interval: _Interval
+    interval: Interval
     read: Read
     first: bool = field(default=True)
 
@@ -91,7 +101,7 @@ class Trail:
         self.on_lost: Callable[[int], None] = lambda _: None
         """Called with how many reads are not in the log."""
         self._index = index
-        self._open: dict[Access, _Interval] = {}
+        self._open: dict[Access, Interval] = {}
         self._waiting: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._closing = False
@@ -129,10 +139,14 @@ class Trail:
         elif len(self._open) >= MOST:
             self._end(next(iter(self._open.values())))
         written = asyncio.get_running_loop().create_future()
-        new = self._open[access] = _Interval(access, agent[:LONGEST], now, written, last=now)
+        new = self._open[access] = Interval(access, agent[:LONGEST], now, written, last=now)
         self._waiting.append(_Waiting(new, _first_entry(new)))
         self._wake.set()
         return written
+
+    def interval(self, access: Access) -> Interval | None:
+        """Return the interval of a read that was noted, for many that follow it."""
+        return self._open.get(access)
 
     async def kept(self, written: "asyncio.Future[bool] | None") -> bool:
         """Wait until a read is in the log, and say whether it is; if not, it counts as lost."""
@@ -178,8 +192,9 @@ class Trail:
                 return
             self._end(oldest)
 
-    def _end(self, interval: _Interval) -> None:
+    def _end(self, interval: Interval) -> None:
         del self._open[interval.access]
+        interval.over = True
         if interval.count > 1:
             self._waiting.append(_Waiting(interval, _sum_entry(interval), first=False))
 
@@ -207,6 +222,7 @@ class Trail:
             return
         if self._open.get(interval.access) is interval:
             del self._open[interval.access]
+            interval.over = True
         if interval.written is not None and not interval.written.done():
             interval.written.set_result(False)
             self._lose(interval.count, why)
@@ -216,11 +232,11 @@ class Trail:
         self.on_lost(count)
 
 
-def _first_entry(interval: _Interval) -> Read:
+def _first_entry(interval: Interval) -> Read:
     return _entry(interval.access, {"agent": interval.agent} if interval.agent else {})
 
 
-def _sum_entry(interval: _Interval) -> Read:
+def _sum_entry(interval: Interval) -> Read:
     """Return the entry that says how many reads an interval had, the first one among them."""
     told: dict[str, Any] = {"count": interval.count}
     if interval.first is not None:

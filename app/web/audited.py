@@ -10,13 +10,13 @@ import asyncio
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from starlette.datastructures import State
 from starlette.requests import ClientDisconnect
 
-from app.archive.trail import Access, Trail
+from app.archive.trail import Access, Interval, Trail
 from app.dicom.matching import name_path, parse_path
 from app.errors import Unavailable
 from app.index.reads import (
@@ -28,14 +28,14 @@ from app.index.reads import (
     VIEWED,
 )
 from app.rights import DEFAULT_TENANT, Principal
-from app.web.direct import template_of
+from app.web.direct import ROUTE, template_of
 from app.web.faults import ASGIApp, Message, NothingMore, Receive, Scope, Send
 from app.web.problems import problem_of
 
 PRINCIPAL = "fileroom.principal"
 """Where it is noted who makes a request."""
 STUDY = "fileroom.study"
-"""Where a route notes the Study that its path does not name."""
+"""Where a route notes the Study that its path does not name, or is not to be searched for."""
 _BELOW = ("", "/series/{series}", "/series/{series}/instances/{instance}")
 _STUDIES = tuple("/studies/{study}" + below for below in _BELOW)
 _FRAMES = _STUDIES[-1] + "/frames/{frames}"
@@ -65,8 +65,19 @@ _UID = re.compile(r"[0-9.]{1,64}", re.ASCII)
 _HIDDEN = frozenset((HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE))
 _DICOM = b"application/dicom"
 _MOST_ASKED = 50
+_MOST_HOT = 4096
+_OK = int(HTTPStatus.OK)
 _STUDY_KEYS = frozenset(("StudyInstanceUID", "0020000D", "study"))
 _AUDIT_KEYS = frozenset(("study", "principal", "action", "from", "to"))
+
+
+class _Hot(NamedTuple):
+    """What the last frame of a Study was noted as."""
+
+    principal: Principal
+    route: str
+    address: str
+    interval: Interval
 
 
 class Asking:
@@ -97,7 +108,7 @@ class Audited:
         self._state = state
         self._required = required
         self._shows = {prefix + at: action for at, action in SHOWS.items()} | dict(ELSEWHERE)
-        self._prefix = prefix
+        self._hot: dict[str, _Hot] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -142,11 +153,32 @@ class Audited:
                 raise
 
     def _note(self, scope: Scope, message: Message) -> "asyncio.Future[bool] | None":
+        hot = self._hot.get(scope.get(STUDY, ""))
+        if (
+            hot is not None
+            and message["status"] == _OK
+            and hot.principal is scope.get(PRINCIPAL)
+            and hot.route is scope.get(ROUTE)
+            and hot.address == _address(scope)
+            and hot.interval.again()
+        ):
+            return None
         access = self._access(scope, message)
         if access is None:
             return None
         trail: Trail = self._state.archive.trail
-        return trail.note(access, _header(scope, b"user-agent"))
+        noted = trail.note(access, _header(scope, b"user-agent"))
+        self._remember(trail, scope, access)
+        return noted
+
+    def _remember(self, trail: Trail, scope: Scope, access: Access) -> None:
+        """Keep at hand what a frame was noted as: thousands a minute follow it."""
+        interval, principal = trail.interval(access), scope.get(PRINCIPAL)
+        if ROUTE in scope and STUDY in scope and interval is not None and principal is not None:
+            if len(self._hot) >= _MOST_HOT:
+                self._hot.clear()
+            if access.action == VIEWED:
+                self._hot[access.study] = _Hot(principal, scope[ROUTE], access.address, interval)
 
     async def _kept(self, noted: "asyncio.Future[bool] | None") -> bool:
         """Wait for an entry, if there is one to wait for."""

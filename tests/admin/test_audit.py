@@ -81,6 +81,25 @@ async def test_frames_of_one_study_are_one_entry(client: httpx.AsyncClient) -> N
     assert len(await trail_of(client)) == 1
 
 
+async def test_frames_from_two_machines_and_of_two_studies_are_entries_of_their_own(
+    client: httpx.AsyncClient,
+) -> None:
+    refs = [await post(client), await post(client)]
+    app = client._transport.app  # type: ignore[attr-defined]
+    other = httpx.ASGITransport(app, client=("127.0.0.2", 5))
+    async with httpx.AsyncClient(transport=other, base_url=client.base_url) as elsewhere:
+        for _ in range(3):
+            for ref in refs:
+                at = f"/dicom-web/studies/{ref.study}/series/{ref.series}"
+                frame = f"{at}/instances/{ref.instance}/frames/1"
+                for one in (client, elsewhere):
+                    assert (await one.get(frame)).status_code == 200
+    found = {(one["study"], one["address"]) for one in await trail_of(client)}
+    addresses = ("127.0.0.1", "127.0.0.2")
+    assert found == {(ref.study, address) for ref in refs for address in addresses}
+    assert len(await trail_of(client)) == 4
+
+
 async def test_a_search_tells_by_which_attributes_and_by_no_value(
     client: httpx.AsyncClient,
 ) -> None:

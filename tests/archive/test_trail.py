@@ -66,6 +66,20 @@ async def test_many_frames_of_a_minute_are_one_entry_and_its_sum(
     assert first.at <= last <= total.at + timedelta(seconds=1)
 
 
+async def test_reads_that_follow_at_hand_are_counted_until_the_interval_is_over(
+    index: Index,
+) -> None:
+    async with Trail(index) as trail:
+        noted = trail.note(seen())
+        interval = trail.interval(seen())
+        assert interval is not None
+        assert not interval.again()  # the first one is not in the log yet
+        assert await trail.kept(noted)
+        assert all(interval.again() for _ in range(9))
+    assert not interval.again()
+    assert [one.payload.get("count") for one in await reads(index)] == [None, 10]
+
+
 async def test_what_differs_has_an_entry_of_its_own(archive: Archive) -> None:
     different = [
         seen(),
