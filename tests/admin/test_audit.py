@@ -81,9 +81,11 @@ async def test_frames_of_one_study_are_one_entry(client: httpx.AsyncClient) -> N
     assert len(await trail_of(client)) == 1
 
 
+@pytest.mark.parametrize("most_hot", [1, 4096])
 async def test_frames_from_two_machines_and_of_two_studies_are_entries_of_their_own(
-    client: httpx.AsyncClient,
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, most_hot: int
 ) -> None:
+    monkeypatch.setattr("app.web.audited._MOST_HOT", most_hot)
     refs = [await post(client), await post(client)]
     app = client._transport.app  # type: ignore[attr-defined]
     other = httpx.ASGITransport(app, client=("127.0.0.2", 5))

@@ -165,6 +165,23 @@ async def test_what_cannot_be_written_is_counted_and_loud_and_then_written_anew(
     assert len(await reads(index)) == 1
 
 
+async def test_a_sum_that_cannot_be_written_is_counted(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> datetime:
+        raise Unavailable("the index does not answer")
+
+    lost: list[int] = []
+    async with Trail(index) as trail:
+        trail.on_lost = lost.append
+        await trail.write(seen())
+        for _ in range(3):
+            await trail.write(seen())
+        monkeypatch.setattr(trail_module, "append_reads", fail)
+    assert lost == [3]
+    assert len(await reads(index)) == 1
+
+
 async def test_nobody_waits_for_ever(
     index: Index, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from app.cli.auditing import run_export, run_list, run_verify, run_who_saw
 from app.cli.exporting import run_export as export_studies
 from app.cli.importing import run_import
+from app.cli.main import application
 from app.cli.refusal import Refusal
 from app.errors import InvalidRequest, InvalidUID
 from app.index.audit_log import Wanted
@@ -86,3 +88,36 @@ def test_what_is_no_time_uid_or_action_is_refused(settings: Settings, study: str
         run_who_saw(settings, "x", NEVER, as_json=False)
     with pytest.raises(InvalidRequest, match="viewed"):
         run_list(settings, Wanted(kinds=("Seen!",)), NEVER, as_json=False)
+
+
+def test_the_commands_take_what_their_help_says(
+    study: str, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FILEROOM_DATABASE__URL", database_url)
+    monkeypatch.setenv("FILEROOM_DATA_DIR", str(tmp_path / "data"))
+    lines = tmp_path / "lines"
+
+    def run(*arguments: str) -> str:
+        done = CliRunner().invoke(application, ["audit", *arguments])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    assert f"exported  study={study}" in run("who-saw", study, "--from", "2020-01-01")
+    listed = run("list", "--action", "accepted", "--study", study, "--to", "2120-01-01", "--json")
+    assert '"action":"accepted"' in listed
+    assert "operator  audit-used" in run("list", "--principal", "operator")
+    assert "entries in" in run("export", str(lines), "--from", "2020-01-01")
+    assert lines.read_text().count("\n") >= 4
+    assert "nothing to verify" in run("verify")
+
+
+def test_an_export_that_fails_leaves_no_file(
+    settings: Settings, study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("app.cli.auditing.with_archive", fail)
+    with pytest.raises(ZeroDivisionError):
+        run_export(settings, tmp_path / "half.jsonl", NEVER)
+    assert not (tmp_path / "half.jsonl").exists()
