@@ -1,5 +1,6 @@
 """What Alembic runs: `app.index.migrations` opens the connection and gives it over."""
 
+import app.index.audit_tables
 import app.index.backup_runs
 import app.index.commitment_tables
 import app.index.copies_tables

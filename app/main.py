@@ -11,6 +11,7 @@ from starlette.datastructures import State
 
 from app import __version__
 from app.admin import (
+    audit,
     changes,
     findings,
     health,
@@ -24,7 +25,7 @@ from app.admin import (
     retention,
     tickets,
 )
-from app.admin.metrics import Measured
+from app.admin.metrics import LOST_READS, Measured
 from app.archive.context import open_archive
 from app.archive.working import beside_requests
 from app.dicomweb import (
@@ -42,6 +43,7 @@ from app.dicomweb import (
 from app.dicomweb.frames import FRAMES_CONTRACT, FramesRoute
 from app.setting_groups import Oidc
 from app.settings import Settings
+from app.web.audited import Asking, Audited
 from app.web.auth import BASIC, BEARER, Identity, OneKey, Source
 from app.web.contract import describe_malformed
 from app.web.cors import CrossOrigin, cross_origin_rules
@@ -94,6 +96,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_archive(settings.place()) as archive:
             app.state.archive = archive
+            archive.trail.on_lost = LOST_READS.inc
             async with beside_requests(archive, settings.duties()):
                 yield
 
@@ -111,13 +114,13 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.base_url = settings.base_url + DICOMWEB
     app.state.dicomweb = DICOMWEB
     provider = _provider(settings.auth.oidc)
-    app.state.identity = _identity(settings, app.state, provider)
+    app.state.identity = Asking(_identity(settings, app.state, provider))
     app.state.sign_in = _sign_in(settings, provider)
     app.state.data_directory = str(settings.data_dir.absolute())
     dicomweb = (qido, stow, wado_rs, bulk_data, rendered, removal, non_patient, commitment)
     for routes in (*dicomweb, capabilities):
         app.include_router(routes.router, prefix=DICOMWEB)
-    api = (changes, findings, receipts, labels, holds, removed, retention, keys, tickets)
+    api = (changes, audit, findings, receipts, labels, holds, removed, retention, keys, tickets)
     for routes in (wado_uri, *api, health, pages, login):
         app.include_router(routes.router)
     add_problem_handlers(app)
@@ -125,7 +128,8 @@ def create_app(settings: Settings) -> FastAPI:
     direct = Direct(app.route_request, DICOMWEB, app.state, busiest)
     frames = FramesRoute(direct, DICOMWEB, app.state)
     origins = cross_origin_rules(settings.http.cors_origins)
-    inner = TicketQuery(Head(Measured(CrossOrigin(Faults(frames), **origins))))
+    audited = Audited(frames, DICOMWEB, app.state, required=settings.audit.required)
+    inner = TicketQuery(Head(Measured(CrossOrigin(Faults(audited), **origins))))
     app.plumbing = StrictTransport(inner)
     app.openapi = lambda: _contract(app)  # type: ignore[method-assign]
     return app

@@ -283,6 +283,25 @@ class Retention(Group):
     commitment_days: float = Field(default=30, gt=0, le=3_650)
 
 
+def _syslog_address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme != "tls" or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise ValueError("should be as tls://collector.example.org:6514")
+    return value.rstrip("/")
+
+
+class Audit(Group):
+    """What becomes of reads, which the log tells of as it does of writes, and who is told."""
+
+    required: bool = False
+    syslog: Annotated[str, AfterValidator(_syslog_address)] | None = None
+    fhir_url: WebAddress | None = None
+    fhir_token: SecretStr | None = None
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+
 class Log(Group):
     """What is written about requests; never what patients are called."""
 

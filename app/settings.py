@@ -14,6 +14,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, BaseModel, SecretStr, ValidationError, model_validator
@@ -29,6 +30,7 @@ from app.objects.bucket import Bucket, overlap
 from app.setting_groups import (
     BETWEEN,
     PREFIX,
+    Audit,
     Auth,
     Backup,
     Database,
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = [
     "METRICS_VARIABLE",
     "PREFIX",
+    "Audit",
     "Auth",
     "Database",
     "Http",
@@ -89,6 +92,7 @@ class Settings(BaseSettings):
     limits: Annotated[Limits, AfterValidator(positive)] = Limits()
     jobs: Jobs = Jobs()
     retention: Retention = Retention()
+    audit: Audit = Audit()
     log: Log = Log()
 
     @classmethod
@@ -205,14 +209,24 @@ class Settings(BaseSettings):
 
     def duties(self) -> "Duties":
         """Return what the archive does by itself."""
+        from app.archive.audit_outlets import AuditOutlets  # noqa: PLC0415 - as below
+        from app.archive.audit_syslog import TlsFiles  # noqa: PLC0415 - as below
         from app.archive.working import Duties  # noqa: PLC0415 - the parent of `serve` is light
 
+        audit = self.audit
         return Duties(
             inside_serve=self.jobs.inside_serve,
             thumbnails=self.jobs.thumbnails,
             scrub_days=self.jobs.scrub_days,
             scrub_rate=self.jobs.scrub_rate,
             rules=self.retention.rules,
+            audit=AuditOutlets(
+                source=urlsplit(self.base_url).hostname or "fileroom",
+                syslog=audit.syslog,
+                files=TlsFiles(audit.ca, audit.certificate, audit.key),
+                fhir=audit.fhir_url,
+                fhir_token=audit.fhir_token.get_secret_value() if audit.fhir_token else "",
+            ),
         )
 
 

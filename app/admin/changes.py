@@ -42,7 +42,7 @@ async def _place(
         str, Header(description="The last `id` of a stream; goes before `since`")
     ] = "",
 ) -> Position:
-    return _position(last_event_id or since)
+    return read_position(last_event_id or since, "since")
 
 
 @router.get("/api/v1/changes", responses=_ANSWERS, response_class=Response)
@@ -105,10 +105,15 @@ async def _told(
             yield f": nothing\nid: {last}\n\n".encode()
 
 
-def _position(text: str) -> Position:
+def read_position(text: str, name: str) -> Position:
+    """Return the position that a parameter names; the beginning where it is empty.
+
+    Raises:
+        InvalidRequest: it is none.
+    """
     if not text:
         return Position()
     match = _POSITION.fullmatch(text)
     if match is None or int(match[1]) >= 2**63:
-        raise InvalidRequest("since takes `next` of an answer, such as 812.17")
+        raise InvalidRequest(f"{name} takes `next` of an answer, such as 812.17")
     return Position(int(match[1]), int(match[2]))

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from app.archive.context import Archive
+from app.index.audit_outbox import collector_lags
 from app.index.backup_runs import last_runs
 from app.index.clock import seconds_ahead
 from app.index.commitments import commitment_lag
@@ -63,7 +64,12 @@ async def read_gauges(archive: Archive) -> list[Figure]:
     ]
     ahead = "How far the clock is ahead of the time that was seen to pass, by which is purged"
     clock = Figure("clock_ahead_seconds", ahead, await seconds_ahead(index))
-    return [*lags, clock, *ages, *waiting, *queue, *_told(webhooks)]
+    untold = "Age of the oldest event that an audit repository was not told of"
+    reported = [
+        Figure("audit_lag_seconds", untold, seconds, {"collector": address})
+        for address, seconds in (await collector_lags(index)).items()
+    ]
+    return [*lags, clock, *ages, *waiting, *queue, *_told(webhooks), *reported]
 
 
 def _told(webhooks: Sequence[Lag]) -> Iterator[Figure]:

@@ -30,7 +30,7 @@ from app.admin.figures import Figure
 from app.archive.findings import Safety
 from app.index.overview import Overview
 from app.logs import ACCESS
-from app.web.direct import ROUTE
+from app.web.direct import ROUTE, template_of
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -40,7 +40,6 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-UNKNOWN_ROUTE = "other"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
@@ -57,6 +56,7 @@ DURATION = Histogram(
 )
 RECEIVED = Counter("fileroom_http_received_bytes", "Bytes of request bodies", ("method", "route"))
 SENT = Counter("fileroom_http_sent_bytes", "Bytes of answer bodies", ("method", "route"))
+LOST_READS = Counter("fileroom_audit_lost", "Reads that are not in the audit trail")
 OPEN = Gauge("fileroom_http_requests_open", "Requests under way", multiprocess_mode="livesum")
 """Set once a second by the worker, which knows; counting it at each request would cost more."""
 
@@ -131,20 +131,8 @@ class Measured:
         method = scope["method"] if scope["method"] in METHODS else "other"
         route = self._routes.get((method, where))
         if route is None:
-            route = self._routes[method, where] = _Route(method, _template(scope))
+            route = self._routes[method, where] = _Route(method, template_of(scope))
         return route
-
-
-def _template(scope: Scope) -> str:
-    """Return the whole template of a route; FastAPI leaves out the prefix of its router."""
-    if ROUTE in scope:
-        return str(scope[ROUTE])
-    if "route" not in scope:
-        return UNKNOWN_ROUTE
-    template: str = scope["route"].path_format
-    asked = template.format_map(scope["path_params"])
-    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-    return path.removesuffix(asked) + template if path.endswith(asked) else template
 
 
 def _log_request(scope: Scope, status: int, seconds: float) -> None:

@@ -12,6 +12,7 @@ from app.archive.context import Archive
 from app.errors import Forbidden, Superseded, Unavailable
 from app.index.access import covered_studies
 from app.index.events import Event, Position, read_events
+from app.index.reads import READS
 from app.index.segments import newest_position
 from app.rights import Principal, Verb
 
@@ -44,7 +45,7 @@ async def read_changes(
     _check(principal)
     deadline = monotonic() + wait
     tenant_id, watch = principal.scope.tenant_id, archive.watch
-    read = await read_events(archive.index, tenant_id, after, limit)
+    read = await _read_next(archive, tenant_id, after, limit)
     if not read:
         await _check_place(archive, tenant_id, after)
     seen, after = await _seen(archive, read, principal, after)
@@ -104,19 +105,29 @@ async def _followed(
                 known = await watch.beyond(max(known, after), quiet)
 
 
+async def _read_next(archive: Archive, tenant_id: int, after: Position, limit: int) -> list[Event]:
+    """Return the next events; pages of nothing but reads are passed over, however many."""
+    read = await read_events(archive.index, tenant_id, after, limit)
+    while len(read) == limit and all(event.kind in READS for event in read):
+        read = await read_events(archive.index, tenant_id, read[-1].position, limit)
+    return read
+
+
 async def _seen(
     archive: Archive, read: list[Event], principal: Principal, after: Position
 ) -> tuple[list[Event], Position]:
     """Return what `principal` may see of the events that follow a position, and where they end.
 
-    Events that are not of one Study are for those who may see all.
+    Events that are not of one Study are for those who may see all; who read what is for auditors
+    alone (`audit`).
     """
     last = read[-1].position if read else after
+    told = [event for event in read if event.kind not in READS]
     if principal.scope.is_whole:
-        return read, last
-    of = {event.payload["study"] for event in read if "study" in event.payload}
+        return told, last
+    of = {event.payload["study"] for event in told if "study" in event.payload}
     covered = await covered_studies(archive.index, principal.scope, of)
-    return [event for event in read if event.payload.get("study") in covered], last
+    return [event for event in told if event.payload.get("study") in covered], last
 
 
 def _check(principal: Principal) -> None:

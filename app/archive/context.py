@@ -16,6 +16,7 @@ from app.archive.running import RunningStores, running_stores_told
 from app.archive.sealing import Sealer
 from app.archive.soundness import Soundness
 from app.archive.stores import opened_objects
+from app.archive.trail import Trail
 from app.archive.upcoming import Upcoming
 from app.archive.watching import Watch
 from app.archive.workers import Workers
@@ -80,6 +81,7 @@ class Archive:
     watch: Watch
     keys: KnownKeys
     users: KnownUsers
+    trail: Trail
     deleted_days: float | None
 
     def transaction(self) -> AbstractAsyncContextManager[Session]:
@@ -135,5 +137,6 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
             watch=watch,
             keys=await stack.enter_async_context(KnownKeys(index)),  # notes which were used
             users=KnownUsers(index),
+            trail=await stack.enter_async_context(Trail(index)),  # writes what waits
             deleted_days=place.deleted_days,
         )

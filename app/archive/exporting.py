@@ -23,12 +23,14 @@ from app.archive.export_names import (
 )
 from app.archive.export_targets import Target
 from app.archive.originals import stream_stored
+from app.archive.trail import access_of
 from app.dicom.non_patient import CATEGORIES
 from app.dicom.uids import Ref, SeriesRef, StudyRef
 from app.errors import Damaged, Forbidden, Gone, NotFound, Unavailable
 from app.index.non_patient import list_non_patient, load_non_patient, load_non_patient_rows
 from app.index.packing import metadata_unpacker
 from app.index.places import InstancePlace, load_metadata, locate_instances
+from app.index.reads import EXPORTED
 from app.rights import Principal, Verb
 
 _PAGE = 50
@@ -55,7 +57,8 @@ async def export_study(
 ) -> None:
     """Write all Instances of a Study or Series to `target`; `tell` is called for each.
 
-    An Instance whose object is missing or damaged is told of, and the others are written.
+    An Instance whose object is missing or damaged is told of, and the others are written. It is in
+    the audit trail before the first one is.
 
     Raises:
         Forbidden: `principal` may not export.
@@ -66,6 +69,7 @@ async def export_study(
     if Verb.EXPORT not in principal.verbs:
         raise Forbidden("Exporting is not allowed to you")
     names = await name_instances(archive, principal, ref)
+    await archive.trail.write(access_of(principal, EXPORTED, ref.study))
     async for place in await locate_instances(archive.index, principal.scope, ref):
         name = names.get(place.ref.instance)
         if name is not None:  # else it was added this moment

@@ -36,9 +36,9 @@ from app.index.rebuilding import (
     Item,
     apply_next,
     bring_in,
+    claim_unused,
     find_listed,
     finish,
-    is_unused,
     log_goes_on,
     next_items,
     replay,
@@ -107,7 +107,7 @@ async def rebuild_index(
     if not principal.administers_all:
         raise Forbidden("Rebuilding is for administrators")
     tenant_id = principal.scope.tenant_id
-    if await replayed(archive.index, tenant_id) is None and not await is_unused(archive.index):
+    if await replayed(archive.index, tenant_id) is None and not await claim_unused(archive.index):
         raise Conflict("the index is in use: a rebuild makes a new one from the objects")
     await _replay(archive, tenant_id, tell, doubtful=doubtful)
     while await apply_next(archive.index, tenant_id):

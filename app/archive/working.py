@@ -8,8 +8,9 @@ process has just stored, for its own cache.
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from app.archive.audit_outlets import AuditOutlets, audit_told
 from app.archive.committing import commitments_kept
 from app.archive.context import Archive
 from app.archive.copying import copies_kept
@@ -33,11 +34,12 @@ class Duties:
     scrub_days: float
     scrub_rate: float
     rules: bool
+    audit: AuditOutlets = field(default_factory=AuditOutlets)
 
 
 @asynccontextmanager
 async def at_work(archive: Archive, duties: Duties) -> AsyncIterator[None]:
-    """Seal, purge, act by rules, scrub, copy, commit and do jobs while the block runs."""
+    """Seal, purge, act by rules, scrub, copy, commit, report and do jobs while the block runs."""
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         await enter(sealing(archive.sealer))
@@ -46,6 +48,7 @@ async def at_work(archive: Archive, duties: Duties) -> AsyncIterator[None]:
             await enter(scrubbed(archive, duties.scrub_days, duties.scrub_rate))
         await enter(copies_kept(archive))
         await enter(commitments_kept(archive))
+        await enter(audit_told(archive.index, duties.audit))
         deliveries = await enter(deliveries_begun(archive))
         await enter(jobs_done(archive.index, {KIND: deliveries.kind}))
         yield

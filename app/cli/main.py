@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from app import __version__
-from app.cli import background, identity, label, safety, seal, ticket
+from app.cli import audit, background, identity, label, safety, seal, ticket
 from app.cli.keeping import add_commands
 from app.cli.options import DataDir, flags
 
@@ -208,6 +208,9 @@ application.add_typer(seal.keys, name="seal-keys")
 
 
 application.add_typer(label.commands, name="label")
+
+
+application.add_typer(audit.commands, name="audit")
 
 
 add_commands(application)

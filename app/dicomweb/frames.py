@@ -23,6 +23,7 @@ from app.mime.multipart import closing, part_header
 from app.objects.extents import FILES, Extent
 from app.web import contract
 from app.web.accept import forms_of
+from app.web.audited import STUDY
 from app.web.conditions import NONE, read_conditions
 from app.web.direct import ROUTE
 from app.web.faults import ASGIApp, Receive, Scope, Send
@@ -64,6 +65,7 @@ class FramesRoute:
         self.app = app
         self.prefix = prefix
         self.state = state
+        self.template = prefix + FRAMES
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -75,7 +77,7 @@ class FramesRoute:
         if match is None:
             await self.app(scope, receive, send)
             return
-        scope[ROUTE] = self.prefix + FRAMES
+        scope[ROUTE] = self.template
         if scope["method"] != "GET":
             await _other_method(scope["method"])(scope, receive, send)
             return
@@ -93,6 +95,7 @@ class FramesRoute:
         archive: Archive = self.state.archive
         principal = await self.state.identity.principal(scope)
         ref = InstanceRef(check_uid(study), check_uid(series), check_uid(instance))
+        scope[STUDY] = study
         header = b", ".join(value for name, value in scope["headers"] if name == b"accept")
         query = scope["query_string"]
         asked = parse_qs(query.decode("latin-1")).get("accept", ()) if query else ()

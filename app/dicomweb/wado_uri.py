@@ -26,6 +26,7 @@ from app.errors import InvalidRequest, NotAcceptable, NotFound
 from app.mime.media_types import Form, MediaType, accepted_forms, parse_accept
 from app.rights import Principal
 from app.web import contract
+from app.web.audited import STUDY
 from app.web.conditions import Conditions
 from app.web.deps import ArchiveDep, ConditionsDep, PrincipalDep
 from app.web.streams import answer_response
@@ -99,6 +100,7 @@ async def get_object(  # noqa: PLR0913, PLR0917 - the parameters of the standard
     ref = await find_instance(archive, principal, check_uid(instance))
     if study not in {"", ref.study} or series not in {"", ref.series}:
         raise NotFound("Instance", instance)
+    request.scope[STUDY] = ref.study
     number, state = _frame_number(request), await _state(request, archive, principal)
     texts = _annotations(request, without_identity=without_identity)
     wanted = RenderRequest(forms, _wanted(request), texts, deidentified=without_identity)

@@ -25,6 +25,7 @@ from app.index.log_offset import continue_log
 from app.index.non_patient import REMOVE, add_to_category
 from app.index.packing import make_dictionary, metadata_packer
 from app.index.pool import Connection
+from app.index.reads import IS_READ
 from app.index.removal import DELETED
 from app.index.retention_rules import apply_rule_event
 from app.index.seal_keys import ADD as ADD_KEY
@@ -36,10 +37,13 @@ GONE = "gone"
 """Purged, or given up for another object of the same bytes."""
 PAGE = 100
 
-EMPTY = """
-SELECT NOT EXISTS (SELECT FROM event) AND NOT EXISTS (SELECT FROM instance)
+EMPTY = f"""
+SELECT NOT EXISTS (SELECT FROM event WHERE NOT {IS_READ})
+    AND NOT EXISTS (SELECT FROM instance)
     AND NOT EXISTS (SELECT FROM removed_instance) AND NOT EXISTS (SELECT FROM non_patient_instance)
-"""
+"""  # noqa: S608 - our own words, as below
+"""Somebody may have looked at it, and found nothing."""
+FORGET_READS = ("DELETE FROM event", "DELETE FROM segment")
 REPLAYED = "SELECT segment, sealed_at FROM rebuild WHERE tenant_id = $1"
 NOTE_REPLAYED = """
 INSERT INTO rebuild (tenant_id, segment, sealed_at) VALUES ($1, $2, $3)
@@ -64,7 +68,7 @@ SELECT $1, uid, attempt, $5, series, $6, decode(digest, 'hex'), '{LIVE}', $7, $8
 FROM unnest($2::text[], $3::text[], $4::text[], $9::text[]) AS new (uid, digest, attempt, series)
 ON CONFLICT (tenant_id, sop_instance_uid, attempt) DO UPDATE SET state = '{LIVE}',
     ordinal = excluded.ordinal, at = excluded.at, event_id = excluded.event_id
-"""  # noqa: S608 - our own words, as below
+"""  # noqa: S608
 SUPERSEDE = f"""
 UPDATE rebuild_item SET state = '{GONE}' FROM unnest($2::text[], $3::text[]) AS new (uid, attempt)
 WHERE tenant_id = $1 AND sop_instance_uid = uid AND rebuild_item.attempt <> new.attempt
@@ -153,13 +157,20 @@ class Item:
     changed_at: datetime
 
 
-async def is_unused(index: Index) -> bool:
-    """Say whether nothing was ever stored in this index.
+async def claim_unused(index: Index) -> bool:
+    """Say whether nothing was ever stored in this index; if so, forget who looked at it.
 
     Raises:
         Unavailable: the index does not answer.
     """
-    return bool((await index.fetch(EMPTY))[0][0])
+
+    async def work(connection: Connection) -> bool:
+        unused = bool(await connection.fetchval(EMPTY))
+        for statement in FORGET_READS if unused else ():
+            await connection.execute(statement)
+        return unused
+
+    return await index.retrying(work)
 
 
 async def replayed(index: Index, tenant_id: int) -> tuple[int, datetime] | None:

@@ -19,6 +19,7 @@ from app.errors import Unavailable
 from app.index.engine import Index, fetch_at
 from app.index.events import READ, Event, Position, make_event
 from app.index.pool import Connection
+from app.index.reads import UNHURRIED
 
 PAGE = 500
 LOCK = 0x5345414C
@@ -73,7 +74,7 @@ AND (xid, event.id) > (coalesce(last_transaction, 0)::text::xid8, coalesce(last_
 WAITING = f"""
 SELECT tenant.id FROM tenant {_SEALED}
 CROSS JOIN LATERAL (
-    SELECT FROM event WHERE {_UNSEALED} AND xid < event_horizon()
+    SELECT FROM event WHERE {_UNSEALED} AND xid < event_horizon() AND {UNHURRIED}
     ORDER BY event.xid, event.id LIMIT 1
 ) AS oldest
 ORDER BY 1
@@ -83,7 +84,8 @@ LAG = f"""
 SELECT extract(epoch FROM clock_timestamp() - oldest.at)::float8 AS seconds
 FROM tenant {_SEALED}
 CROSS JOIN LATERAL (
-    SELECT at FROM event WHERE {_UNSEALED} ORDER BY event.xid, event.id LIMIT 1
+    SELECT at FROM event WHERE {_UNSEALED} AND {UNHURRIED}
+    ORDER BY event.xid, event.id LIMIT 1
 ) AS oldest
 ORDER BY 1 DESC LIMIT 1
 """  # noqa: S608
@@ -178,7 +180,7 @@ async def time_between_seals(index: Index, tenant_id: int) -> datetime:
 
 
 async def tenants_waiting(index: Index) -> list[int]:
-    """Return the tenants with events that can be sealed.
+    """Return the tenants with events that can be sealed; reads alone wait for a minute.
 
     Raises:
         Unavailable: the index does not answer.
@@ -197,7 +199,7 @@ async def sealed_tenants(index: Index) -> list[int]:
 
 
 async def seal_lag(index: Index) -> float:
-    """Return the age in seconds of the oldest event that is not sealed, 0 if all are.
+    """Return the age in seconds of the oldest event that should be sealed and is not, 0 if all are.
 
     Raises:
         Unavailable: the index does not answer.

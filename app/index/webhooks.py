@@ -12,6 +12,7 @@ from typing import Any
 from app.index.engine import Index, fetch_at
 from app.index.events import Event, Position, make_event
 from app.index.pool import Connection
+from app.index.reads import IS_READ
 
 MOST_COUNTED = 10_000
 """Events that wait for a webhook, at most, as they are counted."""
@@ -66,7 +67,7 @@ SELECT xid::text, id FROM (
 _READ = f"""
 SELECT xid::text, id, at, kind, actor, payload FROM event
 WHERE {_AFTER} AND (event.xid, event.id) <= ($4::text::xid8, $5::bigint)
-    AND ($6::text[] = '{{}}' OR kind = ANY($6))
+    AND ($6::text[] = '{{}}' OR kind = ANY($6)) AND NOT {IS_READ}
 ORDER BY event.xid, event.id LIMIT $7
 """  # noqa: S608
 _LAGS = f"""
@@ -76,7 +77,7 @@ FROM webhook LEFT JOIN LATERAL (
     SELECT at FROM event WHERE event.tenant_id = webhook.tenant_id
         AND (event.xid, event.id)
             > (webhook.after_transaction::text::xid8, webhook.after_number)
-        AND (webhook.kinds = '{{}}' OR kind = ANY(webhook.kinds))
+        AND (webhook.kinds = '{{}}' OR kind = ANY(webhook.kinds)) AND NOT {IS_READ}
     ORDER BY event.xid, event.id LIMIT {MOST_COUNTED}
 ) AS told ON true
 GROUP BY webhook.id ORDER BY webhook.id

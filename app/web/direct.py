@@ -23,6 +23,7 @@ Handler = Callable[[Request, Archive, Principal, str, tuple[str, ...]], Awaitabl
 """Takes the base of URLs and the names in the path last; a name is not checked yet."""
 ROUTE = "fileroom.route"
 """Where a route that is not FastAPI's says its template, for the metrics."""
+UNKNOWN_ROUTE = "other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +70,15 @@ class Direct:
             return await route.handler(request, state.archive, principal, base_url, names)
         except ArchiveError as error:
             return problem_of(error)
+
+
+def template_of(scope: Scope) -> str:
+    """Return the whole template of a route; FastAPI leaves out the prefix of its router."""
+    if ROUTE in scope:
+        return str(scope[ROUTE])
+    if "route" not in scope:
+        return UNKNOWN_ROUTE
+    template: str = scope["route"].path_format
+    asked = template.format_map(scope["path_params"])
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path.removesuffix(asked) + template if path.endswith(asked) else template

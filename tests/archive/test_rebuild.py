@@ -20,6 +20,7 @@ from app.archive.removal import delete, reject, restore
 from app.archive.retention import activate_rule, add_rule, deactivate_rule, remove_rule
 from app.archive.sealed_log import verify_log
 from app.archive.store import store_instances
+from app.archive.trail import access_of
 from app.dicom.chosen_attributes import read_chosen
 from app.dicom.commitment import Reference
 from app.dicom.uids import InstanceRef, NonPatientRef, StudyRef
@@ -28,6 +29,7 @@ from app.index.events import Position, read_events
 from app.index.ingest_rules import Conditions
 from app.index.overview import count_everything
 from app.index.packing import make_dictionary, unpack_metadata
+from app.index.reads import SEARCHED, VIEWED
 from app.index.retention_rules import Action, Terms
 from app.index.revisions import migrations_directory
 from app.rights import Principal, Scope
@@ -352,3 +354,18 @@ async def test_an_index_in_use_is_never_made_anew(archive: Archive, principal: P
         await rebuilt(archive, principal)
     with pytest.raises(Forbidden):
         await rebuilt(archive, Principal("x", verbs=frozenset()))
+
+
+async def test_who_read_what_comes_back_and_who_looked_at_the_empty_index_is_forgotten(
+    archive: Archive, again: Archive, principal: Principal
+) -> None:
+    study = new_uid()
+    await store(archive, principal, make_part10(StudyInstanceUID=study))
+    await archive.trail.write(access_of(principal, VIEWED, study))
+    assert await archive.sealer.seal_waiting() == 1
+    await again.trail.write(access_of(principal, SEARCHED))
+    await rebuilt(again, principal)
+    before, after = await content(archive), await content(again)
+    assert after["event"] == before["event"]
+    assert [event["kind"] for event in after["event"]] == ["accepted", VIEWED]
+    assert [one.state async for one in verify_log(again, 1)] == [State.SEALED]

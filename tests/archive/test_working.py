@@ -2,10 +2,14 @@
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from pydantic import SecretStr, ValidationError
 
 from app.archive import deliveries, upkeep, webhooks, working
+from app.archive.audit_outlets import AuditOutlets
+from app.archive.audit_syslog import TlsFiles
 from app.archive.context import Archive
 from app.archive.removal import delete
 from app.archive.working import Duties, at_work, beside_requests
@@ -13,7 +17,7 @@ from app.dicom.uids import StudyRef
 from app.index.segments import last_segment
 from app.jobs import running
 from app.rights import Principal
-from app.setting_groups import Jobs, Retention
+from app.setting_groups import Audit, Http, Jobs, Retention
 from app.settings import Settings
 from tests.archive.test_store import store
 from tests.factories import make_part10, new_uid
@@ -91,5 +95,31 @@ def test_settings_say_what_is_done() -> None:
     jobs = Jobs(inside_serve=False, thumbnails=False, scrub_days=0)
     settings = Settings(jobs=jobs, retention=Retention(rules=False))
     assert settings.duties() == working.Duties(
-        inside_serve=False, thumbnails=False, scrub_days=0, scrub_rate=20 * 2**20, rules=False
+        inside_serve=False,
+        thumbnails=False,
+        scrub_days=0,
+        scrub_rate=20 * 2**20,
+        rules=False,
+        audit=AuditOutlets("127.0.0.1"),
     )
+
+
+def test_settings_say_which_audit_repositories_are_told() -> None:
+    audit = Audit(
+        syslog="tls://siem.example.org:6514",
+        fhir_url="https://fhir.example.org/r4/",
+        fhir_token=SecretStr("token"),
+        ca=Path("ca.pem"),
+        key=Path("key.pem"),
+    )
+    http = Http(public_url="https://pacs.example.org")
+    assert Settings(audit=audit, http=http).duties().audit == AuditOutlets(
+        source="pacs.example.org",
+        syslog="tls://siem.example.org:6514",
+        files=TlsFiles(Path("ca.pem"), None, Path("key.pem")),
+        fhir="https://fhir.example.org/r4",
+        fhir_token="token",
+    )
+    for wrong in ("siem.example.org", "udp://siem:514", "tls://", "tls://siem/path"):
+        with pytest.raises(ValidationError, match="tls://collector"):
+            Audit(syslog=wrong)

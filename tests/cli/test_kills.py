@@ -5,6 +5,7 @@ import itertools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -122,3 +123,26 @@ def test_stopped_while_storing_what_is_under_way_is_answered(tmp_path: Path) -> 
         assert server.process.wait(60) == 0
     with serve(tmp_path) as again:
         check_whole(again, storing)
+
+
+def test_what_was_read_before_a_kill_is_in_the_trail(tmp_path: Path) -> None:
+    with serve(tmp_path) as server:
+        studies = [str(make_dataset().StudyInstanceUID) for _ in range(8)]
+        for study in studies:
+            body = make_part10(StudyInstanceUID=study)
+            httpx.post(f"{server.dicomweb}/studies", content=body, headers=HEADERS, timeout=60)
+        for study in studies:
+            metadata = httpx.get(f"{server.dicomweb}/studies/{study}/metadata", timeout=60)
+            assert metadata.status_code == 200
+        worker(server).kill()
+        trail = _ask_again(f"{server.url}/api/v1/audit?action=viewed")
+        assert [one["study"] for one in trail["entries"]] == studies
+
+
+def _ask_again(url: str) -> Any:
+    """Return the JSON of an answer, from whoever serves next."""
+    for _ in range(300):
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(url).raise_for_status().json()
+        threading.Event().wait(0.1)
+    raise AssertionError("nobody serves")

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.dialects.postgresql.base import ischema_names
 
 import app
+import app.index.audit_tables
 import app.index.backup_runs
 import app.index.commitment_tables
 import app.index.copies_tables

@@ -1,0 +1,99 @@
+"""What an event of the log is to an audit repository (PS3.15 §A.5.3); some are nothing to it.
+
+One message is about one event. Of an interval the entry at its beginning is a message, and the sum
+at its end is another one with the same code and `count` among its details.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from app.archive.audit import count_instances
+from app.dicom.audit_message import (
+    APPLICATION_ACTIVITY,
+    APPLICATION_START,
+    APPLICATION_STOP,
+    AUDIT_LOG_USED,
+    DESTINATION,
+    EMERGENCY_OVERRIDE,
+    EXPORT,
+    INSTANCES_ACCESSED,
+    INSTANCES_TRANSFERRED,
+    LOGIN,
+    MINOR_FAILURE,
+    OBJECT_SECURITY_CHANGED,
+    QUERY,
+    RESTRICTED_FUNCTION,
+    SECURITY_ALERT,
+    SECURITY_CONFIGURATION,
+    SOURCE,
+    STUDY_DELETED,
+    SUCCESS,
+    USER_AUTHENTICATION,
+    AuditFact,
+    Code,
+)
+from app.index import reads
+from app.index.events import Event
+
+
+class _Told(NamedTuple):
+    """How an event is told: code, action, type, the user's role, outcome."""
+
+    event: Code
+    action: str
+    type: Code | None = None
+    role: Code | None = None
+    outcome: int = SUCCESS
+
+
+_TOLD: Mapping[str, _Told] = {
+    reads.SEARCHED: _Told(QUERY, "E", role=SOURCE),
+    reads.VIEWED: _Told(INSTANCES_ACCESSED, "R"),
+    reads.DOWNLOADED: _Told(INSTANCES_TRANSFERRED, "R", role=DESTINATION),
+    reads.EXPORTED: _Told(EXPORT, "R"),
+    reads.DENIED: _Told(SECURITY_ALERT, "E", RESTRICTED_FUNCTION, outcome=MINOR_FAILURE),
+    reads.UNAUTHENTICATED: _Told(USER_AUTHENTICATION, "E", LOGIN, outcome=MINOR_FAILURE),
+    reads.AUDIT_USED: _Told(AUDIT_LOG_USED, "R"),
+    reads.STARTED: _Told(APPLICATION_ACTIVITY, "E", APPLICATION_START),
+    reads.STOPPED: _Told(APPLICATION_ACTIVITY, "E", APPLICATION_STOP),
+    reads.BROKE_GLASS: _Told(SECURITY_ALERT, "E", EMERGENCY_OVERRIDE),
+    "accepted": _Told(INSTANCES_TRANSFERRED, "C", role=SOURCE),
+    "refused": _Told(INSTANCES_TRANSFERRED, "C", role=SOURCE, outcome=MINOR_FAILURE),
+    "removed": _Told(INSTANCES_ACCESSED, "D"),
+    "rejected": _Told(INSTANCES_ACCESSED, "D"),
+    "purged": _Told(STUDY_DELETED, "D"),
+    "restored": _Told(INSTANCES_ACCESSED, "U"),
+    "mended": _Told(INSTANCES_ACCESSED, "U"),
+    "held": _Told(INSTANCES_ACCESSED, "U"),
+    "released": _Told(INSTANCES_ACCESSED, "U"),
+    "labelled": _Told(SECURITY_ALERT, "U", OBJECT_SECURITY_CHANGED),
+    "unlabelled": _Told(SECURITY_ALERT, "U", OBJECT_SECURITY_CHANGED),
+    "rekeyed": _Told(SECURITY_ALERT, "U", SECURITY_CONFIGURATION),
+}
+_DETAILS = ("by", "agent", "asked", "attempt", "status", "count", "first", "last", "labels")
+
+
+def fact_of(event: Event, patient: str = "") -> AuditFact | None:
+    """Return what a message tells of an event, None if an audit repository is not told of it."""
+    told = _TOLD.get(event.kind)
+    study = str(event.payload.get("study", ""))
+    if told is None or (told.event in {INSTANCES_ACCESSED, INSTANCES_TRANSFERRED} and not study):
+        return None
+    return AuditFact(
+        event=told.event,
+        action=told.action,
+        at=event.at,
+        user=event.actor,
+        address=str(event.payload.get("address", "")),
+        types=() if told.type is None else (told.type,),
+        outcome=told.outcome,
+        user_role=told.role,
+        study=study,
+        patient=patient,
+        instances=count_instances(event.payload),
+        details={name: _text(event.payload[name]) for name in _DETAILS if name in event.payload},
+    )
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
