@@ -83,7 +83,7 @@ def check_auditor(principal: Principal) -> None:
     Raises:
         Forbidden: it is not allowed, or only for some Studies.
     """
-    if Verb.AUDIT not in principal.verbs or principal.scope.studies is not None:
+    if Verb.AUDIT not in principal.verbs or not principal.scope.is_whole:
         raise Forbidden("The audit trail is for auditors")
 
 
