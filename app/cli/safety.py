@@ -97,7 +97,8 @@ def backup(
     """Back up the archive: its index as it is now, and every object that is not there yet.
 
     The server may run meanwhile. Objects are checked on the way; if one is damaged or missing, the
-    backup is made without it, and the exit code is 3. Try it with `fileroom drill`.
+    backup is made without it, and the exit code is 3. Try it with `fileroom drill`: what that
+    finds damaged in the place, the next backup puts there anew.
 
     Examples:
 
