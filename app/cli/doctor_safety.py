@@ -112,7 +112,7 @@ def copies(settings: Settings) -> Finding:
 
 
 def lost(settings: Settings) -> Finding:
-    """Tell what the scrubber found lost and could not repair."""
+    """Tell what the scrubber or `verify` found lost, and what is not repaired."""
     if settings.database.url is None and not own_postgres(settings).cluster.is_dir():
         return Finding("findings", Verdict.NOTE, "nothing yet")
     try:

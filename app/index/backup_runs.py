@@ -33,6 +33,14 @@ backup_run = Table(
 _ADD = """
 INSERT INTO backup_run (kind, at, place, good, detail) VALUES ($1, $2, $3, $4, $5::text::jsonb)
 """
+_FOUND = f"""
+WITH last AS (
+    SELECT id, at FROM backup_run WHERE kind = '{BACKUP}' AND place = $1 ORDER BY id DESC LIMIT 1
+)
+SELECT DISTINCT jsonb_array_elements_text(run.detail->'damaged') AS key
+FROM backup_run run LEFT JOIN last ON true
+WHERE run.place = $1 AND (last.id IS NULL OR run.id >= last.id OR run.at >= last.at)
+"""  # noqa: S608 - our own word
 _LAST = "SELECT kind, max(at) AS at FROM backup_run WHERE good GROUP BY kind"
 
 
@@ -59,6 +67,15 @@ async def add_run(
             await connection.execute(_ADD, kind, at, place, good, said)
         finally:
             await connection.close()
+
+
+async def found_damaged(index: Index, place: str) -> frozenset[str]:
+    """Return the keys that drills found damaged in a place, and no backup has put there since.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    return frozenset(row["key"] for row in await index.fetch(_FOUND, place))
 
 
 async def last_runs(index: Index) -> LastRuns:
