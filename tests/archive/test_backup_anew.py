@@ -1,5 +1,6 @@
 """What a drill found damaged in the place of the backups is put there anew by the next one."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from pyrage import x25519
 
 from app.archive.backup import Fate, make_backup
 from app.archive.context import Archive
-from app.index.backup_runs import BACKUP, DRILL, add_run, found_damaged
+from app.index.backup_runs import BACKUP, DRILL, add_run, damaged_places, found_damaged
 from app.objects.envelope import Identity
 from app.rights import Principal
 from tests.archive.test_backup import Told, backed_up, files, place_in, restored, spoil
@@ -73,9 +74,11 @@ async def test_drills_are_believed_until_a_backup_has_done_it(archive: Archive) 
     index = archive.index
     await noted(archive, DRILL, ["t/a", "t/b"], 0)
     assert await found_damaged(index, "/p") == {"t/a", "t/b"}
+    assert await asyncio.to_thread(damaged_places, index.url) == {"/p": 2}
     assert await found_damaged(index, "/other") == frozenset()
     await noted(archive, DRILL, ["t/c"], 9)  # while the backup is under way
     await noted(archive, BACKUP, ["t/b"], 5)  # which has none that is whole
     assert await found_damaged(index, "/p") == {"t/b", "t/c"}
     await noted(archive, BACKUP, [], 10)
+    assert await asyncio.to_thread(damaged_places, index.url) == {}
     assert await found_damaged(index, "/p") == frozenset()

@@ -84,9 +84,11 @@ def test_what_a_drill_finds_damaged_the_next_backup_puts_anew(tmp_path: Path) ->
         victim.write_bytes(victim.read_bytes()[:-1] + b"?")
         said = fileroom("drill", place, *here, code=3)
         assert "The next `fileroom backup` puts anew" in said
+        assert f"1 objects damaged in {place}" in fileroom("doctor", *here)
         said = fileroom("backup", place, *here)
         assert "1 put anew" in said
         assert f"put anew: {victim.relative_to(place / 'objects')}: " in said
+        assert "damaged" not in fileroom("doctor", *here)
         fileroom("drill", place, *here)
         assert "anew" not in fileroom("backup", place, *here)
 
