@@ -1,4 +1,4 @@
-"""Objects that are known to be lost: found by the scrubber, and not repaired yet."""
+"""Objects that are known to be lost: found by the scrubber or `verify`, and not repaired yet."""
 
 from typing import Annotated, Any
 

@@ -2,10 +2,11 @@
 
 The index goes first, so that objects stored meanwhile belong to the next backup; nothing is purged
 until the last object is there. Objects never change, so only new ones are copied, each checked
-against its digest on the way: what is damaged is told of and does not go into a backup.
+against its digest on the way: what is damaged is told of and does not go into a backup. What a
+drill found damaged in the place is put there anew.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -36,6 +37,8 @@ class Fate(StrEnum):
     """What became of an object."""
 
     COPIED = "copied"
+    ANEW = "put anew"
+    """It was damaged in the backup."""
     THERE = "there already"
     MISSING = "missing"
     """It is not there, or not as it was stored."""
@@ -56,8 +59,9 @@ async def make_backup(
     principal: Principal,
     place: BackupPlace,
     tell: Callable[[Copied], None],
+    anew: Collection[str] = (),
 ) -> Backup:
-    """Make a backup; `tell` of each object.
+    """Make a backup; `tell` of each object. Those `anew` are not believed of the place.
 
     Raises:
         Forbidden: `principal` may not administer.
@@ -72,7 +76,7 @@ async def make_backup(
         kept = pack_secrets(await archive.objects.all_secrets())
         await _put(place, f"index/{stamp}.secrets", once(kept))
         count, size, missing = 0, 0, []
-        objects = ahead(moment.kept(), lambda one: _copy(archive, place, one), AT_ONCE)
+        objects = ahead(moment.kept(), lambda one: _copy(archive, place, one, anew), AT_ONCE)
         async for copied in objects:
             count, size = count + 1, size + copied.size
             if copied.fate is Fate.MISSING:
@@ -80,7 +84,7 @@ async def make_backup(
             tell(copied)
         server = await server_version(archive.index.url)
         async for copied in ahead(
-            moment.segments(), lambda key: _copy_segment(archive, place, key), AT_ONCE
+            moment.segments(), lambda key: _copy_segment(archive, place, key, anew), AT_ONCE
         ):
             if copied.fate is Fate.MISSING:
                 missing.append(copied.object_key)
@@ -110,22 +114,27 @@ async def _described(
     )
 
 
-async def _put(place: BackupPlace, key: str, chunks: AsyncIterator[bytes]) -> tuple[int, str]:
+async def _put(
+    place: BackupPlace, key: str, chunks: AsyncIterator[bytes], *, anew: bool = False
+) -> tuple[int, str]:
     """Put what comes; return its size and SHA-256."""
     staged = await place.staging.stage(chunks)
     try:
-        await place.put(key, staged)
+        await place.put(key, staged, anew=anew)
         return staged.size, staged.sha256.hex()
     finally:
         staged.discard()
 
 
-async def _copy(archive: Archive, place: BackupPlace, kept: KeptObject) -> Copied:
+async def _copy(
+    archive: Archive, place: BackupPlace, kept: KeptObject, anew: Collection[str]
+) -> Copied:
     def told(fate: Fate, detail: str = "") -> Copied:
         return Copied(fate, kept.key, kept.size, detail)
 
     name = object_name(kept.key)
-    if await place.has(name, None if kept.base_offset else kept.size):
+    again = kept.key in anew
+    if not again and await place.has(name, None if kept.base_offset else kept.size):
         return told(Fate.THERE)
     archive.objects.forget(kept.key)
     try:
@@ -138,24 +147,26 @@ async def _copy(archive: Archive, place: BackupPlace, kept: KeptObject) -> Copie
     try:
         if not is_whole(staged, kept):
             return told(Fate.MISSING, "its bytes are not those that were stored")
-        await place.put(name, staged)
+        await place.put(name, staged, anew=again)
     finally:
         staged.discard()
-    return told(Fate.COPIED)
+    return told(Fate.ANEW if again else Fate.COPIED)
 
 
-async def _copy_segment(archive: Archive, place: BackupPlace, key: str) -> Copied:
+async def _copy_segment(
+    archive: Archive, place: BackupPlace, key: str, anew: Collection[str]
+) -> Copied:
     """Copy a segment of the log from the first store that has it as it was sealed."""
-    name = object_name(key)
-    if await place.has(name, None):
+    name, again = object_name(key), key in anew
+    if not again and await place.has(name, None):
         return Copied(Fate.THERE, key, 0)
     try:
         segment = await fetch_sound_by_key(archive, key)
     except (NotFound, Unavailable) as error:
         await archive.objects.check()
         return Copied(Fate.MISSING, key, 0, str(error))
-    size, _ = await _put(place, name, once(segment.as_bytes()))
-    return Copied(Fate.COPIED, key, size)
+    size, _ = await _put(place, name, once(segment.as_bytes()), anew=again)
+    return Copied(Fate.ANEW if again else Fate.COPIED, key, size)
 
 
 def is_whole(staged: Staged, kept: KeptObject) -> bool:

@@ -1,6 +1,6 @@
 """A place for backups, a directory or a bucket, and what lies there:
 
-    objects/<key>           each object once, for all backups, never changed
+    objects/<key>           each object once, for all backups; put anew only where it was damaged
     index/<stamp>.dump      the index of one backup, as `pg_dump` writes it
     index/<stamp>.secrets   what the archive keeps beside its objects
     backups/<stamp>.json    what the backup is; written last, so that without it there is none
@@ -96,22 +96,26 @@ class BackupPlace:
         await self._store.delete(key)
         return False
 
-    async def put(self, key: str, staged: Staged) -> None:
-        """Put a part that was staged in `staging`; one that is there already stays.
+    async def put(self, key: str, staged: Staged, *, anew: bool = False) -> None:
+        """Put a part that was staged in `staging`; one that is there stays, unless it is `anew`.
+
+        What gives way goes only when all of what comes is at hand.
 
         Raises:
             StorageFull, Unavailable: the place does not take it.
         """
         if not self.encrypts:
-            await self._put(key, staged)
+            await self._put(key, staged, anew)
             return
         sealed = await self.staging.stage(encrypted(staged, self._recipients))
         try:
-            await self._put(self._name(key), sealed)
+            await self._put(self._name(key), sealed, anew)
         finally:
             sealed.discard()
 
-    async def _put(self, name: str, staged: Staged) -> None:
+    async def _put(self, name: str, staged: Staged, anew: bool) -> None:
+        if anew:
+            await self._store.delete(name)
         try:
             await self._store.put(name, staged)
         except Conflict:  # of another backup to the same place

@@ -19,6 +19,7 @@ from time import monotonic
 from app.archive.beside import beside
 from app.archive.context import Archive
 from app.archive.examine import State, examine
+from app.archive.looking_again import look_again
 from app.archive.pace import Pace
 from app.archive.repair import LOST, is_awaited, repair_object
 from app.archive.segment_stores import examine_segment, look_beside, mend_segment
@@ -189,12 +190,13 @@ class _Scrub:
 
 
 async def look_at_quarantine(archive: Archive) -> None:
-    """Let out of quarantine what a store has whole again, or what is gone; forget what came again.
+    """Let out of quarantine what a store has whole again, or what is gone; forget what is over.
 
     Raises:
         Unavailable: the index or a store does not answer.
     """
     await end_lost(archive.index)
+    await look_again(archive)
     after = 0
     while page := await list_faults(archive.index, after=after, state=QUARANTINED):
         for found in page:

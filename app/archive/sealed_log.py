@@ -19,10 +19,11 @@ from app.archive.verify import AT_ONCE, Verified
 from app.errors import NotFound, Unavailable
 from app.index.accepted import find_given_up
 from app.index.events import Position, read_events
+from app.index.findings import end_below, note_segment
 from app.index.kept import find_named
 from app.index.seal_keys import list_keys
 from app.index.segments import SegmentRow, last_segment, list_segments
-from app.objects.base import study_prefix
+from app.objects.base import LOG, study_prefix
 
 _PAGE = 500
 
@@ -33,7 +34,8 @@ async def verify_log(
     """Read all segments of a log again, in every store; yield what each is, in their order.
 
     A segment is `SEALED` if it is signed, goes on from the one before, and says what the index
-    says. With `repair` one that is not is put from a store that has it so, or made again.
+    says. With `repair` one that is not is put from a store that has it so, or made again. What is
+    lost is noted in the index; what is over is forgotten there, at the end.
 
     Raises:
         Unavailable: the index or a store does not answer.
@@ -41,13 +43,14 @@ async def verify_log(
     """
     keys = await list_keys(archive.index, tenant_id)
     chain = Chain([one.public for one in keys], tenant_id)
-    after = Position()
+    after, wrong = Position(), set[tuple[str, str]]()
     async for row in list_segments(archive.index, tenant_id):
         found, good, read = await _look_everywhere(archive, tenant_id, row, chain, after)
         lost = {one.store: one.state for one in found if one.state in LOST}
         if repair and lost and await put_where_lost(archive, tenant_id, row, good, lost):
             found = [_repaired(one) if one.store in lost else one for one in found]
             good = good or await fetch_sound(archive, row, tenant_id)
+        wrong |= await _note(archive, tenant_id, found)
         for one in found:
             yield one
         if best := good or read:
@@ -55,6 +58,20 @@ async def verify_log(
         else:
             chain.begin_after(row.number, row.hash, row.last)
         after = row.last
+    for name in stores_of(archive.objects):
+        but = {key for store, key in wrong if store == name}
+        await end_below(archive.index, name, f"{LOG}{tenant_id}/", but)
+
+
+async def _note(
+    archive: Archive, tenant_id: int, found: Sequence[Verified]
+) -> set[tuple[str, str]]:
+    """Note what is lost of a segment; return where that is."""
+    lost = [one for one in found if one.state in LOST]
+    for one in lost:
+        said = (one.state, one.detail)
+        await note_segment(archive.index, tenant_id, one.store, one.object_key, *said)
+    return {(one.store, one.object_key) for one in lost}
 
 
 async def _look_everywhere(

@@ -1,12 +1,13 @@
 """Verify: read every object again, and compare what is there with what the index says.
 
-Nothing is changed unless a repair is wanted; but findings that are over are forgotten. Bytes that
-no row names may be those of a store that is under way, so only old ones are told of: the key of
-each attempt says when it was made.
+No object is changed unless a repair is wanted; but what is found lost is noted in the index, and
+what is over is forgotten there, so that all who ask for findings know. Bytes that no row names may
+be those of a store that is under way, so only old ones are told of: the key of each attempt says
+when it was made.
 """
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -14,12 +15,13 @@ from functools import partial
 from app.archive.answers import ahead
 from app.archive.context import Archive
 from app.archive.examine import State, examine
+from app.archive.looking_again import look_again
 from app.archive.pace import Pace
 from app.archive.repair import LOST, is_awaited, repair_object
 from app.archive.stores import stores_of
 from app.dicom.scanned import DERIVED_VERSION
 from app.index.findings import LOST as LOST_AT_REBUILD
-from app.index.findings import end_lost, list_faults
+from app.index.findings import end_lost, list_faults, note_fault
 from app.index.kept import KeptObject, find_named, list_kept
 from app.index.quarantine import is_quarantined
 from app.objects.base import LOG, KeyParts, ObjectStore, attempted_at, parse_key, study_prefix
@@ -70,6 +72,7 @@ async def verify_objects(
         StorageFull: there is no room for a repair.
     """
     pace = Pace(wanted.rate)
+    await look_again(archive, pace.take)
     kept = list_kept(archive.index, wanted.since, wanted.study)
     job = partial(_verify, archive, pace=pace, repair=wanted.repair)
     async for found in ahead(kept, job, AT_ONCE):
@@ -107,6 +110,7 @@ async def _verify(
         all_ = [await _look(archive, kept, name, store, pace) for name, store in stores]
     lost = [one for one in all_ if one.state in (*LOST, State.QUARANTINED)]
     if not (repair and lost):
+        await _note(archive, kept, all_)
         return all_
     outcome = await repair_object(archive, kept.key, pace.take)
     if outcome is None:
@@ -115,6 +119,12 @@ async def _verify(
         return [_verified(kept, outcome, "no store has it whole")]
     said = "; ".join(f"{one.store}: {one.detail}" for one in lost)
     return [_verified(kept, State.REPAIRED, said)]
+
+
+async def _note(archive: Archive, kept: KeptObject, looked_at: Sequence[Verified]) -> None:
+    for one in looked_at:
+        if one.state in LOST:
+            await note_fault(archive.index, kept, one.store, one.state, one.detail)
 
 
 async def _look(

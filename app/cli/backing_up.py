@@ -28,7 +28,7 @@ from app.cli.placing import (
     name_of,
 )
 from app.cli.refusal import Refusal
-from app.index.backup_runs import BACKUP, DRILL, add_run
+from app.index.backup_runs import BACKUP, DRILL, add_run, found_damaged
 from app.index.dump import count_since, settle_log
 from app.index.events import Position
 from app.index.migrations import migrate
@@ -39,6 +39,8 @@ from app.settings import Database, Objects, Settings
 
 SOME_MISSING = 3
 """Exit code: the backup is there, but something in it is not whole."""
+MOST_NOTED = 10_000
+"""Names of objects that a drill notes, for the next backup to put anew."""
 
 
 def run_backup(
@@ -67,12 +69,14 @@ def run_backup(
             if not (recipients or plain):
                 await _check_none_encrypted(opened, place)
             with _Told("backup") as told:
-                backup = await make_backup(archive, OPERATOR, opened, told.add)
+                anew = await found_damaged(archive.index, name_of(place))
+                backup = await make_backup(archive, OPERATOR, opened, told.add, anew)
             sys.stdout.write(f"{told.summary()}; this is backup {backup.stamp}\n")
             for stamp in await opened.forget_older(keep) if keep else ():
                 sys.stdout.write(f"backup {stamp} is given up\n")
         counts = {str(fate): count for fate, count in told.counts.items()}
-        detail = {"stamp": backup.stamp, "bytes": backup.size, **counts}
+        left = [key for key in told.missing if key in anew]
+        detail = {"stamp": backup.stamp, "bytes": backup.size, "damaged": left, **counts}
         good = not backup.missing
         await add_run(archive.index.url, BACKUP, backup.at, name_of(place), detail, good=good)
         return backup
@@ -141,6 +145,7 @@ def run_drill(settings: Settings, source: str | None, key: Path | None, scratch:
             "rpo_seconds": round(age.total_seconds()),
             "rpo_events": lost,
             "rto_seconds": round(took, 1),
+            "damaged": told.missing,
         }
         now = datetime.now(UTC)
         asyncio.run(add_run(joined.url, DRILL, now, name_of(place), detail, good=good))
@@ -149,6 +154,8 @@ def run_drill(settings: Settings, source: str | None, key: Path | None, scratch:
         f"RPO: it is {age.total_seconds():,.0f} s old, and {lost:,} changes came after it\n"
         f"RTO: it was restored and checked in {took:,.1f} s\n"
     )
+    if not good:
+        sys.stdout.write("The next `fileroom backup` puts anew what is missing or damaged there\n")
     return 0 if good else SOME_MISSING
 
 
@@ -222,6 +229,7 @@ class _Told:
 
     def __init__(self, name: str) -> None:
         self.counts: Counter[Fate] = Counter()
+        self.missing: list[str] = []
         self._size = 0
         self._began = time.monotonic()
         console = Console(stderr=True)
@@ -245,9 +253,12 @@ class _Told:
     def add(self, copied: Copied) -> None:
         """Count one object; what is missing is told at once."""
         self.counts[copied.fate] += 1
-        self._size += copied.size if copied.fate is Fate.COPIED else 0
+        self._size += copied.size if copied.fate in {Fate.COPIED, Fate.ANEW} else 0
         if copied.fate is Fate.MISSING:
             sys.stdout.write(f"missing: {copied.object_key}: {copied.detail}\n")
+            self.missing += [copied.object_key] if len(self.missing) < MOST_NOTED else []
+        elif copied.fate is Fate.ANEW:
+            sys.stdout.write(f"put anew: {copied.object_key}: it was damaged in the backup\n")
         self._progress.update(self._task, advance=1, size=f"{self._size / 1e6:,.1f} MB")
 
     def summary(self) -> str:

@@ -11,7 +11,7 @@ from app.cli.joining import LOCK_NAME, joined_index, own_postgres
 from app.cli.refusal import Refusal
 from app.errors import ArchiveError, Unavailable
 from app.index.account import EmbeddedError
-from app.index.backup_runs import LastRuns, last_runs_at
+from app.index.backup_runs import LastRuns, damaged_places, last_runs_at
 from app.index.clock import LONG_AHEAD, seconds_ahead_at
 from app.index.findings import faults_of
 from app.index.locks import FileLock
@@ -37,7 +37,9 @@ def backups(settings: Settings) -> Finding:
         return Finding("backup", Verdict.NOTE, "nothing to back up yet")
     try:
         with joined_index(settings, "fileroom doctor") as joined:
-            runs = LastRuns() if pending(joined.url) else last_runs_at(joined.url)
+            behind = pending(joined.url)
+            runs = LastRuns() if behind else last_runs_at(joined.url)
+            damaged = {} if behind else damaged_places(joined.url)
     except (EmbeddedError, Refusal, ArchiveError) as error:
         return Finding("backup", Verdict.NOTE, f"was not looked for: {error}")
     found, old = [], False
@@ -45,7 +47,11 @@ def backups(settings: Settings) -> Finding:
         days = None if at is None else (time.time() - at.timestamp()) / 86_400
         old = old or days is None or days > OLD_DAYS[name]
         found.append(f"no {name} yet" if days is None else f"{name} of {days:,.1f} days ago")
-    verdict = Verdict.NOTE if old else Verdict.GOOD
+    found += [f"{count:,} objects damaged in {place}" for place, count in damaged.items()]
+    verdict = Verdict.NOTE if old or damaged else Verdict.GOOD
+    if damaged:
+        mend = "`fileroom backup` to that place puts them anew, then `fileroom drill` it again."
+        return Finding("backup", verdict, ", ".join(found), mend)
     mend = "`fileroom backup PLACE` every day, `fileroom drill PLACE` every month." if old else ""
     return Finding("backup", verdict, ", ".join(found), mend)
 
@@ -112,7 +118,7 @@ def copies(settings: Settings) -> Finding:
 
 
 def lost(settings: Settings) -> Finding:
-    """Tell what the scrubber found lost and could not repair."""
+    """Tell what the scrubber or `verify` found lost, and what is not repaired."""
     if settings.database.url is None and not own_postgres(settings).cluster.is_dir():
         return Finding("findings", Verdict.NOTE, "nothing yet")
     try:

@@ -35,8 +35,9 @@ def verify(  # noqa: PLR0913, PLR0917 - a flag each
     """Read all objects again, in all stores, and compare them with what was stored.
 
     Tells of objects and segments of the log that are damaged or missing (the exit code is then 3),
-    and of bytes that the index does not know. Changes nothing without --repair. The server may run
-    meanwhile.
+    and of objects older than an hour that the index does not name: `fileroom sweep` is for those.
+    Without --repair no object is changed; what is found is noted, and `fileroom doctor` tells of
+    it until it is sound again. The server may run meanwhile.
 
     Examples:
 
@@ -97,7 +98,8 @@ def backup(
     """Back up the archive: its index as it is now, and every object that is not there yet.
 
     The server may run meanwhile. Objects are checked on the way; if one is damaged or missing, the
-    backup is made without it, and the exit code is 3. Try it with `fileroom drill`.
+    backup is made without it, and the exit code is 3. Try it with `fileroom drill`: what that
+    finds damaged in the place, the next backup puts there anew.
 
     Examples:
 

@@ -140,11 +140,17 @@ class Told:
         return SOME_WRONG if any(self.counts[state] for state in _WRONG) else 0
 
     def _summary(self) -> str:
-        """Say how it went, in one line."""
+        """Say how it went, and what may be done about it."""
         words = [f"{self.counts[state]:,} {state}" for state in State if self.counts[state]]
         seconds = time.monotonic() - self._began
         found = ", ".join(words) or "nothing to verify"
-        return f"{found}; {self.size / 1e6:,.1f} MB read in {seconds:,.1f} s\n"
+        said = f"{found}; {self.size / 1e6:,.1f} MB read in {seconds:,.1f} s\n"
+        if unnamed := self.counts[State.UNNAMED]:
+            said += (
+                f"{unnamed:,} objects are named by no row: `fileroom sweep` says what it would "
+                "give back of them\n"
+            )
+        return said
 
     def _as_json(self) -> bytes:
         """Return the report for `--report`."""

@@ -35,6 +35,20 @@ backup_run = Table(
 _ADD = """
 INSERT INTO backup_run (kind, at, place, good, detail) VALUES ($1, $2, $3, $4, $5::text::jsonb)
 """
+_FOUND = f"""
+WITH last AS (
+    SELECT id, at FROM backup_run WHERE kind = '{BACKUP}' AND place = $1 ORDER BY id DESC LIMIT 1
+)
+SELECT DISTINCT jsonb_array_elements_text(run.detail->'damaged') AS key
+FROM backup_run run LEFT JOIN last ON true
+WHERE run.place = $1 AND (last.id IS NULL OR run.id >= last.id OR run.at >= last.at)
+"""  # noqa: S608 - our own word
+_DAMAGED = """
+SELECT place, jsonb_array_length(detail->'damaged') AS count FROM (
+    SELECT DISTINCT ON (place) place, at, detail FROM backup_run ORDER BY place, id DESC) last
+WHERE at > now() - interval '40 days' AND jsonb_array_length(detail->'damaged') > 0
+ORDER BY place
+"""
 _LAST = "SELECT kind, max(at) AS at FROM backup_run WHERE good GROUP BY kind"
 
 
@@ -63,6 +77,15 @@ async def add_run(
             await connection.close()
 
 
+async def found_damaged(index: Index, place: str) -> frozenset[str]:
+    """Return the keys that drills found damaged in a place, and no backup has put there since.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    return frozenset(row["key"] for row in await index.fetch(_FOUND, place))
+
+
 async def last_runs(index: Index) -> LastRuns:
     """Return when the last good ones were made.
 
@@ -74,6 +97,15 @@ async def last_runs(index: Index) -> LastRuns:
 
 def _last(rows: Iterable[Any]) -> LastRuns:
     return LastRuns(**{row["kind"]: row["at"] for row in rows})
+
+
+def damaged_places(url: str) -> dict[str, int]:
+    """Return by place how many objects its last run found damaged there, where no event loop runs.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+    return {row["place"]: row["count"] for row in fetch_at(url, _DAMAGED)}
 
 
 def last_runs_at(url: str) -> LastRuns:

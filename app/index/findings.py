@@ -29,6 +29,7 @@ UPDATE {table} SET object_key = $4, base_offset = $5
 WHERE tenant_id = $1 AND sop_instance_uid = $2 AND object_key = $3 RETURNING id
 """
 _END = "DELETE FROM finding WHERE object_key = $1"
+_END_IN = "DELETE FROM finding WHERE object_key = $1 AND store = $2"
 _END_BELOW = """
 DELETE FROM finding
 WHERE store = $1 AND starts_with(object_key, $2) AND object_key <> ALL($3::text[])
@@ -123,6 +124,15 @@ async def end_lost(index: Index) -> None:
 async def end_faults(index: Index, key: str) -> None:
     """Forget what was wrong with an object: it is whole, or gone."""
     await index.fetch(_END, key)
+
+
+async def end_fault(index: Index, store: str, key: str) -> None:
+    """Forget what was wrong with an object in a store.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    await index.fetch(_END_IN, key, store)
 
 
 async def list_faults(

@@ -86,9 +86,24 @@ UPDATE rebuild_item SET state = '{GONE}' WHERE tenant_id = $1 AND (sop_instance_
     ORDER BY changed_at, ordinal LIMIT 1)
 """  # noqa: S608
 MEND = f"""
-UPDATE rebuild_item SET attempt = $3
-WHERE tenant_id = $1 AND sop_instance_uid = $2 AND state = '{LIVE}'
+WITH mended AS (
+    SELECT * FROM rebuild_item
+    WHERE tenant_id = $1 AND sop_instance_uid = $2 AND sha256 = decode($3, 'hex')
+        AND state <> '{GONE}' AND attempt <> $4
+    ORDER BY state = '{LIVE}' DESC, changed_at DESC LIMIT 1
+), left_behind AS (
+    UPDATE rebuild_item SET state = '{GONE}' FROM mended
+    WHERE rebuild_item.tenant_id = $1 AND rebuild_item.sop_instance_uid = $2
+        AND rebuild_item.attempt = mended.attempt
+)
+INSERT INTO rebuild_item (tenant_id, sop_instance_uid, attempt, study, series, category, sha256,
+    state, ordinal, at, event_id, changed_at)
+SELECT tenant_id, sop_instance_uid, $4, study, series, category, sha256, state, ordinal, at,
+    event_id, changed_at
+FROM mended
+ON CONFLICT (tenant_id, sop_instance_uid, attempt) DO UPDATE SET state = excluded.state
 """  # noqa: S608
+"""The attempt that it had is listed still: its bytes are damaged, and nobody's any more."""
 HOLD = """
 INSERT INTO hold (tenant_id, study_instance_uid, reason, held_by, held_at)
 VALUES ($1, $2, $3, $4, $5)
@@ -320,8 +335,9 @@ async def _apply(connection: Connection, tenant_id: int, event: Event) -> None:
             for uid in uids:
                 await connection.execute(PURGE, tenant_id, uid)
         case "mended":
-            for uid, (_, attempt) in payload["instances"].items():
-                await connection.execute(MEND, tenant_id, uid, attempt.removesuffix(".dcm"))
+            for uid, (digest, attempt) in payload["instances"].items():
+                name = attempt.removesuffix(".dcm")
+                await connection.execute(MEND, tenant_id, uid, digest, name)
         case _:
             await _apply_to_others(connection, tenant_id, event)
 

@@ -21,7 +21,7 @@ from app.index.stock import take_stock
 from app.objects.bucket import CopyPlace
 from app.rights import Principal, Scope
 from tests.archive.test_backup import spoil
-from tests.archive.test_rebuild import outcomes, rebuilt
+from tests.archive.test_rebuild import content, outcomes, rebuilt
 from tests.archive.test_store import store
 from tests.archive.test_verify import files, found
 from tests.factories import make_part10, new_uid
@@ -29,7 +29,8 @@ from tests.factories import make_part10, new_uid
 
 @pytest.fixture(autouse=True)
 def _no_leases(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.archive.removal.LEASE_SECONDS", 0)
+    for module in ("removal", "repair"):
+        monkeypatch.setattr(f"app.archive.{module}.LEASE_SECONDS", 0)
 
 
 async def test_what_is_lost_is_known_as_such_until_it_is_sent_again(
@@ -98,6 +99,45 @@ async def test_what_was_lost_and_came_again_is_live_in_the_next_index(
     await archive.sealer.seal_waiting()
     assert outcomes(await rebuilt(again, principal)) == {Outcome.LIVE: 1}
     assert await list_findings(again, principal, 0, 10) == []
+
+
+@pytest.mark.parametrize("then", ["stays", "deleted", "lost", "deleted and lost"])
+async def test_an_object_that_another_one_took_the_place_of_is_never_admitted(
+    archive: Archive, again: Archive, principal: Principal, tmp_path: Path, then: str
+) -> None:
+    study = new_uid()
+    data = make_part10(StudyInstanceUID=study)
+    await store(archive, principal, data)
+    (damaged,) = files(tmp_path)
+    spoil(damaged)
+    assert set(await found(archive, Wanted(repair=True))) == {State.QUARANTINED}
+    assert not (await store(archive, principal, data)).failed
+    (good,) = set(files(tmp_path)) - {damaged}
+    if "deleted" in then:
+        await delete(archive, principal, StudyRef(study))
+    await archive.sealer.seal_waiting()
+    before = await content(archive)
+    if "lost" in then:
+        good.unlink()
+    expected = {"stays": Outcome.LIVE, "deleted": Outcome.REMOVED}.get(then, Outcome.LOST)
+    assert outcomes(await rebuilt(again, principal)) == {expected: 1}
+    if "lost" not in then:
+        assert await content(again) == before
+    else:
+        assert not await again.index.fetch("SELECT FROM instance")
+
+
+async def test_what_was_mended_after_its_deletion_comes_back_as_deleted(
+    replicated: Archive, again: Archive, principal: Principal, tmp_path: Path
+) -> None:
+    study = new_uid()
+    await store(replicated, principal, make_part10(StudyInstanceUID=study))
+    await delete(replicated, principal, StudyRef(study))
+    (damaged,) = files(tmp_path)
+    spoil(damaged)
+    assert set(await found(replicated, Wanted(repair=True))) == {State.REPAIRED}
+    await replicated.sealer.seal_waiting()
+    assert outcomes(await rebuilt(again, principal)) == {Outcome.REMOVED: 1}
 
 
 async def test_what_one_store_has_damaged_comes_from_another(

@@ -73,6 +73,26 @@ def test_an_archive_is_backed_up_rehearsed_and_restored(tmp_path: Path) -> None:
     assert "5 whole" not in fileroom("verify", "--data-dir", other / "data")
 
 
+def test_what_a_drill_finds_damaged_the_next_backup_puts_anew(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    with serve(tmp_path) as server:
+        here: list[str | Path] = ["--data-dir", server.data_dir]
+        stored(server, new_uid(), 2)
+        fileroom("backup", place, *here)
+        victim = next((place / "objects" / "t").rglob("*.dcm"))
+        victim.chmod(0o600)
+        victim.write_bytes(victim.read_bytes()[:-1] + b"?")
+        said = fileroom("drill", place, *here, code=3)
+        assert "The next `fileroom backup` puts anew" in said
+        assert f"1 objects damaged in {place}" in fileroom("doctor", *here)
+        said = fileroom("backup", place, *here)
+        assert "1 put anew" in said
+        assert f"put anew: {victim.relative_to(place / 'objects')}: " in said
+        assert "damaged" not in fileroom("doctor", *here)
+        fileroom("drill", place, *here)
+        assert "anew" not in fileroom("backup", place, *here)
+
+
 def strip(document: dict[str, object]) -> dict[str, object]:
     """Return it without what names the server."""
     return {tag: one for tag, one in document.items() if "http://" not in str(one)}

