@@ -122,7 +122,7 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
             index=index,
             objects=objects,
             staging=staging,
-            writer=await stack.enter_async_context(Writer(index, objects)),  # ends what waits
+            writer=await stack.enter_async_context(Writer(index, objects)),  # writes what waits
             sealer=sealer,
             workers=workers,
             cache=cache,

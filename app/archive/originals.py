@@ -126,8 +126,10 @@ async def _stream_whole(archive: Archive, place: InstancePlace) -> AsyncIterator
         else partial(stream_whole, objects)
     )
     try:
-        await objects.size(key)  # opens a file, so that it has a stamp
         stamp = objects.stamp_now(key)
+        if stamp is None:
+            await objects.size(key)  # opens the file
+            stamp = objects.stamp_now(key)
         chunks = await stream(key, place.base_offset, place.size, place.sha256)
     except Unavailable as error:
         raise _doubted(archive, place, error) from error

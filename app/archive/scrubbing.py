@@ -126,7 +126,8 @@ class _Scrub:
             if not await self._save(number + 1, 0):
                 return False
             after = 0
-        await self._verify_log()
+        if not await self._verify_log():
+            return False
         await finish_pass(self._archive.index, self._name, self._worker)
         return True
 
@@ -156,16 +157,18 @@ class _Scrub:
             )
         _log.error("object %s in store %s is %s: %s", key, self._name, state, detail)
 
-    async def _verify_log(self) -> None:
-        """Read the segments of all logs again, whose number tells how long that takes."""
+    async def _verify_log(self) -> bool:
+        """Read the segments of all logs again; say whether the store was ours to the end."""
         lost = set()
         for tenant_id in await sealed_tenants(self._archive.index):
             async for row in list_segments(self._archive.index, tenant_id):
                 if not await self._verify_segment(tenant_id, row):
                     lost.add(row.object_key)
-                if monotonic() - self._saved_at > SAVE_SECONDS:
-                    await self._save(len(TABLES), 0)
+                late = monotonic() - self._saved_at > SAVE_SECONDS
+                if late and not await self._save(len(TABLES), 0):
+                    return False
         await end_below(self._archive.index, self._name, LOG, lost)
+        return True
 
     async def _verify_segment(self, tenant_id: int, row: SegmentRow) -> bool:
         """Say whether the store has a segment as it was sealed; if not, repair or note it."""

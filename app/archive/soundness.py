@@ -79,6 +79,6 @@ async def _repaired(key: str, job: _Job) -> None:
         try:
             await job()
         except ArchiveError as error:
-            _log.warning("object %s is damaged, and cannot be repaired now: %s", key, error)
+            _log.warning("object %s may be damaged, and cannot be looked at now: %s", key, error)
         except Exception:
             _log.exception("the repair of object %s failed", key)

@@ -193,9 +193,8 @@ class ReplicatedStore:
                 async for chunk in opened.after(given):
                     yield chunk
                 return
-            except (
-                _OtherBeginning
-            ) as error:  # one of the two is damaged, and it need not be this one
+            except _OtherBeginning as error:
+                # one of the two is damaged, and it need not be this one
                 fault = fault or Unavailable(str(error))
             except _LOST as error:
                 _log.warning("object %s cannot be read from store %s: %s", key, name, error)

@@ -225,13 +225,18 @@ async def test_a_segment_that_no_store_has_is_made_again_of_index_and_key(
     assert bytes_of(tmp_path) == whole
 
 
+async def change_history(archive: Archive) -> None:
+    """Let the index say something else than what was sealed, so that no segment is made of it."""
+    async with archive.index.writing() as connection:
+        await connection.execute("UPDATE event SET actor = 'another' WHERE id = 1")
+
+
 async def test_a_segment_that_cannot_be_made_again_stays_what_it_is(
     archive: Archive, principal: Principal, tmp_path: Path
 ) -> None:
     await filled(archive, principal, 2)
     forge(path_in(tmp_path, "first", 1))
-    async with archive.index.writing() as connection:
-        await connection.execute("UPDATE event SET actor = 'another' WHERE id = 1")
+    await change_history(archive)
     assert (await states(archive, repair=True))["first", 1] is State.DAMAGED
 
 
@@ -260,8 +265,7 @@ async def test_a_segment_that_is_lost_for_good_is_shown_until_it_is_there_again(
     path = path_in(tmp_path, "first", 1)
     whole = path.read_bytes()
     forge(path)
-    async with archive.index.writing() as connection:
-        await connection.execute("UPDATE event SET actor = 'another' WHERE id = 1")
+    await change_history(archive)
     for _ in range(2):
         await scrub(archive)
         (finding,) = await list_findings(archive, principal, 0, 10)
