@@ -32,18 +32,14 @@ from app.index.findings import note_lost
 from app.index.instances import NewInstance, add_each_instance
 from app.index.non_patient import add_non_patient
 from app.index.rebuilding import (
-    LIVE,
     Item,
-    apply_next,
     bring_in,
     claim_unused,
     find_listed,
     finish,
-    log_goes_on,
     next_items,
-    replay,
-    replayed,
 )
+from app.index.replaying import LIVE, apply_next, log_goes_on, replay, replayed
 from app.objects.base import (
     KeyParts,
     ObjectStore,
