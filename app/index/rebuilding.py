@@ -38,10 +38,6 @@ UPDATE rebuild_item SET done = true FROM unnest($1::integer[], $2::text[], $3::t
 WHERE rebuild_item.tenant_id = these.tenant_id AND sop_instance_uid = uid
     AND rebuild_item.attempt = these.attempt
 """
-NAMED = """
-SELECT sop_instance_uid || '.' || attempt AS name FROM rebuild_item
-WHERE tenant_id = $1 AND sop_instance_uid = ANY($2)
-"""
 UNLOGGED = "DELETE FROM event WHERE xid = event_transaction()"
 STORED_AT = """
 UPDATE {table} SET stored_at = at FROM unnest($2::text[], $3::timestamptz[]) AS these (uid, at)
@@ -137,15 +133,6 @@ async def bring_in(index: Index, found: Mapping[Item, NewInstance], items: Itera
 
     index.known.clear()
     await index.retrying(work)
-
-
-async def find_listed(index: Index, tenant_id: int, uids: Iterable[str]) -> set[str]:
-    """Return those objects of Instances that the log names, each as `<UID>.<attempt>`.
-
-    Raises:
-        Unavailable: the index does not answer.
-    """
-    return {row["name"] for row in await index.fetch(NAMED, tenant_id, list(uids))}
 
 
 async def finish(index: Index) -> None:
