@@ -26,6 +26,8 @@ from app.rights import Principal
 _HOST = re.compile(r"\[([0-9a-fA-F:.]+)\](?::\d+)?|([^:\[\]/@]+)(?::\d+)?")
 _PASSED_ON = (b"forwarded", b"via", b"x-real-ip")
 _Value = TypeVar("_Value", bytes, str)
+PRINCIPAL = "fileroom.principal"
+"""Where it is noted in an ASGI scope who makes a request."""
 OPERATOR = Principal("operator")
 KEY_HOLDER = Principal("key", kind="key")
 SESSION_COOKIE, SECURE_SESSION_COOKIE = "fileroom", "__Host-fileroom"
@@ -99,7 +101,7 @@ class Identity:
     challenges: tuple[str, ...] = (BEARER,)
 
     async def principal(self, scope: dict[str, Any]) -> Principal:
-        """Return who makes this request (an ASGI scope).
+        """Return who makes this request (an ASGI scope), and note it there for the audit trail.
 
         Raises:
             Unauthenticated: there is an identity source, and none knows what came.
@@ -108,12 +110,14 @@ class Identity:
             Unavailable: a source does not answer.
         """
         if not self.sources:
-            return self._operator(scope)
+            scope[PRINCIPAL] = self._operator(scope)
+            return OPERATOR
         try:
-            return await self._known(given_by(scope), scope)
+            principal = scope[PRINCIPAL] = await self._known(given_by(scope), scope)
         except Unauthenticated as error:
             error.challenges = self.challenges
             raise
+        return principal
 
     async def _known(self, given: Credentials | None, scope: dict[str, Any]) -> Principal:
         if given is None:

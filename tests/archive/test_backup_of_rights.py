@@ -23,7 +23,7 @@ def _no_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_users, "LEASE_SECONDS", 0)
 
 
-@pytest.mark.usefixtures("_no_lease")
+@pytest.mark.usefixtures("cheap_passwords", "_no_lease")
 async def test_keys_users_and_rules_are_what_they_were(
     archive: Archive, principal: Principal, tmp_path: Path, empty_database_url: str
 ) -> None:
