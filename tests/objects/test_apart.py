@@ -118,9 +118,8 @@ async def test_when_it_stalls_nothing_waits_for_ever_and_the_next_put_has_anothe
     process = helper()
     process.suspend()
     keys = [f"t/stalled/{number}" for number in range(3)]
-    ended = await asyncio.gather(
-        *(put(store, staging, key, b"two") for key in keys), return_exceptions=True
-    )
+    puts = (put(store, staging, key, b"two") for key in keys)
+    ended = await asyncio.gather(*puts, return_exceptions=True)
     assert [type(error) for error in ended] == [Unavailable] * 3
     for key in keys:
         await put(store, staging, key, key.encode())
