@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from app.archive.blocks import load_digests
 from app.archive.checking import check_part, doubted, is_believed, stamp_of
 from app.archive.context import Archive
 from app.dicom.deflated import DEFLATED, inflate_dataset
@@ -81,9 +82,9 @@ async def stream_stored(
 ) -> AsyncIterator[bytes]:
     """Look the object up, then return an iterator over some of an Instance's stored bytes.
 
-    It was read before, now or within the last hour; but a whole Instance of one block, or of too
-    many, is read once: its end comes only if its digest is right. A part of a large one is checked
-    block by block on the way.
+    It was read before, now or within the last hour. A large one is checked block by block on the
+    way. A whole Instance of one block, or a large one without digests of its blocks, is read once:
+    its end comes only if its digest is right.
 
     Raises:
         Unavailable: the object store does not answer, or has lost or damaged the object. In
@@ -92,11 +93,12 @@ async def stream_stored(
     whole = (offset, length) == (0, place.size)
     try:
         if not is_believed(archive, place, offset, length):
-            if whole and not BLOCK < place.size <= LARGE_BYTES:
-                return await _stream_whole(archive, place)
-            if place.size > LARGE_BYTES:
+            large = place.size > LARGE_BYTES
+            if large and not (whole and await load_digests(archive, place) is None):
                 pieces = _in_blocks(archive, place, offset, length)
                 return _after(await anext(pieces, b""), pieces)
+            if whole and (large or place.size <= BLOCK):
+                return await _stream_whole(archive, place)
             await check_part(archive, place, offset, length)
         return await archive.objects.stream(place.object_key, place.base_offset + offset, length)
     except NotFound as error:

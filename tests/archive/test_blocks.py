@@ -137,6 +137,7 @@ async def test_a_block_comes_from_the_copy_at_once(
     flip(tmp_path, place.object_key, 5)
     assert await read_stored(replicated, place, 0, 9) == data[:9]
     assert await a_stream(replicated, place, 3, len(data) - 3) == data[3:]
+    assert await a_stream(replicated, place, 0, len(data)) == data
     assert len(readings) == 1
 
 
