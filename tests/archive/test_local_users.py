@@ -183,7 +183,7 @@ async def test_an_address_that_tries_many_names_has_to_wait(
 
 
 async def test_only_so_many_wait_for_their_turn(
-    archive: Archive, meier: None, monkeypatch: pytest.MonkeyPatch
+    costly_passwords: None, archive: Archive, meier: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(known_users, "MOST_WAITING", 2)
     asking = [archive.users.principal(f"n{number}", OTHER, HERE) for number in range(4)]
