@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 
-async def until(is_so: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
+async def until(is_so: Callable[[], Awaitable[bool]], seconds: float = 30) -> None:
     """Return when it is so.
 
     Raises:

@@ -28,11 +28,5 @@ async def keep_digests(archive: Archive, sha256: bytes, digests: bytes) -> None:
     await asyncio.to_thread(archive.cache.keep, _name(sha256), digests)
 
 
-async def forget_digests(archive: Archive, place: InstancePlace) -> None:
-    """Keep them no more: either they are wrong, or the bytes are."""
-    archive.soundness.digests.remove(place.sha256)
-    await asyncio.to_thread(archive.cache.remove, _name(place.sha256))
-
-
 def _name(sha256: bytes) -> str:
     return f"blocks-{sha256.hex()}"

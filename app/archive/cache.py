@@ -91,11 +91,6 @@ class FileCache:
             self._prune(keep=path)
         return path
 
-    def remove(self, name: str) -> None:
-        """Throw a file away. Blocks; run it in a thread."""
-        with contextlib.suppress(OSError):
-            (self.directory / name).unlink()
-
     def temporary(self) -> Path:
         """Return a name for a file in the making."""
         return self.directory / f".{secrets.token_hex(8)}"

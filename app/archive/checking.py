@@ -5,14 +5,15 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
 
-from app.archive.blocks import forget_digests, keep_digests, load_digests
+from app.archive.blocks import keep_digests, load_digests
 from app.archive.context import Archive
 from app.archive.repair import repair_object
 from app.errors import Damaged, Unavailable
 from app.index.places import InstancePlace
 from app.objects.base import ObjectStore
 from app.objects.blocks import BLOCK_BYTES, LARGE_BYTES, BlockDigests, blocks_of, fits
-from app.objects.replicated import ReplicatedStore, stream_whole
+from app.objects.replicated import ReplicatedStore
+from app.objects.whole import stream_whole
 
 _Value = TypeVar("_Value")
 
@@ -39,10 +40,13 @@ async def check_part(archive: Archive, place: InstancePlace, offset: int, length
     if digests is None:
         await archive.soundness.check(key, partial(_check_whole, archive, place))
         return
-    for number in blocks_of(offset, length):
-        await archive.soundness.check(
-            f"{key} {number}", partial(_check_block, archive, place, digests, number)
-        )
+    try:
+        for number in blocks_of(offset, length):
+            await archive.soundness.check(
+                f"{key} {number}", partial(_check_block, archive, place, digests, number)
+            )
+    except Damaged:  # or the digests are: the whole says which, and makes them anew
+        await archive.soundness.check(key, partial(_check_whole, archive, place))
 
 
 async def _check_whole(archive: Archive, place: InstancePlace) -> None:
@@ -77,11 +81,7 @@ async def _check_block(archive: Archive, place: InstancePlace, digests: bytes, n
     def learn(key: str, stamp: int) -> None:
         archive.soundness.learn_blocks(key, stamp, (number,))
 
-    try:
-        await _checked(archive, place, read, learn)
-    except Damaged:
-        await forget_digests(archive, place)
-        raise
+    await _checked(archive, place, read, learn)
 
 
 async def _checked(

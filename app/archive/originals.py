@@ -24,7 +24,8 @@ from app.index.places import InstancePlace
 from app.index.quarantine import is_quarantined
 from app.objects.blocks import BLOCK_BYTES, LARGE_BYTES
 from app.objects.extents import Extent
-from app.objects.replicated import ReplicatedStore, stream_whole
+from app.objects.replicated import ReplicatedStore
+from app.objects.whole import after_first, stream_whole
 
 BLOCK = 2**20
 
@@ -96,7 +97,7 @@ async def stream_stored(
             large = place.size > LARGE_BYTES
             if large and not (whole and await load_digests(archive, place) is None):
                 pieces = _in_blocks(archive, place, offset, length)
-                return _after(await anext(pieces, b""), pieces)
+                return after_first(await anext(pieces, b""), pieces)
             if whole and (large or place.size <= BLOCK):
                 return await _stream_whole(archive, place)
             await check_part(archive, place, offset, length)
@@ -114,12 +115,6 @@ async def _in_blocks(
         following = min((offset // BLOCK_BYTES + 1) * BLOCK_BYTES, end)
         yield await read_stored(archive, place, offset, following - offset)
         offset = following
-
-
-async def _after(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for piece in rest:
-        yield piece
 
 
 async def _stream_whole(archive: Archive, place: InstancePlace) -> AsyncIterator[bytes]:

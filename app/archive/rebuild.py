@@ -11,6 +11,7 @@ store has so ends the rebuild, for what it says may be invented; only who allows
 best there is (`doubtful`), and is told of it.
 """
 
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -30,7 +31,7 @@ from app.dicom.uids import InstanceRef
 from app.errors import Conflict, Forbidden, InvalidDataset, NotFound, Unavailable
 from app.index.findings import note_lost
 from app.index.instances import NewInstance, add_each_instance
-from app.index.named import Named, find_named
+from app.index.named import Named, find_in_log
 from app.index.non_patient import add_non_patient
 from app.index.rebuilding import (
     Item,
@@ -266,15 +267,21 @@ async def _admit_page(
     tell: Tell,
 ) -> None:
     uids = {parts.instance for _, parts in page}
-    log = await find_named(archive.index, principal.scope.tenant_id, uids)
+    log = await find_in_log(archive.index, principal.scope.tenant_id, uids)
     for key, parts in page:
         named, at = log.get(parts.instance, Named()), attempted_at(parts.attempt)
         if parts.attempt in named.attempts:
             continue
-        if why := GIVEN_UP if at < youngest else named.objection(at):
+        if why := _objection(at, youngest) or named.objection(at):
             tell(Rebuilt(Outcome.LEFT_OUT, key, why))
         else:
             tell(await _admit_one(archive, principal, key, parts, named.sha256))
+
+
+def _objection(attempted_at: float, youngest: float) -> str:
+    if attempted_at > time.time() + GRACE_SECONDS:
+        return "its name is of a time to come"
+    return GIVEN_UP if attempted_at < youngest else ""
 
 
 async def _admit_one(

@@ -12,6 +12,7 @@ The row decides what is right, so it is looked up first; an object that no row n
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 from app.archive.context import Archive
 from app.archive.examine import State, examine
@@ -136,7 +137,19 @@ async def _move(archive: Archive, kept: KeptObject, staged: Staged) -> None:
         raise Unavailable("the Instance was changed while it was repaired")
     if kept.base_offset == 0:
         await asyncio.sleep(LEASE_SECONDS)  # until nobody reads by the old key any more
+        await _discard_moved(archive, kept, new)
+
+
+async def _discard_moved(archive: Archive, kept: KeptObject, new: str) -> None:
+    """Remove what an old key names, once every store is seen to have it whole under the new one.
+
+    The old one may be the last good one: a disk that damaged it may damage what replaces it.
+    """
+    states = await _examine_all(archive, replace(kept, object_key=new), None)
+    if all(state is State.WHOLE for state, _ in states.values()):
         await discard_object(archive.objects, kept.key)
+    else:
+        _log.warning("object %s is left to the sweeper: not all stores have %s", kept.key, new)
 
 
 def _new_key(kept: KeptObject) -> str:

@@ -1,6 +1,6 @@
 """Verifying what is sealed: the log as it lies in the store, and the objects that it tells of."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from app.errors import NotFound, Unavailable
 from app.index.accepted import find_given_up
 from app.index.events import Position, read_events
 from app.index.findings import end_below, note_segment
-from app.index.kept import find_named
+from app.index.kept import find_kept_of, find_named
 from app.index.seal_keys import list_keys
 from app.index.segments import SegmentRow, last_segment, list_segments
 from app.objects.base import LOG, study_prefix
@@ -151,12 +151,20 @@ async def verify_told(
 ) -> None:
     """Read the objects that sealed events tell of; `tell` of each that should be there.
 
-    One that is not is left out if a later event that is sealed, too, says that it was given up.
+    Where another object of the same bytes stands for its Instance by now, that one is read. What is
+    not there is left out if a later event that is sealed, too, says that it was given up.
 
     Raises:
         Unavailable: the index or the store does not answer.
     """
     page: list[tuple[Told, Verified]] = []
+    read = set[str]()
+
+    async def read_in_its_stead(one: Told) -> None:
+        if one.key not in read:
+            read.add(one.key)
+            tell((await _read(archive, one, pace))[1])
+
     found = ahead(each(told), lambda one: _read(archive, one, pace), AT_ONCE)
     async for one, verified in found:
         if verified.state is State.WHOLE:
@@ -164,9 +172,9 @@ async def verify_told(
         else:
             page.append((one, verified))
         if len(page) == _PAGE:
-            await _tell_of_lost(archive, tenant_id, page, tell)
+            await _tell_of_lost(archive, tenant_id, page, read_in_its_stead, tell)
             page = []
-    await _tell_of_lost(archive, tenant_id, page, tell)
+    await _tell_of_lost(archive, tenant_id, page, read_in_its_stead, tell)
 
 
 async def _read(archive: Archive, told: Told, pace: Pace) -> tuple[Told, Verified]:
@@ -192,8 +200,10 @@ async def _tell_of_lost(
     archive: Archive,
     tenant_id: int,
     page: Sequence[tuple[Told, Verified]],
+    read: Callable[[Told], Awaitable[None]],
     tell: Callable[[Verified], None],
 ) -> None:
+    """Tell of objects that are not as they were sealed; `read` what stands for one by now."""
     if not page:
         return
     index, uids = archive.index, [one.instance for one, _ in page]
@@ -202,6 +212,16 @@ async def _tell_of_lost(
     last = await last_segment(index, tenant_id)
     first = min(one.at for one, _ in page)
     given_up = await find_given_up(index, tenant_id, uids, first, last.last if last else first)
+    kept = {
+        (one.instance, one.sha256.hex()): one.key
+        for one in reversed(await find_kept_of(index, tenant_id, uids))
+    }
     for one, verified in page:
-        if one.key in named or given_up.get(one.instance, one.at) <= one.at:
+        at, how = given_up.get(one.instance, (one.at, ""))
+        key = kept.get((one.instance, one.sha256), one.key)
+        if one.key not in named and at > one.at and how == "purged":
+            continue
+        if key != one.key:
+            await read(replace(one, key=key))
+        elif one.key in named or at <= one.at:
             tell(verified)

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from app.archive.context import Archive, open_archive
+from app.archive.stores import stores_of
 from app.cli.joining import LOCK_NAME, check_restored, joined_index
 from app.cli.refusal import Refusal
 from app.index.account import user_name
+from app.index.copies import list_known
 from app.index.locks import FileLock
 from app.index.migrations import migrate, pending
 from app.logs import configure_logs
+from app.objects.bucket import FIRST
 from app.settings import Settings
 
 Result = TypeVar("Result")
@@ -49,6 +52,8 @@ def with_archive(
     async def run(opened: Settings) -> Result:
         place = replace(opened.place(), makes_copies=not looks)
         async with open_archive(place) as archive:
+            if looks:
+                await _tell_of_left_out(archive)
             return await work(archive)
 
     quiet = "warning" if settings.log.level == "info" else settings.log.level
@@ -62,6 +67,16 @@ def with_archive(
                 "backup, and run `fileroom migrate`."
             )
         return asyncio.run(run(joined.settings))
+
+
+async def _tell_of_left_out(archive: Archive) -> None:
+    """Say which stores of this archive are not looked at, since the settings do not name them."""
+    known = await list_known(archive.index)
+    for name in sorted(known - {FIRST} - stores_of(archive.objects).keys()):
+        sys.stderr.write(
+            f"The copy {name} is not looked at: these settings do not name it "
+            "(FILEROOM_OBJECTS__COPIES).\n"
+        )
 
 
 def check_there(settings: Settings) -> None:

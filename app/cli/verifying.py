@@ -44,8 +44,8 @@ def run_verify(
         Refusal: there is no archive; `since` is no date; the report cannot be written.
     """
     wanted = Wanted(
-        since=_moment(since) if since else None,
-        study=check_uid(study) if study else None,
+        since=None if since is None else _moment(since),
+        study=None if study is None else check_uid(study),
         rate=rate * 1e6 if rate else float("inf"),
         repair=repair,
     )

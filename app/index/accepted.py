@@ -28,7 +28,7 @@ WHERE tenant_id = $1 AND at = ANY($2) AND kind = 'accepted' AND payload->>'study
 ORDER BY event.xid, event.id
 """
 GIVEN_UP = """
-SELECT xid::text, id, named.uid
+SELECT xid::text, id, kind, named.uid
 FROM event CROSS JOIN LATERAL (
     SELECT jsonb_array_elements_text(payload->'instances') WHERE kind = 'purged'
     UNION ALL
@@ -97,15 +97,16 @@ async def find_events(
 
 async def find_given_up(
     index: Index, tenant_id: int, uids: Collection[str], after: Position, until: Position
-) -> dict[str, Position]:
-    """Return for which Instances an object was given up between two positions, and where last.
+) -> dict[str, tuple[Position, str]]:
+    """Return for which Instances an object was given up between two positions, and where last and
+    how: "purged" or "mended".
 
     Raises:
         Unavailable: the index does not answer.
     """
     between = (str(after.transaction), after.number, str(until.transaction), until.number)
-    given_up: dict[str, Position] = {}
+    given_up: dict[str, tuple[Position, str]] = {}
     for row in await index.search(GIVEN_UP, tenant_id, list(uids), *between):
-        position = Position(int(row["xid"]), row["id"])
-        given_up[row["uid"]] = max(position, given_up.get(row["uid"], position))
+        found = Position(int(row["xid"]), row["id"]), row["kind"]
+        given_up[row["uid"]] = max(found, given_up.get(row["uid"], found))
     return given_up

@@ -174,6 +174,16 @@ async def is_known(index: Index, store: str) -> bool:
     return await index.fetchrow(known, store) is not None
 
 
+async def list_known(index: Index) -> frozenset[str]:
+    """Return the names of all stores that were filled or looked through before.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    rows = await index.fetch("SELECT name FROM scrubbed_store")
+    return frozenset(row["name"] for row in rows)
+
+
 async def fill(index: Index, store: str) -> int:
     """Queue the copies of all that is kept, and of the log, to a store.
 

@@ -43,18 +43,18 @@ TABLES = (
 """In the order of `KEPT`."""
 
 
-def _by_key(table: str, study: str, parents: str = "") -> str:
+def _by_uid(table: str, study: str, parents: str = "") -> str:
     return f"""
 SELECT {study} AS study, sop_instance_uid, {_COLUMNS.format(table)} FROM {table} {parents}
-WHERE {table}.tenant_id = $1 AND sop_instance_uid = $2 AND object_key = ANY($3)
+WHERE {table}.tenant_id = $1 AND sop_instance_uid = ANY($2)
 """  # noqa: S608
 
 
-BY_KEY = (
-    _by_key("instance", "study_instance_uid", PARENTS),
-    _by_key("removed_instance", "study_instance_uid"),
-    _by_key("non_patient_instance", "''"),
-    _by_key("removed_non_patient_instance", "''"),
+BY_UID = (
+    _by_uid("instance", "study_instance_uid", PARENTS),
+    _by_uid("removed_instance", "study_instance_uid"),
+    _by_uid("non_patient_instance", "''"),
+    _by_uid("removed_non_patient_instance", "''"),
 )
 NAMED = """
 SELECT object_key FROM instance WHERE tenant_id = $1 AND sop_instance_uid = ANY($2)
@@ -152,11 +152,22 @@ async def find_kept(
         Unavailable: the index does not answer.
     """
     keys = [key, quarantined_key(key)]
-    for statement in BY_KEY:
-        rows = await index.fetch(statement, tenant_id, sop_instance_uid, keys)
-        for row in rows:
+    for statement in BY_UID:
+        by_key = f"{statement} AND object_key = ANY($3)"
+        for row in await index.fetch(by_key, tenant_id, [sop_instance_uid], keys):
             return KeptObject(*row)
     return None
+
+
+async def find_kept_of(index: Index, tenant_id: int, uids: Iterable[str]) -> list[KeptObject]:
+    """Return all that is kept of some Instances, live ones first.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    wanted = list(uids)
+    rows = [await index.fetch(statement, tenant_id, wanted) for statement in BY_UID]
+    return [KeptObject(*row) for table in rows for row in table]
 
 
 async def list_segment_keys(index: Fetching) -> AsyncIterator[str]:

@@ -55,7 +55,7 @@ class Named:
             self.removed_at = max(changed_at, self.removed_at or changed_at)
 
 
-async def find_named(index: Index, tenant_id: int, uids: Iterable[str]) -> dict[str, Named]:
+async def find_in_log(index: Index, tenant_id: int, uids: Iterable[str]) -> dict[str, Named]:
     """Return what the log says of those of the Instances that it names, by SOP Instance UID.
 
     Raises:

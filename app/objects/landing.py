@@ -61,6 +61,9 @@ class _Landed:
     def source(self) -> Source:
         return self._staged.source()
 
+    def is_intact(self) -> bool:
+        return self._staged.is_intact()
+
     def write_out(self) -> Path:
         source = self._staged.source()
         with os_faults():

@@ -164,9 +164,18 @@ class LocalStore:
         return bytes(buffer) if count == length else None
 
     def stamp_now(self, key: str) -> int | None:
-        """Return when the open file was last changed in any way, in ns; None if it is not open."""
+        """Return when the open file was last changed in any way, in ns; None if it is not open.
+
+        One that was deleted, or another one took the place of, is open no more.
+        """
         file = self._open.get(key)
-        return None if file is None else os.fstat(file.fd).st_ctime_ns
+        if file is None:
+            return None
+        status = os.fstat(file.fd)
+        if not status.st_nlink:
+            self.forget(key)
+            return None
+        return status.st_ctime_ns
 
     def extent_now(self, key: str, offset: int, length: int) -> Extent | None:
         """Return a range of the open file if it is in memory, else None."""

@@ -10,7 +10,6 @@ on elsewhere reads those bytes again and compares.
 """
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -25,6 +24,7 @@ from app.objects.base import ObjectStore, check_key
 from app.objects.bucket import FIRST
 from app.objects.secret_copies import secret_of, secrets_of
 from app.objects.staged import Staged
+from app.objects.whole import Given, OtherBeginning, Whole, after_first
 
 if TYPE_CHECKING:
     from app.objects.extents import Extent
@@ -35,7 +35,6 @@ DOWN_SECONDS = 5.0
 SLOW_SECONDS = 1.0
 """A fault after this time is taken for the whole store's, which is then asked last for a while."""
 _MOST_SUSPECTS = 10_000
-_WORTH_A_THREAD = 64 * 2**10
 _LOST = (NotFound, Unavailable)
 
 _Value = TypeVar("_Value")
@@ -95,6 +94,8 @@ class ReplicatedStore:
             for _, part in landed:
                 part.discard()
         faults = [result for result in results if isinstance(result, BaseException)]
+        if landed and not faults and not await asyncio.to_thread(staged.is_intact):
+            faults = [Unavailable("the bytes changed on the disk while they were copied")]
         if faults:
             await self._take_back(key, dict(zip(puts, results, strict=True)))
             raise faults[0]
@@ -160,7 +161,7 @@ class ReplicatedStore:
                     given += len(chunk)
                     yield chunk
                 return
-            except _OtherBeginning as error:
+            except OtherBeginning as error:
                 raise Unavailable(str(error)) from error
             except _LOST as error:
                 self._suspect(name, key)
@@ -180,20 +181,20 @@ class ReplicatedStore:
             NotFound, Unavailable: no store has the object. In mid-stream: no store has it whole.
         """
         chunks = self._checked(key, offset, size, sha256)
-        return _after(await anext(chunks, b""), chunks)
+        return after_first(await anext(chunks, b""), chunks)
 
     async def _checked(
         self, key: str, offset: int, size: int, sha256: bytes
     ) -> AsyncIterator[bytes]:
-        given = _Given()
+        given = Given()
         fault: ArchiveError | None = None
         for name in self._order(key):
-            opened = _Whole(self.stores[name], key, (offset, size), sha256)
+            opened = Whole(self.stores[name], key, (offset, size), sha256)
             try:
                 async for chunk in opened.after(given):
                     yield chunk
                 return
-            except _OtherBeginning as error:
+            except OtherBeginning as error:
                 # one of the two is damaged, and it need not be this one
                 fault = fault or Unavailable(str(error))
             except _LOST as error:
@@ -300,75 +301,6 @@ class ReplicatedStore:
         self._notes.repair(name, key)
 
 
-class _OtherBeginning(Exception):
-    """A store has other bytes than those that were given out from another one."""
-
-
-async def stream_whole(
-    store: ObjectStore, key: str, offset: int, size: int, sha256: bytes
-) -> AsyncIterator[bytes]:
-    """Stream `size` bytes of a store that have this digest; the last chunk comes when that is sure.
-
-    Raises:
-        NotFound, Unavailable: it has not the object. In mid-stream, too:
-        Damaged: it has other bytes.
-    """
-    chunks = _Whole(store, key, (offset, size), sha256).after(_Given())
-    return _after(await anext(chunks, b""), chunks)
-
-
-class _Given:
-    """What a caller of a stream has got so far."""
-
-    def __init__(self) -> None:
-        self.size = 0
-        self.digest = hashlib.sha256()
-
-
-class _Whole:
-    """An object of one store, read as a whole."""
-
-    def __init__(self, store: ObjectStore, key: str, place: tuple[int, int], sha256: bytes) -> None:
-        self._store = store
-        self._key = key
-        self._place = place
-        self._sha256 = sha256
-
-    async def after(self, given: _Given) -> AsyncIterator[bytes]:
-        """Yield what follows what was given, and count it there; the last chunk if all is right.
-
-        Raises:
-            NotFound, Unavailable: this store has not the bytes that were stored.
-            _OtherBeginning: it has another beginning.
-        """
-        digest, held, skip = hashlib.sha256(), b"", given.size
-        async for chunk in await self._store.stream(self._key, *self._place):
-            if skip:
-                await _hash(digest, chunk[:skip])
-                rest, skip = chunk[skip:], max(skip - len(chunk), 0)
-                if not skip and digest.digest() != given.digest.digest():
-                    raise _OtherBeginning("it differs from what was given out already")
-            else:
-                rest = chunk
-            if held and rest:
-                await _hash(digest, held)
-                given.size, given.digest = given.size + len(held), digest.copy()
-                yield held
-            held = rest or held
-        await _hash(digest, held)
-        if digest.digest() != self._sha256:
-            raise Damaged("its bytes are not those that were stored")
-        if held:
-            yield held
-
-
-async def _hash(digest: "hashlib._Hash", data: bytes) -> None:
-    if len(data) < _WORTH_A_THREAD:
-        digest.update(data)
-    else:
-        await asyncio.to_thread(digest.update, data)
-
-
 async def _rest(
     store: ObjectStore, key: str, place: tuple[int, int | None], given: int, check: int
 ) -> AsyncIterator[bytes]:
@@ -376,21 +308,14 @@ async def _rest(
 
     Raises:
         NotFound, Unavailable: the store has not the object.
-        _OtherBeginning: it has another beginning.
+        OtherBeginning: it has another beginning.
     """
     offset, length = place
     again = 0
     async for chunk in await store.stream(key, offset, given):
         again = isal_zlib.crc32(chunk, again)
     if again != check:
-        raise _OtherBeginning("it differs from what was given out already")
+        raise OtherBeginning("it differs from what was given out already")
     left = None if length is None else length - given
     async for chunk in await store.stream(key, offset + given, left):
-        yield chunk
-
-
-async def _after(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    if first:
-        yield first
-    async for chunk in rest:
         yield chunk

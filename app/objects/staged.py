@@ -84,6 +84,11 @@ class Staged(Protocol):
         """Return the bytes as a scan reads them."""
         ...
 
+    def is_intact(self) -> bool:
+        """Say whether the bytes are still those of the digest: a file of the first store, which
+        this one may have become, is changed by whatever changes that."""
+        ...
+
     def write_out(self) -> Path:
         """Return the path of a file with all the bytes, which are durable.
 
@@ -218,6 +223,9 @@ class InMemory:
     def source(self) -> Source:
         return self._pieces
 
+    def is_intact(self) -> bool:
+        return True
+
     def write_out(self) -> Path:
         with os_faults():
             fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, READ_ONLY)
@@ -298,6 +306,12 @@ class OnDisk:
 
     def source(self) -> Source:
         return FileSource(self._fd, self.size)
+
+    def is_intact(self) -> bool:
+        digest = hashlib.sha256()
+        for offset in range(0, self.size, BLOCK):
+            digest.update(self._read(offset, BLOCK))
+        return digest.digest() == self.sha256
 
     def write_out(self) -> Path:
         with os_faults():

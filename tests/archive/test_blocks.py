@@ -149,12 +149,25 @@ async def test_digests_that_are_wrong_are_made_again(
     (kept,) = archive.cache.directory.glob("blocks-*")
     kept.write_bytes(bytes(kept.stat().st_size))
     forget(archive)
-    with pytest.raises(Damaged):
-        await read_stored(archive, place, 0, 9)
     assert await read_stored(archive, place, 0, 9) == data[:9]
-    assert len(readings) == 2
+    assert await read_stored(archive, place, len(data) - 9, 9) == data[-9:]
+    assert readings.count(place.object_key) == 2
+    forget(archive)
+    assert await read_stored(archive, place, 0, 9) == data[:9]
     assert await list_findings(archive, principal, 0, 10) == []
     kept.write_bytes(b"short")
     forget(archive)
     assert await read_stored(archive, place, 0, 9) == data[:9]
-    assert len(readings) == 3
+    assert readings.count(place.object_key) == 3
+
+
+async def test_digests_that_are_wrong_keep_no_copy_from_being_read(
+    replicated: Archive, principal: Principal, data: bytes, tmp_path: Path
+) -> None:
+    place = await place_of(replicated, await stored(replicated, principal, data))
+    assert await read_stored(replicated, place, 0, 9) == data[:9]
+    (kept,) = replicated.cache.directory.glob("blocks-*")
+    kept.write_bytes(bytes(kept.stat().st_size))
+    forget(replicated)
+    flip(tmp_path, place.object_key, 5)
+    assert await read_stored(replicated, place, 0, 9) == data[:9]

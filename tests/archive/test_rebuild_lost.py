@@ -1,6 +1,7 @@
 """What a rebuild finds nowhere whole is known as lost, and never given out as good."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -206,6 +207,18 @@ async def test_what_was_stored_again_after_its_deletion_and_is_not_sealed_is_adm
     await store(archive, principal, data)
     assert outcomes(await rebuilt(again, principal)) == {Outcome.REMOVED: 1, Outcome.ADMITTED: 1}
     assert len(await again.index.fetch("SELECT FROM instance")) == 1
+
+
+async def test_an_object_of_a_time_to_come_is_left_out(
+    archive: Archive, again: Archive, principal: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store(archive, principal, make_part10())
+    now = time.time()
+    monkeypatch.setattr("app.archive.rebuild.time.time", lambda: now - 2 * 3600)
+    told = await rebuilt(again, principal)
+    assert [one.detail for one in told if one.outcome is Outcome.LEFT_OUT] == [
+        "its name is of a time to come"
+    ]
 
 
 @pytest.mark.parametrize("same", [True, False])

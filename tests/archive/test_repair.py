@@ -33,6 +33,7 @@ from app.objects.base import ObjectStore
 from app.objects.local import LocalStore
 from app.objects.remote import RemoteStore
 from app.objects.replicated import ReplicatedStore
+from app.objects.staged import Staged
 from app.rights import Principal, Scope, Verb
 from tests.archive.test_purge import purge
 from tests.archive.test_store import store
@@ -122,6 +123,29 @@ async def test_what_one_store_lost_is_read_and_repaired_from_the_other(
     assert set(await found(replicated)) == {State.WHOLE}
     assert await kinds(replicated) == ["accepted", *(["mended"] if loss != "gone" else [])]
     assert await list_findings(replicated, principal, 0, 10) == []
+
+
+async def test_the_last_good_object_stays_until_all_stores_have_what_replaces_it(
+    replicated: Archive, principal: Principal, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = await stored(replicated, principal, data)
+    key = await key_of(replicated, ref)
+    await lose(replicated, "first", key, "bit")
+    real = LocalStore.put
+
+    async def failing_disk(self: LocalStore, key: str, staged: Staged) -> None:
+        await real(self, key, staged)
+        if self is stores_of(replicated.objects)["first"]:
+            await asyncio.to_thread(_lose, self, key, "bit")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStore, "put", failing_disk)
+        assert set(await found(replicated, REPAIRING)) == {State.REPAIRED}
+    again = await key_of(replicated, ref)
+    assert await holdings(replicated, "second") == {key: data, again: data}
+    assert await read(replicated, principal, ref) == data
+    assert set(await found(replicated, REPAIRING)) == {State.REPAIRED}
+    assert (await holdings(replicated, "first"))[await key_of(replicated, ref)] == data
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -19,6 +19,7 @@ from app.dicom.uids import NonPatientRef, StudyRef
 from app.errors import Unavailable
 from app.objects.local import LocalStore
 from app.rights import Principal
+from tests.archive.test_backup import spoil
 from tests.archive.test_purge import purge
 from tests.archive.test_sealing import append, path_of, segments
 from tests.archive.test_store import parts, store
@@ -189,4 +190,21 @@ async def test_what_was_lost_and_came_again_is_not_missed(
     lost.unlink()
     assert await told_by_log(archive) == {State.MISSING: 1}
     await store(archive, principal, data)
-    assert await told_by_log(archive) == {}
+    assert await told_by_log(archive) == {State.WHOLE: 1}
+
+
+@pytest.mark.parametrize("then", ["gone", "bit"])
+async def test_what_took_the_place_of_a_lost_one_is_read_in_its_stead(
+    archive: Archive, principal: Principal, tmp_path: Path, then: str
+) -> None:
+    data = make_part10()
+    await store(archive, principal, data)
+    (first,) = files(tmp_path)
+    first.unlink()
+    await store(archive, principal, data)
+    (second,) = files(tmp_path)
+    if then == "gone":
+        second.unlink()
+    else:
+        spoil(second)
+    assert await told_by_log(archive) == {State.MISSING if then == "gone" else State.DAMAGED: 1}

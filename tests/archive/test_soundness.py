@@ -20,7 +20,7 @@ from app.dicom.uids import InstanceRef, SeriesRef
 from app.errors import Damaged, InvalidDataset, Unavailable
 from app.index.places import InstancePlace, locate_instance
 from app.mime.media_types import Form
-from app.objects import replicated as stores
+from app.objects import whole
 from app.objects.base import ObjectStore
 from app.objects.local import LocalStore
 from app.objects.replicated import ReplicatedStore
@@ -121,7 +121,7 @@ async def test_what_a_copy_alone_has_whole_is_not_believed_of_the_first_store(
 def readings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The keys of all objects that were read as a whole."""
     read: list[str] = []
-    given_out, checked = originals._stream_whole, stores.stream_whole
+    given_out, checked = originals._stream_whole, whole.stream_whole
 
     async def noted(archive: Archive, place: InstancePlace) -> AsyncIterator[bytes]:
         read.append(place.object_key)
@@ -168,6 +168,40 @@ async def test_damage_after_a_good_read_ends_the_trust(
     with pytest.raises(Damaged):
         await read(archive, principal, ref)
     await until(lambda: is_found(archive, principal))
+
+
+@pytest.mark.parametrize("read", READS)
+@pytest.mark.parametrize("again", [True, False])
+async def test_a_file_that_is_gone_is_not_read_because_it_is_open(
+    archive: Archive,
+    principal: Principal,
+    data: bytes,
+    tmp_path: Path,
+    read: _Read,
+    again: bool,
+) -> None:
+    ref = await stored(archive, principal, data)
+    for each in (the_whole, a_frame):
+        await each(archive, principal, ref)
+    path = tmp_path / "objects" / (await place_of(archive, ref)).object_key
+    path.unlink()
+    if again:
+        path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(Damaged if again else Unavailable):
+        await read(archive, principal, ref)
+
+
+@pytest.mark.parametrize("read", READS)
+async def test_a_file_that_is_gone_comes_from_the_copy_and_is_repaired(
+    replicated: Archive, principal: Principal, data: bytes, tmp_path: Path, read: _Read
+) -> None:
+    ref = await stored(replicated, principal, data)
+    await the_whole(replicated, principal, ref)
+    key = (await place_of(replicated, ref)).object_key
+    (tmp_path / "objects" / key).unlink()
+    await read(replicated, principal, ref)
+    assert isinstance(replicated.objects, ReplicatedStore)
+    assert replicated.objects.is_suspect(key)
 
 
 @pytest.mark.parametrize("read", READS)

@@ -57,6 +57,8 @@ def test_the_commands_fill_list_and_repair(tmp_path: Path) -> None:
     unknown = fileroom(tmp_path, environment, "copies", "fill", "nos")
     assert unknown.returncode == 1
     assert "names nas" in unknown.stderr
+    left_out = fileroom(tmp_path, {}, "verify")
+    assert "The copy nas is not looked at" in left_out.stderr
     (path,) = objects(tmp_path / "data" / "objects")
     path.unlink()
     wrong = fileroom(tmp_path, environment, "verify", "--repair", "--report", "report.json")

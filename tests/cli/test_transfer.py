@@ -126,6 +126,8 @@ def test_verify_refuses_what_it_cannot_understand(data_dir: Path, tmp_path: Path
     assert b"--since takes a date" in done.stderr
     done = fileroom(data_dir, "verify", "--report", tmp_path / "no" / "report.json")
     assert (done.returncode, b"no such folder" in done.stderr) == (1, True)
+    done = fileroom(data_dir, "verify", "--study", "")
+    assert (done.returncode, b"UID" in done.stderr) == (1, True), done.stderr
     done = fileroom(data_dir, "verify", "--study", "1.2.3")
     assert (done.returncode, b"not found" in done.stderr) == (1, True)
     done = fileroom(tmp_path / "nothing", "verify")

@@ -24,6 +24,8 @@ PAUSE_SECONDS = 300
 SHARED = 3
 PATIENTS = 5
 HUGE_EVERY = 25
+PROCESSING_FAILURE = 0x0110
+"""The process that writes was killed, say: nothing was decided, and it may be sent again (S-11)."""
 """One of so many large Instances does not fit into one request to a bucket."""
 
 Work = Callable[["Client"], None]
@@ -170,9 +172,14 @@ class Client:
         ledger.acknowledge([one for one in some if one.instance in stored])
         others = [one for one in some if one.instance not in stored]
         ledger.refuse(others)
+        failed = {
+            item["00081155"]["Value"][0]: item["00081197"]["Value"][0]
+            for item in report.get("00081198", {}).get("Value", [])
+        }
         for one in others:
-            if one.expected is Expected.PRESENT:
-                ledger.complain(f"{one.instance} is there and was refused: {report}")
+            reason = failed.get(one.instance)
+            if one.expected is Expected.PRESENT and reason != PROCESSING_FAILURE:
+                ledger.complain(f"{one.instance} is there and was refused: {reason}")
 
     def remove(self, some: Sequence[Sent]) -> None:
         """Delete one Instance, or the whole Study that these are."""

@@ -113,13 +113,13 @@ async def test_when_it_is_killed_what_waits_fails_and_the_next_put_has_another(
 async def test_when_it_stalls_nothing_waits_for_ever_and_the_next_put_has_another(
     store: LocalStore, staging: Staging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.objects.apart.STALLED_SECONDS", 0.3)
     await put(store, staging, KEY, b"one")
-    process = helper()
-    process.suspend()
+    (process := helper()).suspend()
     keys = [f"t/stalled/{number}" for number in range(3)]
-    puts = (put(store, staging, key, b"two") for key in keys)
-    ended = await asyncio.gather(*puts, return_exceptions=True)
+    stalled = [asyncio.create_task(put(store, staging, key, b"two")) for key in keys]
+    with monkeypatch.context() as patch:
+        patch.setattr("app.objects.apart.STALLED_SECONDS", 0.3)
+        ended = await asyncio.gather(*stalled, return_exceptions=True)
     assert [type(error) for error in ended] == [Unavailable] * 3
     for key in keys:
         await put(store, staging, key, key.encode())

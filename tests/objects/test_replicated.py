@@ -125,6 +125,30 @@ async def test_a_put_that_fails_somewhere_leaves_nothing_anywhere(
     assert notebook.notes == [("remove", name, KEY)]  # it may have come through all the same
 
 
+async def test_what_a_disk_damages_while_it_is_copied_is_not_stored(
+    both: ReplicatedStore,
+    first: Faulty,
+    staging: Staging,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = first.put
+
+    async def failing_disk(key: str, staged: Staged) -> None:
+        await real(key, staged)
+        path = tmp_path / "objects" / key
+        path.chmod(0o600)
+        with path.open("r+b") as file:
+            file.write(b"other")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(first, "put", failing_disk)
+        with pytest.raises(Unavailable, match="changed on the disk"):
+            await put(both, staging, KEY, DATA)
+    assert objects(tmp_path / "objects") == objects(tmp_path / "second") == []
+    await put(both, staging, KEY, DATA)
+
+
 async def test_an_object_that_exists_in_one_store_is_not_touched(
     both: ReplicatedStore, second: Faulty, staging: Staging, tmp_path: Path, notebook: Notebook
 ) -> None:
