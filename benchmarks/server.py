@@ -7,21 +7,30 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import SystemRandom
 
 from benchmarks.measure import Meter, find_processes, proportional_size, wait_until_idle
 
 START_SECONDS = 120
 STOP_SECONDS = 120
+_PORTS = SystemRandom()
 _CLEARED = "cleared"
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port of 127.0.0.1 that nobody uses now.
+
+    It is none that the kernel gives to who calls others, so it stays free while a server that has
+    it is started again.
+    """
+    while True:
+        port = _PORTS.randrange(10_000, 32_768)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass(slots=True)
