@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 
 from app.archive.trail import Access, Interval, Trail
 from app.dicom.matching import name_path, parse_path
-from app.errors import Unavailable
+from app.errors import TooMany, Unauthenticated, Unavailable
 from app.index.reads import (
     AUDIT_USED,
     DENIED,
@@ -34,8 +34,14 @@ from app.web.problems import problem_of
 
 PRINCIPAL = "fileroom.principal"
 """Where it is noted who makes a request."""
+DONE = "fileroom.done"
+"""Where a route notes what it did: a login or a logout."""
+ATTEMPTED = "fileroom.attempted"
+"""Where it is noted that a password came and was not taken: whose (tenant, name), or None."""
 STUDY = "fileroom.study"
 """Where a route notes the Study that its path does not name, or is not to be searched for."""
+EMERGENCY = "emergency"
+"""The kind of who sees a Study because they opened it in an emergency."""
 _BELOW = ("", "/series/{series}", "/series/{series}/instances/{instance}")
 _STUDIES = tuple("/studies/{study}" + below for below in _BELOW)
 _FRAMES = _STUDIES[-1] + "/frames/{frames}"
@@ -95,9 +101,23 @@ class Asking:
         Raises:
             Unauthenticated, Forbidden: as the identity does.
         """
-        principal: Principal = await self.identity.principal(scope)
+        try:
+            principal: Principal = await self.identity.principal(scope)
+        except (Unauthenticated, TooMany) as error:
+            note_attempt(scope, error)
+            raise
         scope[PRINCIPAL] = principal
         return principal
+
+
+def note_attempt(scope: Scope, error: Unauthenticated | TooMany) -> None:
+    """Note whose password was wrong; a name that nobody has is not kept: it may be a secret."""
+    scope[ATTEMPTED] = error.user if isinstance(error, Unauthenticated) else None
+
+
+def note_done(scope: Scope, principal: Principal, what: str) -> None:
+    """Note that somebody has logged in or out."""
+    scope[PRINCIPAL], scope[DONE] = principal, what
 
 
 class Audited:
@@ -191,16 +211,20 @@ class Audited:
         """Return what an answer shows, or denies; None if it is of no interest."""
         status: int = message["status"]
         template = template_of(scope)
-        action = self._shows.get(template) if scope["method"] == "GET" else None
+        action = scope.get(DONE)
+        if action is None and scope["method"] == "GET":
+            action = self._shows.get(template)
         if status < HTTPStatus.BAD_REQUEST:
             return None if action is None else self._shown(scope, message, action)
         principal: Principal | None = scope.get(PRINCIPAL)
         address = _address(scope)
-        if status == HTTPStatus.UNAUTHORIZED and principal is None:
-            return Access(DEFAULT_TENANT, "", "", UNAUTHENTICATED, address=address, status=status)
+        if principal is None and _is_attempt(scope, status):
+            tenant, name = scope.get(ATTEMPTED) or (DEFAULT_TENANT, "")
+            kind = "user" if name else ""
+            return Access(tenant, name, kind, UNAUTHENTICATED, address=address, status=status)
         if status == HTTPStatus.FORBIDDEN or (status in _HIDDEN and action is not None):
             tenant = principal.scope.tenant_id if principal else DEFAULT_TENANT
-            who = (principal.name, principal.kind) if principal else ("", "")
+            who = (principal.signature, principal.kind) if principal else ("", "")
             attempt = action or f"{scope['method'][:20]} {template}"
             study = _study(scope) if principal else ""  # not what a stranger says
             return Access(tenant, *who, DENIED, study, address, attempt=attempt, status=status)
@@ -217,8 +241,9 @@ class Audited:
             study = study or named
         elif scope["path"].endswith("/wado") and _is_dicom(message):
             action = DOWNLOADED
-        tenant, who = principal.scope.tenant_id, (principal.name, principal.kind)
-        return Access(tenant, *who, action, study, _address(scope), asked)
+        kind = EMERGENCY if study in principal.scope.also else principal.kind
+        tenant = principal.scope.tenant_id
+        return Access(tenant, principal.signature, kind, action, study, _address(scope), asked)
 
 
 def asked_for(query_string: bytes) -> tuple[tuple[str, ...], str]:
@@ -244,6 +269,13 @@ def shows_nothing(template: str, prefix: str) -> bool:
     if template.startswith(prefix):
         return _UNSEEN_DICOMWEB.fullmatch(template, len(prefix)) is not None
     return _UNSEEN.fullmatch(template) is not None
+
+
+def _is_attempt(scope: Scope, status: int) -> bool:
+    """Say whether somebody was not let in; with 429 only if passwords were wrong before."""
+    return status == HTTPStatus.UNAUTHORIZED or (
+        status == HTTPStatus.TOO_MANY_REQUESTS and ATTEMPTED in scope
+    )
 
 
 def _study(scope: Scope) -> str:

@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from app.errors import Forbidden, Unauthenticated
 from app.rights import Principal
+from app.web.acting import acting
 
 _HOST = re.compile(r"\[([0-9a-fA-F:.]+)\](?::\d+)?|([^:\[\]/@]+)(?::\d+)?")
 _PASSED_ON = (b"forwarded", b"via", b"x-real-ip")
@@ -106,11 +107,12 @@ class Identity:
             Forbidden: there is none, and the request may come from elsewhere.
             TooMany: too many wrong passwords came.
             Unavailable: a source does not answer.
+            InvalidRequest: a service names an AE that is none.
         """
         if not self.sources:
             return self._operator(scope)
         try:
-            return await self._known(given_by(scope), scope)
+            return acting(await self._known(given_by(scope), scope), scope)
         except Unauthenticated as error:
             error.challenges = self.challenges
             raise
