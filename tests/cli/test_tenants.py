@@ -11,12 +11,16 @@ import pytest
 from fastapi import FastAPI
 from typer.testing import CliRunner
 
-from app.archive import api_keys
+from app.archive import api_keys, overrides
+from app.archive.context import open_archive
+from app.cli.importing import OPERATOR
 from app.cli.main import application
 from app.errors import ArchiveError, Conflict, InvalidRequest, NotFound
 from app.main import create_app
+from app.rights import Role, Scope, principal_of
 from app.settings import Auth, Settings
 from app.web.acting import CALLING_AE
+from tests.archive.test_store import store
 from tests.factories import make_part10, new_uid
 
 STUDIES = "/dicom-web/studies"
@@ -94,6 +98,30 @@ def test_keys_users_and_rules_are_of_their_tenant(operator: Operator, tmp_path: 
     assert "revoked" not in operator.run("keys", "list", *north)
     with pytest.raises(NotFound):
         operator.run("users", "disable", "anna")
+
+
+def test_what_is_open_in_an_emergency_is_listed_and_ended(
+    operator: Operator, tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overrides, "LEASE_SECONDS", 0)
+    assert operator.run("overrides", "list") == "nothing is open in an emergency\n"
+    study = new_uid()
+    settings = Settings(data_dir=tmp_path / "data").with_database(database_url)
+
+    async def open_one() -> None:
+        async with open_archive(settings.place()) as archive:
+            await store(archive, OPERATOR, make_part10(StudyInstanceUID=study))
+            roles, scope = [Role.VIEWER, Role.EMERGENCY], Scope(labels=frozenset({"hers"}))
+            anna = principal_of("anna", "user", roles, scope)
+            await overrides.break_glass(archive, anna, study, "nobody to ask", 600)
+
+    asyncio.run(open_one())
+    listed = operator.run("overrides", "list")
+    assert listed.startswith(f"1: {study}, by anna (user), until ")
+    assert listed.endswith(": nobody to ask\n")
+    assert operator.run("overrides", "end", "1") == "Override 1 opens nothing any more\n"
+    with pytest.raises(NotFound):
+        operator.run("overrides", "end", "1")
 
 
 def test_two_institutions_know_nothing_of_each_other(
