@@ -44,7 +44,7 @@ from app.dicomweb import (
 from app.dicomweb.frames import FRAMES_CONTRACT, FramesRoute
 from app.setting_groups import Oidc
 from app.settings import Settings
-from app.web.audited import Asking, Audited
+from app.web.audited import Audited
 from app.web.auth import BASIC, BEARER, Identity, OneKey, Source
 from app.web.contract import describe_malformed
 from app.web.cors import CrossOrigin, cross_origin_rules
@@ -117,7 +117,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.dicomweb = DICOMWEB
     provider = _provider(settings.auth.oidc)
     identity = _identity(settings, app.state, provider)
-    app.state.identity = Asking(Overriding(identity, app.state, DICOMWEB))
+    app.state.identity = Overriding(identity, app.state, DICOMWEB)
     app.state.override_seconds = settings.auth.override_seconds
     app.state.sign_in = _sign_in(settings, provider)
     app.state.data_directory = str(settings.data_dir.absolute())

@@ -8,7 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from argon2 import profiles
 
+from app.archive import passwords
 from app.archive.context import Archive, Place, open_archive
 from app.index.embedded import EmbeddedPostgres
 from app.index.engine import Index, Session, open_index
@@ -110,6 +112,12 @@ async def archive(database_url: str, tmp_path: Path) -> AsyncIterator[Archive]:
 def principal() -> Principal:
     """Somebody who may do everything."""
     return Principal("test")
+
+
+@pytest.fixture
+def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a hash of a password cost nothing; to be asked for before what opens an archive."""
+    monkeypatch.setattr(passwords, "PROFILE", profiles.CHEAPEST)
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,8 @@ from app.errors import (
 )
 from app.index.reads import LOGGED_IN, LOGGED_OUT
 from app.rights import Principal
-from app.web.audited import note_attempt, note_done
+from app.web.audited import note_done
+from app.web.auth import note_attempt
 from app.web.deps import ArchiveDep
 from app.web.forwarded import base_url_of
 from app.web.oidc.login import ATTEMPT_SECONDS, Attempt, Login, new_attempt, read_attempt

@@ -9,8 +9,9 @@ dies in the middle resets the connection; the batch is sent again, and some of i
 import os
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from app.dicom.audit_message import AuditFact, moment, write_audit_message
 from app.errors import Unavailable
 
 PORT = 6514
+_BLOCK = 2**16
 SECONDS = 15.0
 """For each step of a conversation."""
 _SECURITY, _NOTICE, _WARNING = 10, 5, 4
@@ -67,22 +69,70 @@ def send_syslog(address: str, files: TlsFiles, messages: Sequence[bytes]) -> Non
         Unavailable: they may not all have been.
     """
     parts = urlsplit(address)
-    host = parts.hostname or ""
-    context = files.context()
+    host, context = parts.hostname or "", files.context()
     try:
-        with (
-            socket.create_connection((host, parts.port or PORT), SECONDS) as plain,
-            context.wrap_socket(plain, server_hostname=host, suppress_ragged_eofs=False) as tls,
-        ):
-            tls.sendall(b"".join(messages))
-            _close(tls)
+        with socket.create_connection((host, parts.port or PORT), SECONDS) as plain:
+            conversation = _Conversation(plain, context, host)
+            conversation.say(b"".join(messages))
+            conversation.end()
     except OSError as error:
         raise Unavailable(f"{address}: {error.strerror or type(error).__name__}") from None
 
 
-def _close(tls: ssl.SSLSocket) -> None:
-    """Say that nothing more comes, and wait until the collector says so, too."""
-    try:
-        tls.unwrap()
-    except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
-        return  # it closed without a word, having read all: else its kernel had sent a reset
+class _Conversation:
+    """TLS over a socket, by hand: what comes is looked at where an alert is an error.
+
+    With TLS 1.3 a collector refuses our certificate after the handshake, when messages are on
+    their way already; and `SSLSocket.unwrap` takes its alert for the close that it waits for.
+    """
+
+    def __init__(self, plain: socket.socket, context: ssl.SSLContext, host: str) -> None:
+        self._plain = plain
+        self._heard, self._said = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._heard, self._said, server_hostname=host)
+        while not self._is_done(self._tls.do_handshake):
+            self._hear()
+
+    def say(self, data: bytes) -> None:
+        """Send some bytes."""
+        left = memoryview(data)
+        while left:
+            left = left[self._tls.write(left) :]
+            self._send()
+
+    def end(self) -> None:
+        """Say that nothing more comes, and wait until the collector says so, too.
+
+        One that closes without a word has read all: else its kernel had sent a reset.
+        """
+        if self._is_closed():
+            raise ConnectionAbortedError
+        self._is_done(self._tls.unwrap)
+        while not self._is_closed():
+            self._hear()
+
+    def _is_closed(self) -> bool:
+        try:
+            self._is_done(partial(self._tls.read, 1))
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            return True
+        return False
+
+    def _is_done(self, step: Callable[[], object]) -> bool:
+        """Take a step with what was heard so far; say whether that was enough for it."""
+        try:
+            step()
+        except ssl.SSLWantReadError:
+            return False
+        finally:
+            self._send()
+        return True
+
+    def _send(self) -> None:
+        self._plain.sendall(self._said.read())
+
+    def _hear(self) -> None:
+        if data := self._plain.recv(_BLOCK):
+            self._heard.write(data)
+        else:
+            self._heard.write_eof()

@@ -57,7 +57,7 @@ class FileCache:
             kept = await self.load(name)
             if kept is None:
                 kept = await make()
-                await asyncio.to_thread(self._keep, name, kept)
+                await asyncio.to_thread(self.keep, name, kept)
         return kept
 
     async def load(self, name: str) -> bytes | None:
@@ -70,7 +70,8 @@ class FileCache:
         except OSError:
             return None  # thrown away meanwhile
 
-    def _keep(self, name: str, data: bytes) -> None:
+    def keep(self, name: str, data: bytes) -> None:
+        """Add a small file, if the cache can be written. Blocks; run it in a thread."""
         temporary = self.temporary()
         with contextlib.suppress(OSError):
             try:
@@ -89,6 +90,11 @@ class FileCache:
             self._added = 0
             self._prune(keep=path)
         return path
+
+    def remove(self, name: str) -> None:
+        """Throw a file away. Blocks; run it in a thread."""
+        with contextlib.suppress(OSError):
+            (self.directory / name).unlink()
 
     def temporary(self) -> Path:
         """Return a name for a file in the making."""

@@ -107,10 +107,15 @@ async def _followed(
 
 async def _read_next(archive: Archive, tenant_id: int, after: Position, limit: int) -> list[Event]:
     """Return the next events; pages of nothing but reads are passed over, however many."""
-    read = await read_events(archive.index, tenant_id, after, limit)
-    while len(read) == limit and all(event.kind in READS for event in read):
-        read = await read_events(archive.index, tenant_id, read[-1].position, limit)
-    return read
+    most = limit
+    while True:
+        read = await read_events(archive.index, tenant_id, after, most)
+        told = next((place for place, event in enumerate(read) if event.kind not in READS), None)
+        if told is not None:
+            return read[told : told + limit]
+        if len(read) < most:
+            return read[-1:]
+        after, most = read[-1].position, MOST
 
 
 async def _seen(

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from app.archive.known_keys import granted
-from app.archive.passwords import LONGEST, NOBODYS, Passwords, as_compared
+from app.archive.passwords import LONGEST, Passwords, as_compared
 from app.archive.remembered import Remembered
 from app.errors import TooMany, Unauthenticated, Unavailable
 from app.index.engine import Index
@@ -84,7 +84,7 @@ class KnownUsers:
     ) -> str:
         async with self.passwords.turn:
             self._refuse(who, await count_failures(self._index, who))
-            known = user.password if user else NOBODYS
+            known = user.password if user else self.passwords.nobodys
             right = len(password) <= LONGEST and await self.passwords.check(known, password)
             if right and known == _password_of(user):
                 await forget_failures(self._index, who[:1])

@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from app.archive.blocks import load_digests
+from app.archive.checking import check_part, doubted, is_believed, stamp_of
 from app.archive.context import Archive
-from app.archive.repair import repair_object
-from app.archive.soundness import CHECKED_BYTES
 from app.dicom.deflated import DEFLATED, inflate_dataset
 from app.dicom.limits import Limits
 from app.dicom.source import FileSource, Source
@@ -22,6 +22,7 @@ from app.errors import Damaged, NotFound, Unavailable
 from app.index.frames import FramePlace
 from app.index.places import InstancePlace
 from app.index.quarantine import is_quarantined
+from app.objects.blocks import BLOCK_BYTES, LARGE_BYTES
 from app.objects.extents import Extent
 from app.objects.replicated import ReplicatedStore, stream_whole
 
@@ -44,8 +45,8 @@ async def read_stored(archive: Archive, place: InstancePlace, offset: int, lengt
     """
     start = place.base_offset + offset
     try:
-        if not _is_believed(archive, place):
-            await _check(archive, place)
+        if not is_believed(archive, place, offset, length):
+            await check_part(archive, place, offset, length)
         data = archive.objects.read_now(place.object_key, start, length)
         if data is not None:
             return data
@@ -56,29 +57,9 @@ async def read_stored(archive: Archive, place: InstancePlace, offset: int, lengt
 
 def find_extent(archive: Archive, place: InstancePlace, offset: int, length: int) -> Extent | None:
     """Return `length` of an Instance's stored bytes as a file's, where those are in memory."""
-    if not _is_believed(archive, place):
+    if not is_believed(archive, place, offset, length):
         return None
     return archive.objects.extent_now(place.object_key, place.base_offset + offset, length)
-
-
-def _is_believed(archive: Archive, place: InstancePlace) -> bool:
-    """Say whether a part of an Instance may be given out."""
-    return place.size > CHECKED_BYTES or _is_known(archive, place)
-
-
-def _is_known(archive: Archive, place: InstancePlace) -> bool:
-    key = place.object_key
-    return archive.soundness.knows(key, archive.objects.stamp_now(key))
-
-
-async def _check(archive: Archive, place: InstancePlace) -> None:
-    """Read an Instance's bytes as a whole; raises what `stream_stored` raises."""
-
-    async def read() -> None:
-        async for _ in await _stream_whole(archive, place):
-            pass
-
-    await archive.soundness.check(place.object_key, read)
 
 
 async def open_extent(archive: Archive, place: InstancePlace, part: FramePlace) -> Extent | None:
@@ -89,8 +70,8 @@ async def open_extent(archive: Archive, place: InstancePlace, part: FramePlace) 
     """
     offset = place.base_offset + part.offset
     try:
-        if not _is_believed(archive, place):
-            await _check(archive, place)
+        if not is_believed(archive, place, part.offset, part.length):
+            await check_part(archive, place, part.offset, part.length)
         return await archive.objects.extent(place.object_key, offset, part.length)
     except NotFound as error:
         raise lost(place) from error
@@ -101,21 +82,44 @@ async def stream_stored(
 ) -> AsyncIterator[bytes]:
     """Look the object up, then return an iterator over some of an Instance's stored bytes.
 
-    It was read as a whole before, now or within the last hour; but a whole Instance of one block,
-    or of too many, is read once: its end comes only if its digest is right.
+    It was read before, now or within the last hour. A large one is checked block by block on the
+    way. A whole Instance of one block, or a large one without digests of its blocks, is read once:
+    its end comes only if its digest is right.
 
     Raises:
-        Unavailable: the object store does not answer, or has lost or damaged the object.
+        Unavailable: the object store does not answer, or has lost or damaged the object. In
+            mid-stream, too.
     """
     whole = (offset, length) == (0, place.size)
     try:
-        if not _is_known(archive, place):
-            if whole and not BLOCK < place.size <= CHECKED_BYTES:
+        if not is_believed(archive, place, offset, length):
+            large = place.size > LARGE_BYTES
+            if large and not (whole and await load_digests(archive, place) is None):
+                pieces = _in_blocks(archive, place, offset, length)
+                return _after(await anext(pieces, b""), pieces)
+            if whole and (large or place.size <= BLOCK):
                 return await _stream_whole(archive, place)
-            await _check(archive, place)
+            await check_part(archive, place, offset, length)
         return await archive.objects.stream(place.object_key, place.base_offset + offset, length)
     except NotFound as error:
         raise lost(place) from error
+
+
+async def _in_blocks(
+    archive: Archive, place: InstancePlace, offset: int, length: int
+) -> AsyncIterator[bytes]:
+    """Yield some of a large Instance's bytes."""
+    end = offset + length
+    while offset < end:
+        following = min((offset // BLOCK_BYTES + 1) * BLOCK_BYTES, end)
+        yield await read_stored(archive, place, offset, following - offset)
+        offset = following
+
+
+async def _after(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece
 
 
 async def _stream_whole(archive: Archive, place: InstancePlace) -> AsyncIterator[bytes]:
@@ -126,13 +130,10 @@ async def _stream_whole(archive: Archive, place: InstancePlace) -> AsyncIterator
         else partial(stream_whole, objects)
     )
     try:
-        stamp = objects.stamp_now(key)
-        if stamp is None:
-            await objects.size(key)  # opens the file
-            stamp = objects.stamp_now(key)
+        stamp = await stamp_of(objects, key)
         chunks = await stream(key, place.base_offset, place.size, place.sha256)
     except Unavailable as error:
-        raise _doubted(archive, place, error) from error
+        raise doubted(archive, place, error) from error
     return _learning(archive, place, stamp, chunks)
 
 
@@ -144,22 +145,9 @@ async def _learning(
         async for chunk in chunks:
             yield chunk
     except Unavailable as error:
-        raise _doubted(archive, place, error) from error
+        raise doubted(archive, place, error) from error
     if stamp is not None and stamp == archive.objects.stamp_now(place.object_key):
         archive.soundness.learn(place.object_key, stamp)
-
-
-def _doubted(archive: Archive, place: InstancePlace, error: Unavailable) -> Unavailable:
-    """Return the error for an object that cannot be read as a whole, and have it looked at.
-
-    What is damaged or cut short goes to quarantine then; a store that does not answer at all has
-    damaged nothing.
-    """
-    key = place.object_key
-    archive.soundness.repair(key, lambda: repair_object(archive, key))
-    if isinstance(error, Damaged):
-        return Damaged(f"the bytes of Instance {place.ref.instance} are damaged")
-    return error
 
 
 def lost(place: InstancePlace) -> Unavailable:

@@ -1,13 +1,14 @@
 """What one process knows of the bytes of objects: that they are those that were stored.
 
-A part of an object has no digest. So before a part is given out the whole object is read, if it is
-not too large for that and was not read lately; whoever asks meanwhile waits for the same reading.
+A part of an object has no digest. So before a part is given out the whole object is read, if that
+was not done lately; whoever asks meanwhile waits for the same reading. A large one has digests
+of its blocks (`blocks`): those of the part are read.
 What was read is believed no more once the store shows that it was written to (its stamp).
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -15,22 +16,25 @@ from typing import Any
 from app.errors import ArchiveError
 from app.objects.recent import Recent
 
-CHECKED_BYTES = 256 * 2**20
-"""Of a larger object parts are given out unread: that the scrubber reads it has to do."""
 KNOWN_SECONDS = 3600.0
 REPAIR_SECONDS = 60.0
 """Between two attempts to repair the same object."""
 _MOST_KNOWN = 65_536
+_MOST_DIGESTS = 32
+"""Large objects whose blocks' digests are in memory, a quarter of a mebibyte for 8 GB."""
 _log = logging.getLogger(__name__)
 
 _Job = Callable[[], Coroutine[Any, Any, object]]
 
 
 class Soundness:
-    """The objects that were read as a whole lately, by key. For one event loop."""
+    """The objects, or blocks of them, that were read lately, by key. For one event loop."""
 
     def __init__(self) -> None:
+        self.digests: Recent[bytes, bytes] = Recent(_MOST_DIGESTS)
+        """The digests of the blocks of large objects, by their own."""
         self._known: Recent[str, tuple[int, float]] = Recent(_MOST_KNOWN)
+        self._blocks: Recent[tuple[str, int], tuple[int, float]] = Recent(_MOST_KNOWN)
         self._tried: Recent[str, float] = Recent(_MOST_KNOWN)
         self._checks: dict[str, asyncio.Task[object]] = {}
         self._repairs: dict[str, asyncio.Task[object]] = {}
@@ -44,12 +48,21 @@ class Soundness:
 
     def knows(self, key: str, stamp: int | None) -> bool:
         """Say whether an object with this stamp was whole within the last hour."""
-        known = self._known.get(key)
-        return known is not None and known[0] == stamp and monotonic() < known[1]
+        return _is_of(self._known.get(key), stamp)
 
     def learn(self, key: str, stamp: int) -> None:
         """Note that an object was read while it had a stamp, and is whole."""
         self._known.add(key, (stamp, monotonic() + KNOWN_SECONDS))
+
+    def knows_blocks(self, key: str, stamp: int | None, blocks: Iterable[int]) -> bool:
+        """Say whether blocks of an object with this stamp were sound within the last hour."""
+        return all(_is_of(self._blocks.get((key, number)), stamp) for number in blocks)
+
+    def learn_blocks(self, key: str, stamp: int, blocks: Iterable[int]) -> None:
+        """Note that blocks of an object were read while it had a stamp, and are sound."""
+        until = monotonic() + KNOWN_SECONDS
+        for number in blocks:
+            self._blocks.add((key, number), (stamp, until))
 
     async def check(self, key: str, job: _Job) -> None:
         """Wait for a reading of an object, a new one if none is under way; raise what it raises."""
@@ -72,6 +85,11 @@ class Soundness:
             self._tried.add(key, now)
             self._repairs[key] = asyncio.create_task(_repaired(key, job))
             self._repairs[key].add_done_callback(lambda _: self._repairs.pop(key))
+
+
+def _is_of(known: tuple[int, float] | None, stamp: int | None) -> bool:
+    """Say whether what is known is of this stamp, and not of long ago."""
+    return known is not None and known[0] == stamp and monotonic() < known[1]
 
 
 async def _repaired(key: str, job: _Job) -> None:

@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import lru_cache
 
+from app.archive.blocks import keep_digests
 from app.archive.conclusion import conclude
 from app.archive.context import Archive
 from app.archive.destinations import Destination, destination
@@ -263,6 +264,8 @@ class _Request:
         except asyncio.CancelledError:  # the put itself may have come to its end
             await discard_object(self._archive.objects, key)
             raise
+        if digests := staged.block_digests:
+            await keep_digests(self._archive, staged.sha256, digests)
         new = NewInstance(ref, scanned, key, staged.size, staged.sha256, staged.dataset_sha256)
         return self._placing.place(new, identity.sop_class_uid)
 

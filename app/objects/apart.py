@@ -7,6 +7,7 @@ with a process apart, which has an interpreter of its own: it writes, hashes, sy
 """
 
 import asyncio
+import logging
 import mmap
 import os
 import socket
@@ -15,13 +16,21 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from itertools import count
+from threading import Thread
 
 from app.errors import Unavailable
 from app.objects.apart_main import ANSWER, REQUEST, SLOT_BYTES, SLOTS
 from app.objects.children import child_environment
 from app.objects.staged import InMemory
 
+STALLED_SECONDS = 60.0
+"""How long one file may take until its disk, or the process, is taken as stalled."""
+
 _FAREWELL_SECONDS = 5.0
+_LOOKS = 12
+"""How often it is looked at in that time."""
+
+_log = logging.getLogger(__name__)
 
 _Answer = tuple[int, bytes, bytes]
 
@@ -59,7 +68,8 @@ class Apart:
         Raises:
             FileExistsError: there is such a file already.
             OSError: it failed, and nothing is left of it.
-            Unavailable: the process has died; the file may be there, also where it is to wait.
+            Unavailable: the process has died, or was ended since it did not answer; the file may
+                be there, also where it is to wait.
         """
         async with self._slots:
             slot = self._free.pop()
@@ -113,8 +123,10 @@ class _Process:
 
     def __init__(self, root: str, memory: int) -> None:
         self.ended = False
+        self._farewell = _FAREWELL_SECONDS
         self._numbers = count()
-        self._waiting: dict[int, asyncio.Future[_Answer]] = {}
+        self._waiting: dict[int, tuple[asyncio.Future[_Answer], float]] = {}
+        self._watch: asyncio.TimerHandle | None = None
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._process = _start(theirs, memory, root)
@@ -138,8 +150,31 @@ class _Process:
         except ConnectionError:
             self._end()
             raise
-        self._waiting[number] = self._loop.create_future()
-        return self._waiting[number]
+        future: asyncio.Future[_Answer] = self._loop.create_future()
+        self._waiting[number] = future, self._loop.time()
+        if self._watch is None:
+            self._look_again()
+        return future
+
+    def _look_again(self) -> None:
+        self._watch = self._loop.call_later(STALLED_SECONDS / _LOOKS, self._look)
+
+    def _look(self) -> None:
+        """See whether what has waited longest has waited too long: then there is another process.
+
+        This one names nothing any more, and what it was asked for may be asked of the other one.
+        """
+        self._watch = None
+        if not self._waiting:
+            return
+        _, since = next(iter(self._waiting.values()))
+        if self._loop.time() - since < STALLED_SECONDS:
+            self._look_again()
+            return
+        _log.error("no file came to its end in %.0f s: does the disk answer?", STALLED_SECONDS)
+        self._process.kill()
+        self._farewell = 0.0  # a disk may hold it for longer
+        self._end()
 
     def _answered(self) -> None:
         """Take the answers that have come."""
@@ -154,14 +189,16 @@ class _Process:
                 self._end()
                 return
             number, *said = ANSWER.unpack(answer)
-            self._waiting.pop(number).set_result((said[0], said[1], said[2]))
+            self._waiting.pop(number)[0].set_result((said[0], said[1], said[2]))
 
     def _end(self) -> None:
         """It has died, or is to end: nobody knows what became of what it has not answered."""
         self.ended = True
+        if self._watch is not None:
+            self._watch.cancel()
         self._loop.remove_reader(self._channel.fileno())
         self._channel.close()
-        for future in self._waiting.values():
+        for future, _ in self._waiting.values():
             future.set_exception(Unavailable("the process that writes files has ended"))
         self._waiting.clear()
 
@@ -170,9 +207,10 @@ class _Process:
         if not self.ended:
             self._end()
         try:
-            self._process.wait(_FAREWELL_SECONDS)
+            self._process.wait(self._farewell)
         except subprocess.TimeoutExpired:  # it waits for a disk
             self._process.kill()
+            Thread(target=self._process.wait, daemon=True).start()
 
 
 def _start(channel: socket.socket, memory: int, root: str) -> "subprocess.Popen[bytes]":

@@ -51,6 +51,10 @@ class _Landed:
         return self._staged.sha256
 
     @property
+    def block_digests(self) -> bytes:
+        return self._staged.block_digests
+
+    @property
     def dataset_sha256(self) -> bytes:
         return self._staged.dataset_sha256
 

@@ -109,7 +109,7 @@ class ReplicatedStore:
 
     async def read(self, key: str, offset: int, length: int) -> bytes:
         """Return exactly `length` bytes from `offset`, from the first store that has them."""
-        return (await self._from_any(key, lambda store: store.read(key, offset, length)))[1]
+        return (await self.from_any(key, lambda store: store.read(key, offset, length)))[1]
 
     def read_now(self, key: str, offset: int, length: int) -> bytes | None:
         """Return `length` bytes from `offset` if that needs no waiting, else None."""
@@ -146,7 +146,7 @@ class ReplicatedStore:
     ) -> AsyncIterator[bytes]:
         """Look the object up, then return an iterator over its bytes, from several stores if need
         be."""
-        name, opened = await self._from_any(key, lambda store: store.stream(key, offset, length))
+        name, opened = await self.from_any(key, lambda store: store.stream(key, offset, length))
         return self._going_on(name, opened, key, offset, length)
 
     async def _going_on(
@@ -210,7 +210,7 @@ class ReplicatedStore:
 
     async def size(self, key: str) -> int:
         """Return the object's size in bytes."""
-        return (await self._from_any(key, lambda store: store.size(key)))[1]
+        return (await self.from_any(key, lambda store: store.size(key)))[1]
 
     async def delete(self, key: str) -> None:
         """Remove the object from all stores; a copy that does not answer does so later."""
@@ -247,10 +247,14 @@ class ReplicatedStore:
         """Iterate over the keys of the first store that begin with `prefix`."""
         return self.first.keys(prefix)
 
-    async def _from_any(
+    async def from_any(
         self, key: str, job: Callable[[ObjectStore], Awaitable[_Value]]
     ) -> tuple[str, _Value]:
-        """Return the first good result of a job, and the name of the store that gave it."""
+        """Return the first good result of a job, and the name of the store that gave it.
+
+        Raises:
+            NotFound, Unavailable: the job fails so in every store.
+        """
         lost: dict[str, ArchiveError] = {}
         for name in self._order(key):
             began = monotonic()
@@ -258,7 +262,7 @@ class ReplicatedStore:
                 result = await job(self.stores[name])
             except _LOST as error:
                 lost[name] = error
-                if monotonic() - began > SLOW_SECONDS:
+                if monotonic() - began > SLOW_SECONDS and not isinstance(error, Damaged):
                     self._down[name] = monotonic() + DOWN_SECONDS
             else:
                 for other, fault in lost.items():

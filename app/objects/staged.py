@@ -11,6 +11,7 @@ from typing import Protocol
 from app.dicom.file_meta import HEAD_BYTES, find_dataset_offset
 from app.dicom.source import FileSource, Source
 from app.errors import InvalidDataset
+from app.objects.blocks import LARGE_BYTES, BlockDigests
 from app.objects.faults import os_faults
 from app.objects.room import Room
 from app.objects.writing import READ_ONLY, write_all
@@ -72,6 +73,11 @@ class Staged(Protocol):
     @property
     def dataset_sha256(self) -> bytes:
         """Digest of the bytes after preamble and File Meta Information."""
+        ...
+
+    @property
+    def block_digests(self) -> bytes:
+        """Those of its blocks, one after the other; b"" of one that is not large."""
         ...
 
     def source(self) -> Source:
@@ -196,6 +202,10 @@ class InMemory:
         return _dataset_offset(self._pieces.read(0, HEAD_BYTES))
 
     @property
+    def block_digests(self) -> bytes:
+        return b""
+
+    @property
     def pieces(self) -> Sequence[bytes]:
         """All bytes, in order."""
         return self._pieces.pieces
@@ -240,6 +250,7 @@ class OnDisk:
         self.size = 0
         self._path = Path(path)
         self._digesting = Digests()
+        self._blocks: BlockDigests | None = None
         self._room = room
         with os_faults():
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, READ_ONLY)
@@ -250,9 +261,24 @@ class OnDisk:
         with os_faults():
             self._room.take(size)
             write_all(self._fd, pieces)
+        if self.size + size > LARGE_BYTES:
+            self._digest_blocks(pieces)
         self.size += size
         for piece in pieces:
             self._digesting.update(piece)
+
+    def _digest_blocks(self, pieces: Sequence[bytes]) -> None:
+        """Go on with the next bytes of a part that is large, or becomes so."""
+        if self._blocks is None:
+            self._blocks = BlockDigests()
+            for offset in range(0, self.size, BLOCK):
+                self._blocks.update(self._read(offset, min(BLOCK, self.size - offset)))
+        for piece in pieces:
+            self._blocks.update(piece)
+
+    def _read(self, offset: int, length: int) -> bytes:
+        with os_faults():
+            return os.pread(self._fd, length, offset)
 
     @cached_property
     def _digests(self) -> tuple[bytes, bytes]:
@@ -265,6 +291,10 @@ class OnDisk:
     @property
     def dataset_sha256(self) -> bytes:
         return self._digests[1]
+
+    @property
+    def block_digests(self) -> bytes:
+        return b"" if self._blocks is None else self._blocks.joined()
 
     def source(self) -> Source:
         return FileSource(self._fd, self.size)
@@ -283,9 +313,7 @@ class OnDisk:
         try:
             part.add([head])
             for offset in range(skip, self.size, BLOCK):
-                with os_faults():
-                    block = os.pread(self._fd, BLOCK, offset)
-                part.add([block])
+                part.add([self._read(offset, BLOCK)])
         except BaseException:
             part.discard()
             raise

@@ -9,16 +9,17 @@ dict; else the last bytes of the answer wait until its entry is in the log.
 import asyncio
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from http import HTTPStatus
-from typing import Any, NamedTuple
-from urllib.parse import parse_qsl
+from typing import NamedTuple
+from urllib.parse import unquote_plus
 
 from starlette.datastructures import State
 from starlette.requests import ClientDisconnect
 
 from app.archive.trail import Access, Interval, Trail
 from app.dicom.matching import name_path, parse_path
-from app.errors import TooMany, Unauthenticated, Unavailable
+from app.errors import Unavailable
 from app.index.reads import (
     AUDIT_USED,
     DENIED,
@@ -28,16 +29,13 @@ from app.index.reads import (
     VIEWED,
 )
 from app.rights import DEFAULT_TENANT, Principal
+from app.web.auth import ATTEMPTED, PRINCIPAL
 from app.web.direct import ROUTE, template_of
 from app.web.faults import ASGIApp, Message, NothingMore, Receive, Scope, Send
 from app.web.problems import problem_of
 
-PRINCIPAL = "fileroom.principal"
-"""Where it is noted who makes a request."""
 DONE = "fileroom.done"
 """Where a route notes what it did: a login or a logout."""
-ATTEMPTED = "fileroom.attempted"
-"""Where it is noted that a password came and was not taken: whose (tenant, name), or None."""
 STUDY = "fileroom.study"
 """Where a route notes the Study that its path does not name, or is not to be searched for."""
 EMERGENCY = "emergency"
@@ -73,46 +71,16 @@ _DICOM = b"application/dicom"
 _MOST_ASKED = 50
 _MOST_HOT = 4096
 _OK = int(HTTPStatus.OK)
-_STUDY_KEYS = frozenset(("StudyInstanceUID", "0020000D", "study"))
+_STUDY_KEYS = frozenset(("StudyInstanceUID", "study"))
 _AUDIT_KEYS = frozenset(("study", "principal", "action", "from", "to"))
 
 
 class _Hot(NamedTuple):
-    """What the last frame of a Study was noted as."""
+    """What the last frame of a Study that went to an address was noted as."""
 
     principal: Principal
     route: str
-    address: str
     interval: Interval
-
-
-class Asking:
-    """Says who asks, as the identity does, and notes it for the trail."""
-
-    def __init__(self, identity: Any) -> None:
-        self.identity = identity
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.identity, name)
-
-    async def principal(self, scope: Scope) -> Principal:
-        """Return who makes this request.
-
-        Raises:
-            Unauthenticated, Forbidden: as the identity does.
-        """
-        try:
-            principal: Principal = await self.identity.principal(scope)
-        except (Unauthenticated, TooMany) as error:
-            note_attempt(scope, error)
-            raise
-        scope[PRINCIPAL] = principal
-        return principal
-
-
-def note_attempt(scope: Scope, error: Unauthenticated | TooMany) -> None:
-    """Note whose password was wrong; a name that nobody has is not kept: it may be a secret."""
-    scope[ATTEMPTED] = error.user if isinstance(error, Unauthenticated) else None
 
 
 def note_done(scope: Scope, principal: Principal, what: str) -> None:
@@ -128,7 +96,7 @@ class Audited:
         self._state = state
         self._required = required
         self._shows = {prefix + at: action for at, action in SHOWS.items()} | dict(ELSEWHERE)
-        self._hot: dict[str, _Hot] = {}
+        self._hot: dict[tuple[str, str], _Hot] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -173,13 +141,12 @@ class Audited:
                 raise
 
     def _note(self, scope: Scope, message: Message) -> "asyncio.Future[bool] | None":
-        hot = self._hot.get(scope.get(STUDY, ""))
+        hot = self._hot.get((scope[STUDY], _address(scope))) if STUDY in scope else None
         if (
             hot is not None
             and message["status"] == _OK
             and hot.principal is scope.get(PRINCIPAL)
             and hot.route is scope.get(ROUTE)
-            and hot.address == _address(scope)
             and hot.interval.again()
         ):
             return None
@@ -198,7 +165,8 @@ class Audited:
             if len(self._hot) >= _MOST_HOT:
                 self._hot.clear()
             if access.action == VIEWED:
-                self._hot[access.study] = _Hot(principal, scope[ROUTE], access.address, interval)
+                hot = _Hot(principal, scope[ROUTE], interval)
+                self._hot[access.study, access.address] = hot
 
     async def _kept(self, noted: "asyncio.Future[bool] | None") -> bool:
         """Wait for an entry, if there is one to wait for."""
@@ -253,15 +221,21 @@ def asked_for(query_string: bytes) -> tuple[tuple[str, ...], str]:
     search of the trail itself these are its parameters.
     """
     asked, study = set(), ""
-    for name, value in parse_qsl(query_string.decode("latin-1"), keep_blank_values=True):
-        path = parse_path(name)
-        if path is not None:
-            asked.add(name_path(path))
-        elif name in _AUDIT_KEYS:
-            asked.add(name)
-        if name in _STUDY_KEYS and _UID.fullmatch(value):
-            study = value
+    for pair in query_string.split(b"&"):
+        name, _, value = pair.partition(b"=")
+        if known := _parameter(name):
+            asked.add(known)
+            uid = unquote_plus(value.decode("latin-1")) if known in _STUDY_KEYS else ""
+            study = uid if _UID.fullmatch(uid) else study
     return tuple(sorted(asked)[:_MOST_ASKED]), study
+
+
+@lru_cache(maxsize=1024)
+def _parameter(name: bytes) -> str:
+    """Return what is kept of a parameter's name, '' for nothing."""
+    text = unquote_plus(name.decode("latin-1"))
+    path = parse_path(text)
+    return name_path(path) if path is not None else text if text in _AUDIT_KEYS else ""
 
 
 def shows_nothing(template: str, prefix: str) -> bool:

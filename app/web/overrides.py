@@ -9,6 +9,7 @@ from starlette.datastructures import State
 from app.archive.overrides import may_override, widened
 from app.archive.remembered import Remembered
 from app.rights import Principal
+from app.web.auth import PRINCIPAL
 from app.web.tickets import READ, ROUTES
 
 
@@ -42,4 +43,5 @@ class Overriding:
         if not self._routes.fullmatch(path):
             return principal
         look = partial(widened, self._state.archive, principal)
-        return await self._known.get(principal, look)
+        seeing = scope[PRINCIPAL] = await self._known.get(principal, look)
+        return seeing

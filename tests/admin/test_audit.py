@@ -171,7 +171,7 @@ async def test_the_trail_is_for_auditors_who_may_see_all(
         scope["fileroom.principal"] = asking[0]
         return asking[0]
 
-    monkeypatch.setattr("app.web.audited.Asking.principal", principal)
+    monkeypatch.setattr("app.web.auth.Identity.principal", principal)
     async with served() as client:
         for verbs, scope, status in (
             (frozenset(Verb) - {Verb.AUDIT}, Scope(), 403),

@@ -18,7 +18,6 @@ from app.archive.overrides import LONGEST_REASON
 from app.main import create_app
 from app.rights import ROLES, Principal, Role, Scope, Verb, principal_of
 from app.settings import Auth, Settings
-from app.web.audited import Asking
 from app.web.auth import Credentials, Identity
 from app.web.overrides import Overriding
 from tests.factories import make_dataset, make_part10
@@ -96,8 +95,8 @@ def serving(database_url: str, tmp_path: Path) -> Serving:
         app = create_app(settings)
         async with app.router.lifespan_context(app):
             if not auth.get("basic"):
-                identity = Overriding(Identity((People(),)), app.state, "/dicom-web")
-                app.state.identity = Asking(identity)
+                known = Identity((People(),))
+                app.state.identity = Overriding(known, app.state, "/dicom-web")
             transport = httpx.ASGITransport(app)
             base = "http://127.0.0.1:8080"
             async with httpx.AsyncClient(transport=transport, base_url=base) as client:

@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from app.archive import originals, soundness
+from app.archive import checking, originals, soundness
 from app.archive.bulk_data import retrieve_bulk_data
 from app.archive.context import Archive
 from app.archive.findings import list_findings
@@ -19,6 +20,8 @@ from app.dicom.uids import InstanceRef, SeriesRef
 from app.errors import Damaged, InvalidDataset, Unavailable
 from app.index.places import InstancePlace, locate_instance
 from app.mime.media_types import Form
+from app.objects import replicated as stores
+from app.objects.base import ObjectStore
 from app.objects.local import LocalStore
 from app.objects.replicated import ReplicatedStore
 from app.rights import Principal, Scope
@@ -118,13 +121,18 @@ async def test_what_a_copy_alone_has_whole_is_not_believed_of_the_first_store(
 def readings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The keys of all objects that were read as a whole."""
     read: list[str] = []
-    real = originals._stream_whole
+    given_out, checked = originals._stream_whole, stores.stream_whole
 
     async def noted(archive: Archive, place: InstancePlace) -> AsyncIterator[bytes]:
         read.append(place.object_key)
-        return await real(archive, place)
+        return await given_out(archive, place)
+
+    async def noted_too(store: ObjectStore, key: str, *what: Any) -> AsyncIterator[bytes]:
+        read.append(key)
+        return await checked(store, key, *what)
 
     monkeypatch.setattr(originals, "_stream_whole", noted)
+    monkeypatch.setattr(checking, "stream_whole", noted_too)
     return read
 
 
@@ -156,11 +164,7 @@ async def test_damage_after_a_good_read_ends_the_trust(
     place = await place_of(archive, ref)
     await the_whole(archive, principal, ref)
     await a_frame(archive, principal, ref)
-    path = tmp_path / "objects" / place.object_key
-    path.chmod(0o600)
-    with path.open("r+b") as file:
-        file.seek(place.size - 1)
-        file.write(bytes([data[-1] ^ 1]))
+    flip(tmp_path, place.object_key, place.size - 1)
     with pytest.raises(Damaged):
         await read(archive, principal, ref)
     await until(lambda: is_found(archive, principal))
@@ -177,14 +181,28 @@ async def test_what_is_cut_short_goes_to_quarantine_whatever_is_asked_of_it(
     await until(lambda: is_found(archive, principal))
 
 
+@pytest.mark.parametrize("read", READS)
+@pytest.mark.parametrize("at", [500, -1])
 async def test_a_larger_one_comes_from_the_copy_at_once(
-    replicated: Archive, principal: Principal
+    replicated: Archive, principal: Principal, tmp_path: Path, read: _Read, at: int
 ) -> None:
     data = make_part10(Rows=1200, Columns=1200, NumberOfFrames=1)
     assert len(data) > originals.BLOCK
     ref = await stored(replicated, principal, data)
-    await lose(replicated, "first", (await place_of(replicated, ref)).object_key, "bit")
+    flip(tmp_path, (await place_of(replicated, ref)).object_key, at % len(data))
+    await read(replicated, principal, ref)
     assert await the_whole(replicated, principal, ref) == data
+
+
+def flip(tmp_path: Path, key: str, at: int) -> None:
+    """Flip a bit of an object in the first store."""
+    path = tmp_path / "objects" / key
+    path.chmod(0o600)
+    with path.open("r+b") as file:
+        file.seek(at)
+        (byte,) = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte ^ 1]))
 
 
 async def test_whoever_goes_away_stops_nobody_else(
@@ -197,25 +215,6 @@ async def test_whoever_goes_away_stops_nobody_else(
     assert await second == data[:7]
     assert first.cancelled()
     assert len(readings) == 1
-
-
-async def test_parts_of_what_is_too_large_are_given_out_unread_but_never_all_of_it(
-    archive: Archive,
-    principal: Principal,
-    data: bytes,
-    readings: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(originals, "CHECKED_BYTES", 1000)
-    ref = await stored(archive, principal, data)
-    place = await place_of(archive, ref)
-    await lose(archive, "first", place.object_key, "bit")
-    assert await read_stored(archive, place, 0, 7) == data[:7]
-    assert readings == []
-    for read in (a_range, the_whole):
-        with pytest.raises(Damaged):
-            await read(archive, principal, ref)
-    await until(lambda: is_found(archive, principal))
 
 
 async def test_a_store_that_does_not_answer_has_damaged_nothing(

@@ -9,16 +9,21 @@ import pytest
 from fastapi import FastAPI
 
 from app.archive.audit import all_entries
+from app.archive.context import Archive
+from app.archive.findings import list_findings
 from app.archive.ingest_labels import add_label_rule
 from app.archive.labels import labels_of
+from app.dicom.uids import InstanceRef
 from app.errors import Unauthenticated
 from app.index.audit_log import Wanted
 from app.index.ingest_rules import Conditions
+from app.index.places import locate_instance
 from app.rights import Principal, Role, Scope, principal_of
 from app.web.acting import CALLING_AE
-from app.web.audited import Asking
 from app.web.auth import Credentials, Identity
-from tests.factories import make_part10, new_uid
+from tests.archive.test_repair import lose
+from tests.factories import make_dataset, make_part10, new_uid
+from tests.waiting import until
 
 OPERATOR = Principal("operator")
 API = "http://127.0.0.1:8080/api/v1"
@@ -77,7 +82,6 @@ async def test_a_service_says_for_which_ae_it_stores_and_nobody_else_does(
 async def test_the_ae_that_a_service_acts_for_stands_in_the_log(
     app: FastAPI, client: httpx.AsyncClient, known: Known
 ) -> None:
-    app.state.identity = Asking(app.state.identity)
     known.callers = {
         "bridge": principal_of("bridge", "token", [Role.SERVICE], Scope()),
         "script": principal_of("script", "key", [Role.CURATOR], Scope()),
@@ -222,3 +226,29 @@ async def test_an_uploader_gets_one_answer_for_each_uid_that_is_taken(
         told.add(answer.text.replace(uid, "*").replace(study, "*"))
     (text,) = told
     assert "this SOP Instance UID is taken" in text
+
+
+async def test_of_a_study_that_is_not_in_sight_no_byte_is_read(
+    client: httpx.AsyncClient, known: Known, app: FastAPI
+) -> None:
+    known.callers = {"in": OPERATOR, "out": Principal("out", Scope(labels=frozenset({"x"})))}
+    dataset = make_dataset()
+    ref = InstanceRef(dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.SOPInstanceUID)
+    await post(client, make_part10(dataset), **by("in"))
+    archive: Archive = app.state.archive
+    key = (await locate_instance(archive.index, Scope(), ref)).object_key
+    await lose(archive, "first", key, "bit")
+    path = f"/studies/{ref.study}/series/{ref.series}/instances/{ref.instance}"
+    parts = ("", "/metadata", "/rendered", "/frames/1", "/thumbnail", "/bulkdata/7FE00010")
+    wado = f"{API.removesuffix('/api/v1')}/wado?requestType=WADO&studyUID={ref.study}"
+    urls = [path + part for part in parts]
+    urls += [f"{wado}&seriesUID={ref.series}&objectUID={ref.instance}"]
+    for url in (*urls, f"{API}{path}/original"):
+        assert (await client.get(url, headers=by("out"))).status_code == 404, url
+    assert await list_findings(archive, OPERATOR, 0, 10) == []
+    assert (await client.get(path + "/frames/1", headers=by("in"))).status_code == 500
+
+    async def is_found() -> bool:
+        return bool(await list_findings(archive, OPERATOR, 0, 10))
+
+    await until(is_found)

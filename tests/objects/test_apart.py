@@ -110,6 +110,24 @@ async def test_when_it_is_killed_what_waits_fails_and_the_next_put_has_another(
     assert helper() != process
 
 
+async def test_when_it_stalls_nothing_waits_for_ever_and_the_next_put_has_another(
+    store: LocalStore, staging: Staging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.objects.apart.STALLED_SECONDS", 0.3)
+    await put(store, staging, KEY, b"one")
+    process = helper()
+    process.suspend()
+    keys = [f"t/stalled/{number}" for number in range(3)]
+    puts = (put(store, staging, key, b"two") for key in keys)
+    ended = await asyncio.gather(*puts, return_exceptions=True)
+    assert [type(error) for error in ended] == [Unavailable] * 3
+    for key in keys:
+        await put(store, staging, key, key.encode())
+    assert [await store.read(key, 0, len(key)) for key in keys] == [key.encode() for key in keys]
+    await until(lambda: asyncio.sleep(0, not process.is_running()))
+    assert len(lying(tmp_path)) == 4
+
+
 async def test_when_it_died_at_rest_nobody_is_told(store: LocalStore, staging: Staging) -> None:
     await put(store, staging, KEY, b"one")
     helper().kill()

@@ -25,7 +25,7 @@ Opened = Callable[..., AbstractAsyncContextManager[tuple[httpx.AsyncClient, Fast
 
 
 @pytest.fixture
-def opened(database_url: str, tmp_path: Path) -> Opened:
+def opened(cheap_passwords: None, database_url: str, tmp_path: Path) -> Opened:
     """Return a maker of an application and a client of it from some address."""
 
     @asynccontextmanager

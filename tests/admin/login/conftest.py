@@ -21,7 +21,7 @@ SAME = {"Origin": HERE}
 
 
 @pytest.fixture(autouse=True)
-def _no_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_leases(cheap_passwords: None, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("sessions", "tickets", "local_users"):
         monkeypatch.setattr(f"app.archive.{name}.LEASE_SECONDS", 0)
     monkeypatch.setattr("app.archive.remembered.Remembered.__init__.__defaults__", (0.0,))
