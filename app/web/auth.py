@@ -14,7 +14,7 @@ import hashlib
 import hmac
 import ipaddress
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
@@ -172,7 +172,7 @@ class Identity:
             return False
 
 
-def note_attempt(scope: dict[str, Any], error: Unauthenticated | TooMany) -> None:
+def note_attempt(scope: MutableMapping[str, Any], error: Unauthenticated | TooMany) -> None:
     """Note whose password was wrong; a name that nobody has is not kept: it may be a secret."""
     scope[ATTEMPTED] = error.user if isinstance(error, Unauthenticated) else None
 

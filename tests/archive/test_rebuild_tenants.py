@@ -1,5 +1,7 @@
 """A rebuild brings back every tenant, with its name, its Studies and its log."""
 
+from typing import Any
+
 from app.archive.context import Archive
 from app.archive.examine import State
 from app.archive.labels import label_study, labels_of
@@ -16,7 +18,8 @@ OPERATOR = Principal("operator")
 
 
 async def test_all_tenants_come_back(archive: Archive, again: Archive) -> None:
-    study, shared = new_uid(), {"StudyInstanceUID": new_uid(), "SOPInstanceUID": new_uid()}
+    study = new_uid()
+    shared: dict[str, Any] = {"StudyInstanceUID": new_uid(), "SOPInstanceUID": new_uid()}
     await add_tenant(archive, OPERATOR, "north")
     await add_tenant(archive, OPERATOR, "empty")
     north = await operator_of(archive, OPERATOR, "north")

@@ -107,7 +107,8 @@ async def test_what_is_no_ae_title_is_refused(
     client: httpx.AsyncClient, known: Known, title: str
 ) -> None:
     known.callers = {"bridge": principal_of("bridge", "key", [Role.SERVICE], Scope())}
-    headers = {**by("bridge"), CALLING_AE: title.encode("latin-1")}
+    sent = [(name.encode(), value.encode()) for name, value in by("bridge").items()]
+    headers = [*sent, (CALLING_AE.encode(), title.encode("latin-1"))]
     assert (await client.get("/studies", headers=headers)).status_code == 400
 
 
