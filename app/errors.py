@@ -27,9 +27,13 @@ class ArchiveError(Exception):
 
 
 class Unauthenticated(ArchiveError):
-    """Nobody that this server knows is asking. `challenges` say how a caller may show who it is."""
+    """Nobody that this server knows is asking. `challenges` say how a caller may show who it is.
+
+    `user` is the tenant and the name of a user whose password it was not.
+    """
 
     challenges: Sequence[str] = ()
+    user: tuple[int, str] | None = None
 
 
 class Forbidden(ArchiveError):

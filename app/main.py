@@ -19,6 +19,7 @@ from app.admin import (
     keys,
     labels,
     login,
+    overrides,
     pages,
     receipts,
     removed,
@@ -55,6 +56,7 @@ from app.web.oidc.login import Client, Login
 from app.web.oidc.provider import Provider
 from app.web.oidc.source import Tokens
 from app.web.oidc.tokens import Rules
+from app.web.overrides import Overriding
 from app.web.problems import add_problem_handlers
 from app.web.sessions import Sessions
 from app.web.sources import BasicSource, KeySource
@@ -114,14 +116,16 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.base_url = settings.base_url + DICOMWEB
     app.state.dicomweb = DICOMWEB
     provider = _provider(settings.auth.oidc)
-    app.state.identity = _identity(settings, app.state, provider)
+    identity = _identity(settings, app.state, provider)
+    app.state.identity = Overriding(identity, app.state, DICOMWEB)
+    app.state.override_seconds = settings.auth.override_seconds
     app.state.sign_in = _sign_in(settings, provider)
     app.state.data_directory = str(settings.data_dir.absolute())
     dicomweb = (qido, stow, wado_rs, bulk_data, rendered, removal, non_patient, commitment)
     for routes in (*dicomweb, capabilities):
         app.include_router(routes.router, prefix=DICOMWEB)
-    api = (changes, audit, findings, receipts, labels, holds, removed, retention, keys, tickets)
-    for routes in (wado_uri, *api, health, pages, login):
+    api = (changes, audit, findings, receipts, labels, holds, removed, retention)
+    for routes in (wado_uri, *api, keys, tickets, overrides, health, pages, login):
         app.include_router(routes.router)
     add_problem_handlers(app)
     busiest = (*stow.DIRECT, *qido.DIRECT, *rendered.DIRECT)

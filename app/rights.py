@@ -11,7 +11,8 @@ class Verb(StrEnum):
     """What can be allowed; a role is a set of these.
 
     VIEW is for what is shown: metadata, frames, bulk data, pictures. DOWNLOAD is for what takes
-    whole objects away: Part 10 streams and zips.
+    whole objects away: Part 10 streams and zips. OVERRIDE opens a Study beyond one's scope in an
+    emergency, for a while and loudly.
     """
 
     SEARCH = "search"
@@ -22,6 +23,7 @@ class Verb(StrEnum):
     CORRECT = "correct"
     EXPORT = "export"
     AUDIT = "audit"
+    OVERRIDE = "override"
     ADMINISTER = "administer"
 
 
@@ -34,6 +36,7 @@ class Role(StrEnum):
     AUDITOR = "auditor"
     ADMINISTRATOR = "administrator"
     SERVICE = "service"
+    EMERGENCY = "emergency"
 
 
 _READ = frozenset({Verb.SEARCH, Verb.VIEW, Verb.DOWNLOAD})
@@ -42,8 +45,9 @@ ROLES: Mapping[Role, frozenset[Verb]] = {
     Role.UPLOADER: frozenset({Verb.STORE}),
     Role.CURATOR: _READ | {Verb.STORE, Verb.DELETE, Verb.CORRECT, Verb.EXPORT},
     Role.AUDITOR: frozenset({Verb.AUDIT, Verb.SEARCH}),
-    Role.ADMINISTRATOR: frozenset(Verb),
+    Role.ADMINISTRATOR: frozenset(Verb) - {Verb.OVERRIDE},
     Role.SERVICE: _READ | {Verb.STORE},
+    Role.EMERGENCY: frozenset({Verb.OVERRIDE}),
 }
 
 
@@ -53,13 +57,14 @@ class Scope:
 
     None does not narrow. What does narrows together (AND); within one, any of its values will do
     (OR), and an empty set lets nothing through. `patients` are (Patient ID, Issuer of Patient ID or
-    ''), both as they stand in the Study.
+    ''), both as they stand in the Study. `also` are Studies that are seen besides, in an emergency.
     """
 
     tenant_id: int = DEFAULT_TENANT
     studies: frozenset[str] | None = None
     labels: frozenset[str] | None = None
     patients: frozenset[tuple[str, str]] | None = None
+    also: frozenset[str] = frozenset()
 
     @property
     def is_whole(self) -> bool:
@@ -71,13 +76,20 @@ class Scope:
 class Principal:
     """Who asks. `name` goes into events and logs, so it never is a patient's.
 
-    `kind` says how it is known: operator, key, user, token, ticket or service.
+    `kind` says how it is known: operator, key, user, token, ticket or service. `calling_ae` is the
+    AE that a service acts for, '' if none.
     """
 
     name: str
     scope: Scope = field(default_factory=Scope)
     verbs: frozenset[Verb] = frozenset(Verb)
     kind: str = "operator"
+    calling_ae: str = ""
+
+    @property
+    def signature(self) -> str:
+        """What the log has of it: the name, and for whom it acts."""
+        return f"{self.name} (AE {self.calling_ae})" if self.calling_ae else self.name
 
     @property
     def administers_all(self) -> bool:
@@ -86,8 +98,11 @@ class Principal:
 
 
 def principal_of(name: str, kind: str, roles: Iterable[Role], scope: Scope) -> Principal:
-    """Return who has these roles, which add up, within one scope; a key of a service is one."""
+    """Return who has these roles, which add up, within one scope.
+
+    A key or a token of a service is one.
+    """
     given = frozenset(roles)
     verbs = frozenset[Verb]().union(*(ROLES[role] for role in given))
-    is_service = kind == "key" and Role.SERVICE in given
+    is_service = kind in {"key", "token"} and Role.SERVICE in given
     return Principal(name, scope, verbs, "service" if is_service else kind)

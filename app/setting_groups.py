@@ -237,6 +237,7 @@ class Auth(Group):
     oidc: Oidc = Oidc()
     session_idle_seconds: Seconds = 1_800
     session_seconds: Seconds = 43_200
+    override_seconds: float = Field(default=3_600, ge=0, le=86_400)
 
     @property
     def has_identity_source(self) -> bool:

@@ -23,7 +23,10 @@ from app.errors import (
     Unauthenticated,
     Unavailable,
 )
+from app.index.reads import LOGGED_IN, LOGGED_OUT
 from app.rights import Principal
+from app.web.audited import note_done
+from app.web.auth import note_attempt
 from app.web.deps import ArchiveDep
 from app.web.forwarded import base_url_of
 from app.web.oidc.login import ATTEMPT_SECONDS, Attempt, Login, new_attempt, read_attempt
@@ -79,6 +82,8 @@ async def post_login(request: Request, archive: ArchiveDep) -> Response:
             raise Unauthenticated("Nobody has that name")
         user = await archive.users.principal(name, password, address)
     except (Unauthenticated, TooMany, Unavailable) as error:
+        if not isinstance(error, Unavailable):
+            note_attempt(request.scope, error)
         return _form(request, then, str(error), STATUS[type(error)])
     return await _logged_in(request, archive, user, then)
 
@@ -117,8 +122,9 @@ async def post_logout(request: Request, archive: ArchiveDep) -> Response:
     check_same_origin(request.scope, request.app.state)
     cookie = _cookie(request)
     value = cookie.read(request.scope)
-    if value is not None:
-        await end_session(archive, value)
+    ended = await end_session(archive, value) if value is not None else None
+    if ended is not None:
+        note_done(request.scope, ended, LOGGED_OUT)
     more = ""
     place = await sign_in.provider.place_to_log_out() if sign_in.provider else ""
     if place:
@@ -155,6 +161,7 @@ async def _logged_in(
     value = await begin_session(archive, principal, _sign_in(request).seconds)
     if former is not None:
         await end_session(archive, former)
+    note_done(request.scope, principal, LOGGED_IN)
     answer = _go(then)
     cookie.write(answer, value)
     return answer

@@ -86,4 +86,5 @@ async def revoke_key(archive: Archive, principal: Principal, name: str) -> None:
     if not await api_keys.revoke_key(archive.index, tenant_id, principal.name, check_name(name)):
         raise NotFound("Key", name)
     await asyncio.sleep(LEASE_SECONDS)
-    await end_given(archive, tenant_id, "key", name)
+    for kind in ("key", "service"):
+        await end_given(archive, tenant_id, kind, name)

@@ -14,13 +14,15 @@ from app.dicom.audit_message import (
     APPLICATION_STOP,
     AUDIT_LOG_USED,
     DESTINATION,
-    EMERGENCY_OVERRIDE,
     EXPORT,
     INSTANCES_ACCESSED,
     INSTANCES_TRANSFERRED,
     LOGIN,
+    LOGOUT,
     MINOR_FAILURE,
     OBJECT_SECURITY_CHANGED,
+    OVERRIDE_STARTED,
+    OVERRIDE_STOPPED,
     QUERY,
     RESTRICTED_FUNCTION,
     SECURITY_ALERT,
@@ -34,6 +36,7 @@ from app.dicom.audit_message import (
 )
 from app.index import reads
 from app.index.events import Event
+from app.index.overrides import BROKE_GLASS, OVERRIDE_ENDED
 
 
 class _Told(NamedTuple):
@@ -53,10 +56,13 @@ _TOLD: Mapping[str, _Told] = {
     reads.EXPORTED: _Told(EXPORT, "R"),
     reads.DENIED: _Told(SECURITY_ALERT, "E", RESTRICTED_FUNCTION, outcome=MINOR_FAILURE),
     reads.UNAUTHENTICATED: _Told(USER_AUTHENTICATION, "E", LOGIN, outcome=MINOR_FAILURE),
+    reads.LOGGED_IN: _Told(USER_AUTHENTICATION, "E", LOGIN),
+    reads.LOGGED_OUT: _Told(USER_AUTHENTICATION, "E", LOGOUT),
     reads.AUDIT_USED: _Told(AUDIT_LOG_USED, "R"),
     reads.STARTED: _Told(APPLICATION_ACTIVITY, "E", APPLICATION_START),
     reads.STOPPED: _Told(APPLICATION_ACTIVITY, "E", APPLICATION_STOP),
-    reads.BROKE_GLASS: _Told(SECURITY_ALERT, "E", EMERGENCY_OVERRIDE),
+    BROKE_GLASS: _Told(SECURITY_ALERT, "E", OVERRIDE_STARTED),
+    OVERRIDE_ENDED: _Told(SECURITY_ALERT, "E", OVERRIDE_STOPPED),
     "accepted": _Told(INSTANCES_TRANSFERRED, "C", role=SOURCE),
     "refused": _Told(INSTANCES_TRANSFERRED, "C", role=SOURCE, outcome=MINOR_FAILURE),
     "removed": _Told(INSTANCES_ACCESSED, "D"),
@@ -70,7 +76,19 @@ _TOLD: Mapping[str, _Told] = {
     "unlabelled": _Told(SECURITY_ALERT, "U", OBJECT_SECURITY_CHANGED),
     "rekeyed": _Told(SECURITY_ALERT, "U", SECURITY_CONFIGURATION),
 }
-_DETAILS = ("by", "agent", "asked", "attempt", "status", "count", "first", "last", "labels")
+_DETAILS = (
+    "by",
+    "agent",
+    "asked",
+    "attempt",
+    "status",
+    "count",
+    "first",
+    "last",
+    "labels",
+    "because",
+    "until",
+)
 
 
 def fact_of(event: Event, patient: str = "") -> AuditFact | None:

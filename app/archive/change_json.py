@@ -20,7 +20,7 @@ def change_as_json(event: Event, *, named: bool) -> dict[str, Any]:
         change["instances"] = _digests(change["instances"])
     if named:
         return {**change, "actor": event.actor}
-    for what in ("because", "key", "user"):  # why a Study is held, and who is let in
+    for what in ("because", "key", "user", "tenant"):  # why, who is let in, and who else is here
         change.pop(what, None)
     return change
 

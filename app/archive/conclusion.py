@@ -133,6 +133,6 @@ async def _log_refusals(
         if isinstance(result, Present) and isinstance(conclusion, Failed)
     ]
     if refused:
-        tenant, name = principal.scope.tenant_id, principal.name
+        tenant, name = principal.scope.tenant_id, principal.signature
         async with archive.transaction() as session:
             await append_event(session, tenant, name, "refused", {"instances": refused})

@@ -97,8 +97,8 @@ class Studies:
     ) -> list[Result]:
         """Hand the Instances to the writer."""
         scope = principal.scope
-        under = Admission(scope, self.calling_ae)
-        return await archive.writer.add(scope.tenant_id, principal.name, new, under)
+        under = Admission(scope, self.calling_ae, principal.name)
+        return await archive.writer.add(scope.tenant_id, principal.signature, new, under)
 
 
 def _may_be_of(scope: Scope, identity: Identity, scanned: ScannedInstance) -> bool:

@@ -91,7 +91,9 @@ class KnownUsers:
                 return known
             await add_failure(self._index, who)
             self._failures.forget(who)
-        raise Unauthenticated("The name or the password is another one, or the user is disabled")
+        error = Unauthenticated("The name or the password is another one, or the user is disabled")
+        error.user = None if user is None else (user.tenant_id, user.name)
+        raise error
 
     def _refuse(self, who: tuple[bytes, bytes], failures: Mapping[bytes, Failures]) -> None:
         for one, most in zip(who, (MOST_OF_PAIR, MOST_OF_ADDRESS), strict=True):

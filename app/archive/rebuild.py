@@ -13,7 +13,7 @@ best there is (`doubtful`), and is told of it.
 
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from app.archive.answers import ahead, each
@@ -41,7 +41,9 @@ from app.index.rebuilding import (
     next_items,
 )
 from app.index.replaying import LIVE, apply_next, log_goes_on, replay, replayed
+from app.index.tenants import list_tenants, restore_tenants
 from app.objects.base import (
+    LOG,
     KeyParts,
     ObjectStore,
     attempted_at,
@@ -50,7 +52,7 @@ from app.objects.base import (
     parse_key,
     segment_key,
 )
-from app.rights import Principal
+from app.rights import Principal, Scope
 
 AT_ONCE = 6
 _PAGE = 200
@@ -106,18 +108,39 @@ async def rebuild_index(
     """
     if not principal.administers_all:
         raise Forbidden("Rebuilding is for administrators")
-    tenant_id = principal.scope.tenant_id
-    if await replayed(archive.index, tenant_id) is None and not await claim_unused(archive.index):
+    first = principal.scope.tenant_id
+    if await replayed(archive.index, first) is None and not await claim_unused(archive.index):
         raise Conflict("the index is in use: a rebuild makes a new one from the objects")
-    await _replay(archive, tenant_id, tell, doubtful=doubtful)
-    while await apply_next(archive.index, tenant_id):
-        pass
+    await _take_in(archive, first, tell, doubtful=doubtful)
+    # the first one's log has the names of the others
+    await restore_tenants(archive.index, await _logged_tenants(archive))
+    tenants = [tenant.number for tenant in await list_tenants(archive.index)]
+    for tenant_id in tenants:
+        if tenant_id != first:
+            await _take_in(archive, tenant_id, tell, doubtful=doubtful)
     await log_goes_on(archive.index)
     for live in (False, True):
         while items := await next_items(archive.index, live=live):
             await _bring_in(archive, items, tell)
-    await _admit(archive, principal, tell)
+    for tenant_id in tenants:
+        await _admit(archive, replace(principal, scope=Scope(tenant_id)), tell)
     await finish(archive.index)
+
+
+async def _take_in(archive: Archive, tenant_id: int, tell: Tell, *, doubtful: bool) -> None:
+    """Take in the log of a tenant, and note what it says of each object."""
+    await _replay(archive, tenant_id, tell, doubtful=doubtful)
+    while await apply_next(archive.index, tenant_id):
+        pass
+
+
+async def _logged_tenants(archive: Archive) -> list[int]:
+    """Return the numbers of the tenants that any store has a log of."""
+    found = set()
+    for store in stores_of(archive.objects).values():
+        async for key in store.keys(LOG):
+            found.add(int(key.removeprefix(LOG).partition("/")[0]))
+    return sorted(found)
 
 
 async def _replay(archive: Archive, tenant_id: int, tell: Tell, *, doubtful: bool) -> None:

@@ -34,11 +34,15 @@ async def find_session(archive: Archive, value: str, idle_seconds: float) -> Pri
     return await web_sessions.find_session(archive.index, _digest(value), idle_seconds)
 
 
-async def end_session(archive: Archive, value: str) -> None:
-    """End a session, if there is one. When this returns no process takes it any more.
+async def end_session(archive: Archive, value: str) -> Principal | None:
+    """End a session, and return whose it was, None if there was none.
+
+    When this returns no process takes it any more.
 
     Raises:
         Unavailable: the index does not answer.
     """
-    if await web_sessions.end_session(archive.index, _digest(value)):
+    principal = await web_sessions.end_session(archive.index, _digest(value))
+    if principal is not None:
         await asyncio.sleep(LEASE_SECONDS)
+    return principal

@@ -52,7 +52,7 @@ async def make_ticket(
     scope, seen = principal.scope, frozenset({study})
     if scope.studies is not None:
         seen &= scope.studies
-    bearer = Principal("ticket", replace(scope, studies=seen), allowed, "ticket")
+    bearer = Principal("ticket", replace(scope, studies=seen, also=frozenset()), allowed, "ticket")
     digest, seconds = ticket_digest(value), 60 * minutes
     made = await tickets.add_ticket(archive.index, principal, bearer, study, digest, seconds)
     return made, value

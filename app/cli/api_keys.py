@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from app.archive import api_keys
 from app.archive.api_keys import WantedKey
 from app.archive.context import Archive
+from app.archive.tenants import operator_of
 from app.cli.importing import OPERATOR
 from app.cli.opening import check_there, with_archive
 from app.index.api_keys import ApiKey
@@ -24,6 +25,7 @@ def run_create(
     roles: Sequence[str],
     labels: Sequence[str] | None,
     days: int | None,
+    tenant: str | None = None,
 ) -> None:
     """Make a key, and print it.
 
@@ -33,7 +35,8 @@ def run_create(
     """
 
     async def work(archive: Archive) -> None:
-        made = await api_keys.make_key(archive, OPERATOR, WantedKey(name, roles, labels, days))
+        operator = await operator_of(archive, OPERATOR, tenant)
+        made = await api_keys.make_key(archive, operator, WantedKey(name, roles, labels, days))
         key = made.key
         sys.stderr.write(
             f"The key {name}, which is not shown again:\n\n"
@@ -49,7 +52,7 @@ def run_create(
     with_archive(settings, _NOTE, work)
 
 
-def run_list(settings: Settings) -> None:
+def run_list(settings: Settings, tenant: str | None = None) -> None:
     """Print all keys, one on a line.
 
     Raises:
@@ -58,13 +61,14 @@ def run_list(settings: Settings) -> None:
     check_there(settings)
 
     async def work(archive: Archive) -> None:
-        lines = [describe(key) for key in await api_keys.list_keys(archive, OPERATOR)]
+        operator = await operator_of(archive, OPERATOR, tenant)
+        lines = [describe(key) for key in await api_keys.list_keys(archive, operator)]
         sys.stdout.write("\n".join(lines or ["there are no keys"]) + "\n")
 
     with_archive(settings, _NOTE, work)
 
 
-def run_revoke(settings: Settings, name: str) -> None:
+def run_revoke(settings: Settings, name: str, tenant: str | None = None) -> None:
     """Let a key count no more.
 
     Raises:
@@ -74,7 +78,8 @@ def run_revoke(settings: Settings, name: str) -> None:
     check_there(settings)
 
     async def work(archive: Archive) -> None:
-        await api_keys.revoke_key(archive, OPERATOR, name)
+        operator = await operator_of(archive, OPERATOR, tenant)
+        await api_keys.revoke_key(archive, operator, name)
         sys.stdout.write(f"The key {name} counts no more\n")
 
     with_archive(settings, _NOTE, work)

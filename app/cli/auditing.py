@@ -10,6 +10,7 @@ import orjson
 from app.archive.audit import all_entries, entry_as_json, note_use, who_saw
 from app.archive.context import Archive
 from app.archive.sealed_log import verify_log
+from app.archive.tenants import list_tenants
 from app.cli.importing import OPERATOR
 from app.cli.opening import check_there, with_archive
 from app.cli.refusal import Refusal
@@ -87,8 +88,9 @@ def run_verify(settings: Settings) -> int:
     told = Told()
 
     async def work(archive: Archive) -> None:
-        async for segment in verify_log(archive, OPERATOR.scope.tenant_id):
-            told.add(segment)
+        for tenant in await list_tenants(archive, OPERATOR):
+            async for segment in verify_log(archive, tenant.number):
+                told.add(segment)
 
     with told:
         with_archive(settings, _NOTE, work, looks=True)

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from app.cli.doctor_identity import key, keys
+from app.cli.doctor_identity import key, keys, provider
 from app.cli.doctor_safety import backups, copies, jobs, jumped, lost, seal, server
 from app.cli.finding import MARKS, Finding, Verdict
 from app.cli.joining import LOCK_NAME, joined_index, own_postgres
@@ -300,6 +300,7 @@ CHECKS: dict[str, Callable[[Settings], Finding]] = {
     "port": _port,
     "key": key,
     "keys": keys,
+    "provider": provider,
     "objects": _objects,
     "stored": _stored,
     "backup": backups,

@@ -5,14 +5,15 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.options import DataDir, flags
+from app.cli.options import DataDir, Tenant, flags
 
 Name = Annotated[str, typer.Argument(help="A name; the log and the audit call the caller so.")]
 Roles = Annotated[
     list[str] | None,
     typer.Option(
         "--role",
-        help="viewer, uploader, curator, auditor, administrator or service; may be repeated.",
+        help="viewer, uploader, curator, auditor, administrator, service or emergency; "
+        "may be repeated.",
     ),
 ]
 Labels = Annotated[
@@ -48,6 +49,7 @@ def create_key(  # noqa: PLR0913, PLR0917
         int | None, typer.Option(min=1, max=MOST_DAYS, help="Days until it expires [365].")
     ] = None,
     never: Annotated[bool, typer.Option("--never", help="It does not expire.")] = False,
+    tenant: Tenant = None,
     data_dir: DataDir = None,
 ) -> None:
     """Make a key and print it, once. Without a role it is a viewer's.
@@ -69,11 +71,13 @@ def create_key(  # noqa: PLR0913, PLR0917
     from app.cli.api_keys import run_create  # noqa: PLC0415
 
     roles = ["administrator"] if admin else role or ["viewer"]
-    run_create(_settings(data_dir), name, roles, label, None if never else days or 365)
+    run_create(
+        _settings(data_dir), name, roles, label, None if never else days or 365, tenant=tenant
+    )
 
 
 @keys.command(name="list")
-def list_keys(data_dir: DataDir = None) -> None:
+def list_keys(tenant: Tenant = None, data_dir: DataDir = None) -> None:
     """Print all keys: what each may do, until when, and when it was used last. Never the key.
 
     Example:
@@ -82,11 +86,11 @@ def list_keys(data_dir: DataDir = None) -> None:
     """
     from app.cli.api_keys import run_list  # noqa: PLC0415
 
-    run_list(_settings(data_dir))
+    run_list(_settings(data_dir), tenant=tenant)
 
 
 @keys.command(name="revoke")
-def revoke_key(name: Name, data_dir: DataDir = None) -> None:
+def revoke_key(name: Name, tenant: Tenant = None, data_dir: DataDir = None) -> None:
     """Let a key count no more, in every process, when this has ended.
 
     Example:
@@ -95,7 +99,7 @@ def revoke_key(name: Name, data_dir: DataDir = None) -> None:
     """
     from app.cli.api_keys import run_revoke  # noqa: PLC0415
 
-    run_revoke(_settings(data_dir), name)
+    run_revoke(_settings(data_dir), name, tenant=tenant)
 
 
 users = typer.Typer(
@@ -111,6 +115,7 @@ def add_user(
     role: Roles = None,
     label: Labels = None,
     password_file: PasswordFile = None,
+    tenant: Tenant = None,
     data_dir: DataDir = None,
 ) -> None:
     """Let somebody in. The password is asked for twice.
@@ -125,11 +130,11 @@ def add_user(
         raise typer.BadParameter("give a --role, such as viewer")
     from app.cli.local_users import run_add  # noqa: PLC0415
 
-    run_add(_settings(data_dir), name, role, label, password_file)
+    run_add(_settings(data_dir), name, role, label, password_file, tenant=tenant)
 
 
 @users.command(name="list")
-def list_users(data_dir: DataDir = None) -> None:
+def list_users(tenant: Tenant = None, data_dir: DataDir = None) -> None:
     """Print all users and what each may do.
 
     Example:
@@ -138,11 +143,11 @@ def list_users(data_dir: DataDir = None) -> None:
     """
     from app.cli.local_users import run_list  # noqa: PLC0415
 
-    run_list(_settings(data_dir))
+    run_list(_settings(data_dir), tenant=tenant)
 
 
 @users.command(name="disable")
-def disable_user(name: Name, data_dir: DataDir = None) -> None:
+def disable_user(name: Name, tenant: Tenant = None, data_dir: DataDir = None) -> None:
     """Let a user in no more, in every process, when this has ended.
 
     Example:
@@ -151,11 +156,11 @@ def disable_user(name: Name, data_dir: DataDir = None) -> None:
     """
     from app.cli.local_users import run_disable  # noqa: PLC0415
 
-    run_disable(_settings(data_dir), name, disabled=True)
+    run_disable(_settings(data_dir), name, disabled=True, tenant=tenant)
 
 
 @users.command(name="enable")
-def enable_user(name: Name, data_dir: DataDir = None) -> None:
+def enable_user(name: Name, tenant: Tenant = None, data_dir: DataDir = None) -> None:
     """Let a user in again.
 
     Example:
@@ -164,11 +169,13 @@ def enable_user(name: Name, data_dir: DataDir = None) -> None:
     """
     from app.cli.local_users import run_disable  # noqa: PLC0415
 
-    run_disable(_settings(data_dir), name, disabled=False)
+    run_disable(_settings(data_dir), name, disabled=False, tenant=tenant)
 
 
 @users.command(name="passwd")
-def set_password(name: Name, password_file: PasswordFile = None, data_dir: DataDir = None) -> None:
+def set_password(
+    name: Name, password_file: PasswordFile = None, tenant: Tenant = None, data_dir: DataDir = None
+) -> None:
     """Give a user another password; the one before counts no more when this has ended.
 
     Example:
@@ -177,7 +184,7 @@ def set_password(name: Name, password_file: PasswordFile = None, data_dir: DataD
     """
     from app.cli.local_users import run_passwd  # noqa: PLC0415
 
-    run_passwd(_settings(data_dir), name, password_file)
+    run_passwd(_settings(data_dir), name, password_file, tenant=tenant)
 
 
 def add_commands(application: typer.Typer) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.options import DataDir, flags
+from app.cli.options import DataDir, Tenant, flags
 
 commands = typer.Typer(
     no_args_is_help=True,
@@ -21,6 +21,7 @@ def add_rule(
     ] = "",
     institution: Annotated[str, typer.Option(help="Institution Name, as it stands.")] = "",
     sender: Annotated[str, typer.Option(help="The name of the key or user that stores.")] = "",
+    tenant: Tenant = None,
     data_dir: DataDir = None,
 ) -> None:
     """Put a label on each study that comes in so; where several are said, all have to be met.
@@ -34,11 +35,11 @@ def add_rule(
     from app.cli.label_ruling import run_add  # noqa: PLC0415
     from app.settings import load_settings  # noqa: PLC0415
 
-    run_add(load_settings(flags(data_dir)), label, calling_ae, institution, sender)
+    run_add(load_settings(flags(data_dir)), label, calling_ae, institution, sender, tenant=tenant)
 
 
 @commands.command(name="list")
-def list_rules(data_dir: DataDir = None) -> None:
+def list_rules(tenant: Tenant = None, data_dir: DataDir = None) -> None:
     """Print all rules.
 
     Example:
@@ -48,12 +49,13 @@ def list_rules(data_dir: DataDir = None) -> None:
     from app.cli.label_ruling import run_list  # noqa: PLC0415
     from app.settings import load_settings  # noqa: PLC0415
 
-    run_list(load_settings(flags(data_dir)))
+    run_list(load_settings(flags(data_dir)), tenant=tenant)
 
 
 @commands.command(name="remove")
 def remove_rule(
     number: Annotated[int, typer.Argument(min=1, max=2**31 - 1, help="As `list` prints it.")],
+    tenant: Tenant = None,
     data_dir: DataDir = None,
 ) -> None:
     """Take a rule away; the labels that it has put on stay.
@@ -65,4 +67,4 @@ def remove_rule(
     from app.cli.label_ruling import run_remove  # noqa: PLC0415
     from app.settings import load_settings  # noqa: PLC0415
 
-    run_remove(load_settings(flags(data_dir)), number)
+    run_remove(load_settings(flags(data_dir)), number, tenant=tenant)

@@ -4,6 +4,7 @@ import sys
 
 from app.archive.context import Archive
 from app.archive.ingest_labels import add_label_rule, list_label_rules, remove_label_rule
+from app.archive.tenants import operator_of
 from app.cli.importing import OPERATOR
 from app.cli.opening import check_there, with_archive
 from app.index.ingest_rules import Conditions, LabelRule
@@ -12,7 +13,14 @@ from app.settings import Settings
 _NOTE = "fileroom label rules"
 
 
-def run_add(settings: Settings, label: str, calling_ae: str, institution: str, sender: str) -> None:
+def run_add(
+    settings: Settings,
+    label: str,
+    calling_ae: str,
+    institution: str,
+    sender: str,
+    tenant: str | None = None,
+) -> None:
     """Make a rule; it counts from now on.
 
     Raises:
@@ -23,14 +31,15 @@ def run_add(settings: Settings, label: str, calling_ae: str, institution: str, s
     check_there(settings)
 
     async def work(archive: Archive) -> None:
+        operator = await operator_of(archive, OPERATOR, tenant)
         conditions = Conditions(calling_ae, institution, sender)
-        rule = await add_label_rule(archive, OPERATOR, label, conditions)
+        rule = await add_label_rule(archive, operator, label, conditions)
         sys.stdout.write(_described(rule))
 
     with_archive(settings, _NOTE, work)
 
 
-def run_list(settings: Settings) -> None:
+def run_list(settings: Settings, tenant: str | None = None) -> None:
     """Print all rules, one on a line.
 
     Raises:
@@ -39,13 +48,14 @@ def run_list(settings: Settings) -> None:
     check_there(settings)
 
     async def work(archive: Archive) -> None:
-        rules = await list_label_rules(archive, OPERATOR)
+        operator = await operator_of(archive, OPERATOR, tenant)
+        rules = await list_label_rules(archive, operator)
         sys.stdout.write("".join(map(_described, rules)) or "there is no rule for labels\n")
 
     with_archive(settings, _NOTE, work)
 
 
-def run_remove(settings: Settings, number: int) -> None:
+def run_remove(settings: Settings, number: int, tenant: str | None = None) -> None:
     """Take a rule away.
 
     Raises:
@@ -55,7 +65,8 @@ def run_remove(settings: Settings, number: int) -> None:
     check_there(settings)
 
     async def work(archive: Archive) -> None:
-        await remove_label_rule(archive, OPERATOR, number)
+        operator = await operator_of(archive, OPERATOR, tenant)
+        await remove_label_rule(archive, operator, number)
         sys.stdout.write(f"rule {number} is gone; the labels that it has put on stay\n")
 
     with_archive(settings, _NOTE, work)

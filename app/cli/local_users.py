@@ -7,6 +7,7 @@ from pathlib import Path
 
 from app.archive import local_users
 from app.archive.context import Archive
+from app.archive.tenants import operator_of
 from app.cli.api_keys import may, sees
 from app.cli.importing import OPERATOR
 from app.cli.opening import check_there, with_archive
@@ -24,6 +25,7 @@ def run_add(
     roles: Sequence[str],
     labels: Sequence[str] | None,
     password_file: Path | None,
+    tenant: str | None = None,
 ) -> None:
     """Add a user.
 
@@ -35,7 +37,8 @@ def run_add(
     password = _password(password_file)
 
     async def work(archive: Archive) -> None:
-        made = await local_users.add_user(archive, OPERATOR, name, password, roles, labels)
+        operator = await operator_of(archive, OPERATOR, tenant)
+        made = await local_users.add_user(archive, operator, name, password, roles, labels)
         sys.stdout.write(f"{name} may {may(made.roles)}; sees {sees(made.labels)}\n")
         if not settings.auth.basic:
             sys.stdout.write(
@@ -46,7 +49,7 @@ def run_add(
     with_archive(settings, _NOTE, work)
 
 
-def run_list(settings: Settings) -> None:
+def run_list(settings: Settings, tenant: str | None = None) -> None:
     """Print all users, one on a line.
 
     Raises:
@@ -55,13 +58,16 @@ def run_list(settings: Settings) -> None:
     check_there(settings)
 
     async def work(archive: Archive) -> None:
-        lines = [describe(user) for user in await local_users.list_users(archive, OPERATOR)]
+        operator = await operator_of(archive, OPERATOR, tenant)
+        lines = [describe(user) for user in await local_users.list_users(archive, operator)]
         sys.stdout.write("\n".join(lines or ["there are no users"]) + "\n")
 
     with_archive(settings, _NOTE, work)
 
 
-def run_disable(settings: Settings, name: str, *, disabled: bool) -> None:
+def run_disable(
+    settings: Settings, name: str, *, disabled: bool, tenant: str | None = None
+) -> None:
     """Let a user in no more, or again.
 
     Raises:
@@ -71,13 +77,16 @@ def run_disable(settings: Settings, name: str, *, disabled: bool) -> None:
     check_there(settings)
 
     async def work(archive: Archive) -> None:
-        await local_users.disable_user(archive, OPERATOR, name, disabled=disabled)
+        operator = await operator_of(archive, OPERATOR, tenant)
+        await local_users.disable_user(archive, operator, name, disabled=disabled)
         sys.stdout.write(f"{name} is let in {'no more' if disabled else 'again'}\n")
 
     with_archive(settings, _NOTE, work)
 
 
-def run_passwd(settings: Settings, name: str, password_file: Path | None) -> None:
+def run_passwd(
+    settings: Settings, name: str, password_file: Path | None, tenant: str | None = None
+) -> None:
     """Give a user another password.
 
     Raises:
@@ -90,7 +99,8 @@ def run_passwd(settings: Settings, name: str, password_file: Path | None) -> Non
     password = _password(password_file)
 
     async def work(archive: Archive) -> None:
-        await local_users.set_password(archive, OPERATOR, name, password)
+        operator = await operator_of(archive, OPERATOR, tenant)
+        await local_users.set_password(archive, operator, name, password)
         sys.stdout.write(f"{name} has another password\n")
 
     with_archive(settings, _NOTE, work)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from app import __version__
-from app.cli import audit, background, identity, label, safety, seal, ticket
+from app.cli import audit, background, identity, label, override, safety, seal, tenant, ticket
 from app.cli.keeping import add_commands
 from app.cli.options import DataDir, flags
 
@@ -218,6 +218,8 @@ add_commands(application)
 
 identity.add_commands(application)
 ticket.add_commands(application)
+override.add_commands(application)
+tenant.add_commands(application)
 
 
 background.add_commands(application)

@@ -10,7 +10,7 @@ DataDir = Annotated[
     typer.Option(help="Where index and objects are kept [FILEROOM_DATA_DIR; ./data]."),
 ]
 
-
+Tenant = Annotated[str | None, typer.Option(help="One of `fileroom tenants list` [the first one].")]
 LARGEST = 2**31 - 1
 """Of the numbers of rules and webhooks."""
 LARGEST_JOB = 2**63 - 1

@@ -13,6 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from app.archive.context import Archive
 from app.archive.examine import State
 from app.archive.sealed_log import verify_log
+from app.archive.tenants import list_tenants
 from app.archive.verify import Verified, Wanted, verify_objects
 from app.cli.importing import OPERATOR
 from app.cli.opening import check_there, with_archive
@@ -56,9 +57,9 @@ def run_verify(
     async def work(archive: Archive) -> None:
         await verify_objects(archive, wanted, told.add)
         if wanted.since is None and wanted.study is None:
-            tenant_id = OPERATOR.scope.tenant_id
-            async for segment in verify_log(archive, tenant_id, repair=repair):
-                told.add(segment)
+            for tenant in await list_tenants(archive, OPERATOR):
+                async for segment in verify_log(archive, tenant.number, repair=repair):
+                    told.add(segment)
 
     with told:
         with_archive(settings, "fileroom verify", work, looks=True)

@@ -15,6 +15,7 @@ from app.errors import ArchiveError
 from app.rights import Principal
 from app.web import contract
 from app.web.accept import DICOM_JSON, DICOM_XML, XML_OFFER, chosen_offer
+from app.web.acting import CALLING_AE, LONGEST_AE
 from app.web.bodies import Body
 from app.web.content_coding import decoded
 from app.web.deps import ArchiveDep, BaseUrlDep, PrincipalDep, StudyPath
@@ -30,15 +31,13 @@ _STATUS = {
     Outcome.SOME_STORED: HTTPStatus.ACCEPTED,
     Outcome.NONE_STORED: HTTPStatus.CONFLICT,
 }
-CALLING_AE = "Fileroom-Calling-AE"
-_LONGEST_AE = 16
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 STORE_CONTRACT: dict[str, Any] = {
     "parameters": [
         {
             "name": CALLING_AE,
             "in": "header",
-            "schema": {"type": "string", "maxLength": _LONGEST_AE},
+            "schema": {"type": "string", "maxLength": LONGEST_AE},
             "description": "The AE that a bridge stores for; it is read of services alone",
         }
     ],
@@ -121,7 +120,7 @@ async def answer_store(
     into: StudyRef | NonPatientRef | None,
 ) -> Response:
     """Store what the body holds, and answer with the report (PS3.18 §10.5.3, §12.5.3)."""
-    body, calling = Body(request, archive.limits), _calling_ae(request, principal)
+    body, calling = Body(request, archive.limits), principal.calling_ae
     try:
         offer = chosen_offer(request, XML_OFFER)
         chunks = decoded(request, body.chunks(), archive.limits)
@@ -139,16 +138,6 @@ async def answer_store(
         response = dicom_json(request, document, offer.media_type)
     response.status_code = _status(report)
     return response
-
-
-def _calling_ae(request: Request, principal: Principal) -> str:
-    """Return the AE that a bridge, which is a service, says it sends for; of others it is not read.
-
-    Source: PS3.5 Table 6.2-1 (AE)
-    """
-    if principal.kind != "service":
-        return ""
-    return request.headers.get(CALLING_AE, "").strip()[:_LONGEST_AE]
 
 
 def _status(report: StoreReport) -> HTTPStatus:

@@ -31,11 +31,12 @@ _LABELLED = """($2->'labels' IS NULL OR EXISTS (
 # of two arrays of text one contains the other in whatever order, hence objects
 _OF_PATIENT = """($2->'patients' IS NULL OR $2->'patients' @> jsonb_build_array(jsonb_build_object(
     'id', {table}.patient_id, 'issuer', {table}.issuer_of_patient_id)))"""
+_ALSO = "coalesce($2->'also' ? {uid}, false)"
 _UID = "study.study_instance_uid"
 
 VISIBLE = f"""study.tenant_id = $1 AND ($2::jsonb IS NULL OR (
     {_NAMED.format(uid=_UID)} AND {_OF_PATIENT.format(table="study")}
-    AND {_LABELLED.format(uid=_UID)}))"""
+    AND {_LABELLED.format(uid=_UID)}) OR {_ALSO.format(uid=_UID)})"""
 """For asyncpg: the first two arguments of the statement are those of `visible_arguments`."""
 
 NON_PATIENT = "non_patient_instance.tenant_id = $1 AND $2::jsonb IS NULL"
@@ -60,7 +61,8 @@ def covered(uid: str) -> str:
         SELECT FROM study AS live WHERE live.tenant_id = $1 AND live.study_instance_uid = {uid}
             AND {_OF_PATIENT.format(table="live")}))"""
     named, labelled = _NAMED.format(uid=uid), _LABELLED.format(uid=uid)
-    return f"($2::jsonb IS NULL OR ({named} AND {labelled} AND {of_patient}))"
+    also = _ALSO.format(uid=uid)
+    return f"($2::jsonb IS NULL OR ({named} AND {labelled} AND {of_patient}) OR {also})"
 
 
 COVERED = f"SELECT uid FROM unnest($3::text[]) AS these (uid) WHERE {covered('these.uid')}"  # noqa: S608
@@ -77,6 +79,8 @@ def visible_arguments(scope: Scope) -> tuple[int, str | None]:
         narrowing["labels"] = holdable(scope.labels)
     if scope.patients is not None:
         narrowing["patients"] = [{"id": one, "issuer": by} for one, by in _patients(scope.patients)]
+    if scope.also:
+        narrowing["also"] = holdable(scope.also)
     return scope.tenant_id, orjson.dumps(narrowing).decode()
 
 
@@ -91,6 +95,7 @@ def scope_of(tenant_id: int, narrowing: str | None) -> Scope:
         frozenset(said["studies"]) if "studies" in said else None,
         frozenset(said["labels"]) if "labels" in said else None,
         None if patients is None else frozenset((one["id"], one["issuer"]) for one in patients),
+        frozenset(said.get("also", ())),
     )
 
 
@@ -113,7 +118,7 @@ def visible_to(scope: Scope, alias: str, add: Callable[[object], str]) -> str:
     So a rare label is where the search begins, and a common one is looked up on the way. `$1` is
     the tenant, `alias` what the statement calls `study`, and `add` takes further arguments in.
     """
-    met = [f"{alias}.tenant_id = $1"]
+    met = []
     if scope.studies is not None:
         met.append(f"{alias}.study_instance_uid = ANY({add(holdable(scope.studies))}::text[])")
     if scope.labels is not None:
@@ -126,7 +131,10 @@ def visible_to(scope: Scope, alias: str, add: Callable[[object], str]) -> str:
             f"({alias}.patient_id, {alias}.issuer_of_patient_id) IN ("  # noqa: S608
             f"SELECT * FROM unnest({ids}::text[], {issuers}::text[]))"
         )
-    return " AND ".join(met)
+    if met and scope.also:
+        also = f"{alias}.study_instance_uid = ANY({add(holdable(scope.also))}::text[])"
+        met = [f"(({' AND '.join(met)}) OR {also})"]
+    return " AND ".join([f"{alias}.tenant_id = $1", *met])
 
 
 async def covered_studies(index: Index, scope: Scope, studies: Collection[str]) -> frozenset[str]:

@@ -41,10 +41,11 @@ _Result: TypeAlias = Present | InvalidDataset | None
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What the sender may see, and the AE that a service says it sends for."""
+    """What the sender may see, the AE that a service says it sends for, and the sender's name."""
 
     scope: Scope = field(default_factory=Scope)
     calling_ae: str = ""
+    sender: str = ""
 
 
 async def refused_studies(
@@ -110,7 +111,7 @@ async def label_new_studies(
         if rules:
             scanned = next(one for (study, _), one in first.items() if study == uid)
             institution = str(series_values(scanned.fragments)["institution_name"])
-            arrival = Arrival(under.calling_ae, institution, actor)
+            arrival = Arrival(under.calling_ae, institution, under.sender or actor)
             labels |= {rule.label for rule in rules if rule.fits(arrival)}
         if chosen := holdable(labels)[:MOST_LABELS]:
             new = sorted(row[0] for row in await connection.fetch(PUT, tenant_id, uid, chosen))

@@ -133,7 +133,8 @@ async def revoke_key(index: Index, tenant_id: int, actor: str, name: str) -> boo
     async def revoke(connection: Connection) -> bool:
         number = await connection.fetchval(REVOKE, tenant_id, name)
         if number is not None:
-            await end_tickets_of(connection, tenant_id, "key", name)
+            for kind in ("key", "service"):
+                await end_tickets_of(connection, tenant_id, kind, name)
             said = {"key": {"id": number, "name": name}}
             await log_event(connection, tenant_id, "key-revoked", actor, said)
         return number is not None

@@ -15,7 +15,7 @@ from app.index.faults import index_errors
 from app.index.tables import metadata
 
 BACKUP, DRILL = "backup", "drill"
-FLEETING = ["web_session", "ticket"]
+FLEETING = ["web_session", "ticket", "emergency_override"]
 """Tables whose rows are no part of a backup: what was ended after it would be in force again."""
 UNCOUNTED = ["backup_run", "job", "job_log", *FLEETING]
 """Tables that are not part of what a backup is compared by. Hashes of jobs hold numbers of their

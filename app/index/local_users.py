@@ -9,6 +9,7 @@ import asyncpg
 
 from app.index.engine import Index
 from app.index.events import log_event
+from app.index.overrides import end_overrides_of
 from app.index.pool import Connection
 from app.index.tickets import end_tickets_of
 from app.index.web_sessions import end_sessions_of
@@ -152,6 +153,7 @@ async def _change(
             return False
         await end_sessions_of(connection, tenant_id, name)
         await end_tickets_of(connection, tenant_id, "user", name)
+        await end_overrides_of(connection, tenant_id, "user", name)
         await log_event(connection, tenant_id, kind, actor, {"user": {"name": name}})
         return True
 

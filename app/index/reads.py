@@ -20,13 +20,14 @@ DENIED = "denied"
 """Who asked is known, and may not do this, or sees nothing there."""
 UNAUTHENTICATED = "unauthenticated"
 """Somebody came without a key, or with a wrong one."""
+LOGGED_IN, LOGGED_OUT = "logged-in", "logged-out"
+"""In a browser; other callers show who they are with each request."""
 AUDIT_USED = "audit-used"
-BROKE_GLASS = "broke-glass"
 STARTED, STOPPED = "started", "stopped"
 """A process of the archive, where an audit repository is told of it."""
 READS = (
     *(SEARCHED, VIEWED, DOWNLOADED, EXPORTED, DENIED, UNAUTHENTICATED),
-    *(AUDIT_USED, BROKE_GLASS, STARTED, STOPPED),
+    *(LOGGED_IN, LOGGED_OUT, AUDIT_USED, STARTED, STOPPED),
 )
 IS_READ = f"kind IN ({', '.join(repr(kind) for kind in READS)})"
 """In SQL."""

@@ -1,9 +1,10 @@
-"""The tables of browser sessions and of tickets. Of what holders show the SHA-256 alone is kept.
+"""The tables of browser sessions, of tickets and of what is opened in an emergency. Of what holders
+show the SHA-256 alone is kept.
 
 `scope` is what narrows the caller's, as `access.visible_arguments` has it.
 """
 
-from sqlalchemy import Column, DateTime, LargeBinary, Table
+from sqlalchemy import Column, DateTime, Index, LargeBinary, Table
 from sqlalchemy.dialects.postgresql import JSONB
 
 from app.index import columns
@@ -38,4 +39,25 @@ ticket = Table(
     columns.now("made_at"),
     Column("expires_at", DateTime(timezone=True), nullable=False),
     Column("revoked_at", DateTime(timezone=True)),
+)
+
+emergency_override = Table(
+    "emergency_override",
+    metadata,
+    columns.key(),
+    columns.tenant(),
+    columns.named("name"),
+    columns.named("kind"),
+    columns.named("study_instance_uid"),
+    columns.named("reason"),
+    columns.now("begun_at"),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("ended_at", DateTime(timezone=True)),
+)
+Index(
+    "emergency_override_of",
+    emergency_override.c.tenant_id,
+    emergency_override.c.name,
+    emergency_override.c.kind,
+    postgresql_where=emergency_override.c.ended_at.is_(None),
 )

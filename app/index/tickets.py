@@ -25,7 +25,7 @@ _ADD = f"""
 INSERT INTO ticket (tenant_id, digest, study_instance_uid, verbs, scope, made_by, maker_kind,
     expires_at)
 SELECT $1, $2, $3, $4, $5::text::jsonb, $6, $7, least(now() + make_interval(secs => $8), (
-    SELECT expires_at FROM api_key WHERE $7 = 'key' AND revoked_at IS NULL
+    SELECT expires_at FROM api_key WHERE $7 IN ('key', 'service') AND revoked_at IS NULL
         AND api_key.tenant_id = $1 AND name = $6))
 RETURNING {_COLUMNS}
 """  # noqa: S608 - our own text, as below

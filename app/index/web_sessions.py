@@ -1,5 +1,7 @@
 """Browser sessions: found by the SHA-256 of what the cookie holds."""
 
+from typing import Any
+
 from app.index.access import scope_of, visible_arguments
 from app.index.engine import Index
 from app.index.pool import Connection
@@ -23,7 +25,8 @@ UPDATE web_session SET last_seen_at = greatest(last_seen_at, now())
 WHERE digest = $1 AND ended_at IS NULL
 """
 _END = """
-UPDATE web_session SET ended_at = now() WHERE digest = $1 AND ended_at IS NULL RETURNING true
+UPDATE web_session SET ended_at = now() WHERE digest = $1 AND ended_at IS NULL
+RETURNING tenant_id, name, kind, verbs, scope
 """
 _END_OF = """
 UPDATE web_session SET ended_at = now()
@@ -59,17 +62,17 @@ async def find_session(index: Index, digest: bytes, idle_seconds: float) -> Prin
         return None
     if row["unseen"]:
         await index.fetch(_SEE, digest)
-    scope = scope_of(row["tenant_id"], row["scope"])
-    return Principal(row["name"], scope, frozenset(map(Verb, row["verbs"])), row["kind"])
+    return _principal(row)
 
 
-async def end_session(index: Index, digest: bytes) -> bool:
-    """End a session; return whether there was one.
+async def end_session(index: Index, digest: bytes) -> Principal | None:
+    """End a session; return whose it was, None if there was none.
 
     Raises:
         Unavailable: the index does not answer.
     """
-    return bool(await index.fetch(_END, digest))
+    row = await index.fetchrow(_END, digest)
+    return None if row is None else _principal(row)
 
 
 async def end_sessions_of(connection: Connection, tenant_id: int, name: str) -> bool:
@@ -78,3 +81,8 @@ async def end_sessions_of(connection: Connection, tenant_id: int, name: str) -> 
     Says whether there were any.
     """
     return bool(await connection.fetch(_END_OF, tenant_id, name))
+
+
+def _principal(row: Any) -> Principal:
+    scope = scope_of(row["tenant_id"], row["scope"])
+    return Principal(row["name"], scope, frozenset(map(Verb, row["verbs"])), row["kind"])

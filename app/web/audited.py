@@ -29,13 +29,17 @@ from app.index.reads import (
     VIEWED,
 )
 from app.rights import DEFAULT_TENANT, Principal
-from app.web.auth import PRINCIPAL
+from app.web.auth import ATTEMPTED, PRINCIPAL
 from app.web.direct import ROUTE, template_of
 from app.web.faults import ASGIApp, Message, NothingMore, Receive, Scope, Send
 from app.web.problems import problem_of
 
+DONE = "fileroom.done"
+"""Where a route notes what it did: a login or a logout."""
 STUDY = "fileroom.study"
 """Where a route notes the Study that its path does not name, or is not to be searched for."""
+EMERGENCY = "emergency"
+"""The kind of who sees a Study because they opened it in an emergency."""
 _BELOW = ("", "/series/{series}", "/series/{series}/instances/{instance}")
 _STUDIES = tuple("/studies/{study}" + below for below in _BELOW)
 _FRAMES = _STUDIES[-1] + "/frames/{frames}"
@@ -77,6 +81,11 @@ class _Hot(NamedTuple):
     principal: Principal
     route: str
     interval: Interval
+
+
+def note_done(scope: Scope, principal: Principal, what: str) -> None:
+    """Note that somebody has logged in or out."""
+    scope[PRINCIPAL], scope[DONE] = principal, what
 
 
 class Audited:
@@ -170,16 +179,20 @@ class Audited:
         """Return what an answer shows, or denies; None if it is of no interest."""
         status: int = message["status"]
         template = template_of(scope)
-        action = self._shows.get(template) if scope["method"] == "GET" else None
+        action = scope.get(DONE)
+        if action is None and scope["method"] == "GET":
+            action = self._shows.get(template)
         if status < HTTPStatus.BAD_REQUEST:
             return None if action is None else self._shown(scope, message, action)
         principal: Principal | None = scope.get(PRINCIPAL)
         address = _address(scope)
-        if status == HTTPStatus.UNAUTHORIZED and principal is None:
-            return Access(DEFAULT_TENANT, "", "", UNAUTHENTICATED, address=address, status=status)
+        if principal is None and _is_attempt(scope, status):
+            tenant, name = scope.get(ATTEMPTED) or (DEFAULT_TENANT, "")
+            kind = "user" if name else ""
+            return Access(tenant, name, kind, UNAUTHENTICATED, address=address, status=status)
         if status == HTTPStatus.FORBIDDEN or (status in _HIDDEN and action is not None):
             tenant = principal.scope.tenant_id if principal else DEFAULT_TENANT
-            who = (principal.name, principal.kind) if principal else ("", "")
+            who = (principal.signature, principal.kind) if principal else ("", "")
             attempt = action or f"{scope['method'][:20]} {template}"
             study = _study(scope) if principal else ""  # not what a stranger says
             return Access(tenant, *who, DENIED, study, address, attempt=attempt, status=status)
@@ -196,8 +209,9 @@ class Audited:
             study = study or named
         elif scope["path"].endswith("/wado") and _is_dicom(message):
             action = DOWNLOADED
-        tenant, who = principal.scope.tenant_id, (principal.name, principal.kind)
-        return Access(tenant, *who, action, study, _address(scope), asked)
+        kind = EMERGENCY if study in principal.scope.also else principal.kind
+        tenant = principal.scope.tenant_id
+        return Access(tenant, principal.signature, kind, action, study, _address(scope), asked)
 
 
 def asked_for(query_string: bytes) -> tuple[tuple[str, ...], str]:
@@ -229,6 +243,13 @@ def shows_nothing(template: str, prefix: str) -> bool:
     if template.startswith(prefix):
         return _UNSEEN_DICOMWEB.fullmatch(template, len(prefix)) is not None
     return _UNSEEN.fullmatch(template) is not None
+
+
+def _is_attempt(scope: Scope, status: int) -> bool:
+    """Say whether somebody was not let in; with 429 only if passwords were wrong before."""
+    return status == HTTPStatus.UNAUTHORIZED or (
+        status == HTTPStatus.TOO_MANY_REQUESTS and ATTEMPTED in scope
+    )
 
 
 def _study(scope: Scope) -> str:

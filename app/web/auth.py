@@ -14,20 +14,23 @@ import hashlib
 import hmac
 import ipaddress
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
-from app.errors import Forbidden, Unauthenticated
+from app.errors import Forbidden, TooMany, Unauthenticated
 from app.rights import Principal
+from app.web.acting import acting
 
 _HOST = re.compile(r"\[([0-9a-fA-F:.]+)\](?::\d+)?|([^:\[\]/@]+)(?::\d+)?")
 _PASSED_ON = (b"forwarded", b"via", b"x-real-ip")
 _Value = TypeVar("_Value", bytes, str)
 PRINCIPAL = "fileroom.principal"
 """Where it is noted in an ASGI scope who makes a request."""
+ATTEMPTED = "fileroom.attempted"
+"""Where it is noted that a password came and was not taken: whose (tenant, name), or None."""
 OPERATOR = Principal("operator")
 KEY_HOLDER = Principal("key", kind="key")
 SESSION_COOKIE, SECURE_SESSION_COOKIE = "fileroom", "__Host-fileroom"
@@ -108,15 +111,19 @@ class Identity:
             Forbidden: there is none, and the request may come from elsewhere.
             TooMany: too many wrong passwords came.
             Unavailable: a source does not answer.
+            InvalidRequest: a service names an AE that is none.
         """
         if not self.sources:
             scope[PRINCIPAL] = self._operator(scope)
             return OPERATOR
         try:
-            principal = scope[PRINCIPAL] = await self._known(given_by(scope), scope)
-        except Unauthenticated as error:
-            error.challenges = self.challenges
+            principal = acting(await self._known(given_by(scope), scope), scope)
+        except (Unauthenticated, TooMany) as error:
+            note_attempt(scope, error)
+            if isinstance(error, Unauthenticated):
+                error.challenges = self.challenges
             raise
+        scope[PRINCIPAL] = principal
         return principal
 
     async def _known(self, given: Credentials | None, scope: dict[str, Any]) -> Principal:
@@ -163,6 +170,11 @@ class Identity:
             return is_loopback(urlsplit(origin).hostname or "")
         except ValueError:
             return False
+
+
+def note_attempt(scope: MutableMapping[str, Any], error: Unauthenticated | TooMany) -> None:
+    """Note whose password was wrong; a name that nobody has is not kept: it may be a secret."""
+    scope[ATTEMPTED] = error.user if isinstance(error, Unauthenticated) else None
 
 
 def is_passed_on(name: bytes) -> bool:

@@ -21,8 +21,9 @@ from app.web.faults import ASGIApp, Message, Receive, Scope, Send
 
 LONGEST = 200
 _UNKNOWN = "The ticket is not known, or it is over"
-_READ = frozenset({"GET", "HEAD"})
-_ROUTES = r"{}/(?:studies|series|instances)(?:/.*)?|/wado"
+READ = frozenset({"GET", "HEAD"})
+ROUTES = r"{}/(?:studies|series|instances)(?:/.*)?|/wado"
+"""Where Studies are read, below the DICOMweb prefix and elsewhere."""
 _NOT_KEPT = (b"private", b"no-store")
 
 
@@ -34,7 +35,7 @@ class Tickets:
 
     def __init__(self, state: State, prefix: str) -> None:
         self._state = state
-        self._routes = re.compile(_ROUTES.format(re.escape(prefix)), re.DOTALL)
+        self._routes = re.compile(ROUTES.format(re.escape(prefix)), re.DOTALL)
         self._known: Remembered[Principal] = Remembered()
 
     async def principal(self, given: Credentials, scope: dict[str, Any]) -> Principal | None:
@@ -50,7 +51,7 @@ class Tickets:
         ):
             return None
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if scope["method"] not in _READ or not self._routes.fullmatch(path):
+        if scope["method"] not in READ or not self._routes.fullmatch(path):
             raise Unauthenticated("A ticket is for reading its Study, and for nothing else")
         value = given.value
         if len(value) > LONGEST or not value.startswith(PREFIX):

@@ -122,10 +122,11 @@ async def test_tickets_end_with_the_rights_of_their_maker(archive: Archive, stud
     assert await find_ticket(archive, keys) is None
 
 
+@pytest.mark.parametrize("role", ["viewer", "service"])
 async def test_a_keys_tickets_are_dead_when_it_is_revoked_those_of_its_last_moment_too(
-    archive: Archive, principal: Principal, study: str, monkeypatch: pytest.MonkeyPatch
+    archive: Archive, principal: Principal, study: str, monkeypatch: pytest.MonkeyPatch, role: str
 ) -> None:
-    made = await make_key(archive, principal, WantedKey("ct-1", ["viewer"]))
+    made = await make_key(archive, principal, WantedKey("ct-1", [role]))
     bearer = await archive.keys.principal(made.text)
     _, early = await give(archive, bearer, study)
     late: list[str] = []
@@ -141,10 +142,11 @@ async def test_a_keys_tickets_are_dead_when_it_is_revoked_those_of_its_last_mome
         assert await find_ticket(archive, secret) is None
 
 
+@pytest.mark.parametrize("role", ["viewer", "service"])
 async def test_a_ticket_is_over_with_the_key_that_made_it(
-    archive: Archive, principal: Principal, study: str
+    archive: Archive, principal: Principal, study: str, role: str
 ) -> None:
-    made = await make_key(archive, principal, WantedKey("ct-1", ["viewer"], days=1))
+    made = await make_key(archive, principal, WantedKey("ct-1", [role], days=1))
     bearer = await archive.keys.principal(made.text)
     await archive.index.fetch("UPDATE api_key SET expires_at = now() + interval '1 minute'")
     ticket, _ = await make_ticket(archive, bearer, study, 480, READING)

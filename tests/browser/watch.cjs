@@ -1,6 +1,8 @@
 // Opens pages and does what a reader would: node watch.cjs PLAN.json, a list of steps
 //   {"open": URL} {"see": text} {"draw": seconds} {"wheel": lines} {"picture": file}
-// and prints as JSON each answer that was no success, and each PDF's media type.
+//   {"log in": [name, password]} at the archive's form, {"log in at": name} at the provider's
+// and prints as JSON each answer that was no success, each PDF's media type, where the page
+// is at the end, and for each request of DICOMweb its origin and what it shows of its caller.
 const { readFileSync } = require('node:fs');
 const [plan, library, browser, profile] = JSON.parse(readFileSync(process.argv[2], 'utf8'));
 const { chromium } = require(library);
@@ -33,13 +35,30 @@ async function main() {
       '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1'],
   });
   const page = await context.newPage();
-  const refused = [], pdfs = [];
+  const refused = [], pdfs = [], asked = [];
   context.on('response', answer => {
     if (answer.status() >= 400) refused.push(`${answer.status()} ${answer.url()}`);
     if ((answer.headers()['content-type'] || '').includes('application/pdf')) pdfs.push(answer.url());
   });
+  context.on('request', request => {
+    const { origin, pathname } = new URL(request.url());
+    if (pathname.startsWith('/dicom-web')) asked.push([origin, request.headers().authorization || '']);
+  });
   for (const step of plan) {
+    if (step.wait) await page.waitForTimeout(step.wait * 1000);
     if (step.open) await page.goto(step.open, { waitUntil: 'load' });
+    if (step['log in']) {
+      const [name, password] = step['log in'];
+      await page.locator('input[name=name]').fill(name);
+      await page.locator('input[name=password]').fill(password);
+      await page.locator('button').click();
+    }
+    if (step['log in at']) {
+      await page.locator('input[name=login]').fill(step['log in at']);
+      await page.locator('input[name=password]').fill('any');
+      await page.locator('button[type=submit]').click();
+      await page.getByText('Continue').click();
+    }
     if (step.see) await page.getByText(step.see).first().waitFor({ timeout: 60000 });
     if (step.draw) await drawn(page, step.draw);
     if (step.wheel) {
@@ -50,8 +69,9 @@ async function main() {
     for (let n = 0; step.pdf && !pdfs.length && n < step.pdf * 5; n++) await page.waitForTimeout(200);
     if (step.picture) await page.screenshot({ path: step.picture });
   }
+  const at = page.url();
   await context.close();
-  console.log(JSON.stringify({ refused, pdfs }));
+  console.log(JSON.stringify({ refused, pdfs, at, asked: asked.map(one => one.join(' ').trim()) }));
 }
 
 main().catch(error => { console.error(error); process.exit(1); });

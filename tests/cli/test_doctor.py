@@ -31,6 +31,7 @@ ORDER = [
     "port",
     "key",
     "keys",
+    "provider",
     "objects",
     "stored",
     "backup",

@@ -18,6 +18,7 @@ NAMED = {"{path}": "7FE00010", "{code}": "113001^DCM", "{frames}": "1", "{uid}":
     "{transaction}": "1.2.9",
     "{label}": "teaching",
     "{ticket}": "7",
+    "{override}": "7",
     "{name}": "ct-1",
 }
 OPEN = {"/health/live", "/health/ready", "/dicom-web"}

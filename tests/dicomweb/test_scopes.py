@@ -8,16 +8,18 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from app.archive.audit import all_entries
 from app.archive.context import Archive
 from app.archive.findings import list_findings
 from app.archive.ingest_labels import add_label_rule
 from app.archive.labels import labels_of
 from app.dicom.uids import InstanceRef
-from app.dicomweb.stow import CALLING_AE
 from app.errors import Unauthenticated
+from app.index.audit_log import Wanted
 from app.index.ingest_rules import Conditions
 from app.index.places import locate_instance
 from app.rights import Principal, Role, Scope, principal_of
+from app.web.acting import CALLING_AE
 from app.web.auth import Credentials, Identity
 from tests.archive.test_repair import lose
 from tests.factories import make_dataset, make_part10, new_uid
@@ -75,6 +77,39 @@ async def test_a_service_says_for_which_ae_it_stores_and_nobody_else_does(
         answer = await post(client, make_part10(StudyInstanceUID=study), **headers)
         assert answer.status_code == 200, answer.text
         assert await labels_of(app.state.archive, OPERATOR, study) == labels
+
+
+async def test_the_ae_that_a_service_acts_for_stands_in_the_log(
+    app: FastAPI, client: httpx.AsyncClient, known: Known
+) -> None:
+    known.callers = {
+        "bridge": principal_of("bridge", "token", [Role.SERVICE], Scope()),
+        "script": principal_of("script", "key", [Role.CURATOR], Scope()),
+    }
+    await add_label_rule(app.state.archive, OPERATOR, "bridged", Conditions(sender="bridge"))
+    study = new_uid()
+    sent = make_part10(StudyInstanceUID=study)
+    assert (await post(client, sent, **by("bridge", **{CALLING_AE: "ECHO1"}))).status_code == 200
+    assert await labels_of(app.state.archive, OPERATOR, study) == ["bridged"]
+    path = f"/studies/{study}/metadata"
+    for name, ae in (("bridge", "CT 2"), ("bridge", ""), ("script", "ECHO1")):
+        headers = by(name, **{CALLING_AE: ae})
+        assert (await client.get(path, headers=headers)).status_code == 200
+    wanted = Wanted(study=study, kinds=("accepted", "viewed"))
+    entries = [one async for one in all_entries(app.state.archive, OPERATOR, wanted)]
+    assert [one.actor for one in entries] == [
+        *("bridge (AE ECHO1)", "bridge (AE CT 2)", "bridge", "script")
+    ]
+
+
+@pytest.mark.parametrize("title", ["X" * 17, "A\\B", "\u00c4"])
+async def test_what_is_no_ae_title_is_refused(
+    client: httpx.AsyncClient, known: Known, title: str
+) -> None:
+    known.callers = {"bridge": principal_of("bridge", "key", [Role.SERVICE], Scope())}
+    sent = [(name.encode(), value.encode()) for name, value in by("bridge").items()]
+    headers = [*sent, (CALLING_AE.encode(), title.encode("latin-1"))]
+    assert (await client.get("/studies", headers=headers)).status_code == 400
 
 
 async def test_two_tenants_have_the_same_uid_each_with_its_own_bytes(
@@ -146,6 +181,52 @@ async def test_who_waits_for_changes_is_asked_again_before_it_is_told(
     revoked, narrowed = await asyncio.gather(*waiting)
     assert revoked.status_code == 401
     assert narrowed.json() == {"changes": [], "next": "0.0"}
+
+
+async def test_warnings_and_pages_count_what_the_caller_sees(
+    client: httpx.AsyncClient, known: Known
+) -> None:
+    known.callers = {
+        "all": OPERATOR,
+        "a": Principal("a", Scope(labels=frozenset({"a"}))),
+        "b": Principal("b", Scope(labels=frozenset({"b"}))),
+    }
+    for name, count in (("a", 3), ("b", 1), ("all", 2)):
+        for _ in range(count):
+            assert (await post(client, make_part10(), **by(name))).status_code == 200
+    for name, more in (("all", 5), ("a", 2), ("b", 0)):
+        for path in ("/studies", "/series", "/instances"):
+            answer = await client.get(path, params={"limit": 1}, headers=by(name))
+            assert len(answer.json()) == 1
+            warning = answer.headers.get("warning", "")
+            assert (f"There are {more} additional results" in warning) is bool(more), warning
+        beyond = {"limit": 5, "offset": more + 1}
+        page = await client.get("/studies", params=beyond, headers=by(name))
+        assert page.status_code == 204
+
+
+async def test_an_uploader_gets_one_answer_for_each_uid_that_is_taken(
+    client: httpx.AsyncClient, known: Known
+) -> None:
+    known.callers = {
+        "admin": OPERATOR,
+        "modality": principal_of("modality", "key", [Role.UPLOADER], Scope()),
+    }
+    told = set()
+    for state in ("same", "other", "rejected"):
+        uid, study = new_uid(), new_uid()
+        names: dict[str, Any] = {"SOPInstanceUID": uid, "StudyInstanceUID": study}
+        data = make_part10(**names)
+        assert (await post(client, data, **by("admin"))).status_code == 200
+        if state == "rejected":
+            path = f"/studies/{study}/reject/113001^DCM"
+            assert (await client.post(path, headers=by("admin"))).status_code == 204
+        again = data if state == "same" else make_part10(**names, Rows=4, Columns=4)
+        answer = await post(client, again, **by("modality"))
+        assert answer.status_code == 409
+        told.add(answer.text.replace(uid, "*").replace(study, "*"))
+    (text,) = told
+    assert "this SOP Instance UID is taken" in text
 
 
 async def test_of_a_study_that_is_not_in_sight_no_byte_is_read(

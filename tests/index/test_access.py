@@ -28,12 +28,14 @@ def scope(
     studies: Iterable[str] | None = None,
     labels: Iterable[str] | None = None,
     patients: Iterable[tuple[str, str]] | None = None,
+    also: Iterable[str] = (),
 ) -> Scope:
     return Scope(
         tenant,
         None if studies is None else frozenset(studies),
         None if labels is None else frozenset(labels),
         None if patients is None else frozenset(patients),
+        frozenset(also),
     )
 
 
@@ -55,8 +57,13 @@ SEEN = [
     (scope(labels=["a"], patients=[("P", "X"), ("X", "X")]), "1.2"),
     (scope(studies=["1.1", "1.2"], labels=["b"]), "1.2"),
     (scope(studies=["1.1"], labels=["b"]), ""),
+    (scope(labels=["b"], also=["1.3", "2.1"]), "1.2 1.3"),
+    (scope(labels=[], also=["1.4"]), "1.4"),
+    (scope(patients=[], also=["1.4"]), "1.4"),
+    (scope(studies=["1.1"], labels=["b"], also=["1.3"]), "1.3"),
+    (scope(2, labels=[], also=["1.1"]), ""),
     (scope(studies=["1.\0", "\ud800"], labels=["\0"], patients=[("\0", ""), ("", "\ud800")]), ""),
-    (scope(studies=["1.1", "1.\0"], labels=["a", "\udfff"]), "1.1"),
+    (scope(studies=["1.1", "1.\0"], labels=["a", "\udfff"], also=["\0", "1.4"]), "1.1 1.4"),
 ]
 
 

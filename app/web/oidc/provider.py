@@ -74,7 +74,9 @@ class Metadata:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class Known:
+    """What a provider said, and when, by the clock that only goes forward."""
+
     metadata: Metadata
     keys: Sequence[SigningKey]
     at: float
@@ -85,7 +87,7 @@ class Provider:
 
     def __init__(self, issuer: str) -> None:
         self.issuer = issuer
-        self._known: _Known | None = None
+        self._known: Known | None = None
         self._tried = -UNKNOWN_SECONDS
         self._tried_for_unknown = -UNKNOWN_SECONDS
         self._lock = asyncio.Lock()
@@ -113,7 +115,7 @@ class Provider:
                 await self._fetch()
         return _fitting(await self._current(), kid, algorithm)
 
-    async def _current(self) -> _Known:
+    async def _current(self) -> Known:
         """Return what is known, fetched now if it is old and nobody else does so."""
         known = self._known
         if known is not None and monotonic() - known.at < FRESH_SECONDS:
@@ -131,30 +133,39 @@ class Provider:
     async def _fetch(self) -> None:
         self._tried = monotonic()
         try:
-            self._known = await _fetched(self.issuer)
+            self._known = await fetch_provider(self.issuer)
         except Unavailable as error:
             kept = "" if self._known is None else "; what it said last is kept"
             _log.warning("%s: %s%s", self.issuer, error, kept)
 
 
-def _fitting(known: _Known, kid: str | None, algorithm: str) -> list[SigningKey]:
+def _fitting(known: Known, kid: str | None, algorithm: str) -> list[SigningKey]:
     fitting = [key for key in known.keys if key.signs(algorithm)]
     if kid is not None:
         return [key for key in fitting if key.kid == kid]
     return fitting if len(fitting) == 1 else []  # none is guessed
 
 
-async def _fetched(issuer: str) -> _Known:
-    place = issuer.rstrip("/") + "/.well-known/openid-configuration"
+def discovery(issuer: str) -> str:
+    """Return where a provider says what it is (OpenID Discovery §4)."""
+    return issuer.rstrip("/") + "/.well-known/openid-configuration"
+
+
+async def fetch_provider(issuer: str) -> Known:
+    """Ask a provider what it is and what its keys are.
+
+    Raises:
+        Unavailable: it does not answer, or is another one.
+    """
     try:
         async with asking() as client:
-            document = await fetch_document(client, "GET", place)
+            document = await fetch_document(client, "GET", discovery(issuer))
             if document.get("issuer") != issuer:
                 raise Unavailable("what is found at the issuer's address is of another issuer")
             keys = await fetch_document(client, "GET", str(document.get("jwks_uri", "")))
     except Refused as error:
         raise Unavailable(f"the identity provider refuses: {error.word}") from None
-    return _Known(_read_metadata(document), read_keys(keys), monotonic())
+    return Known(_read_metadata(document), read_keys(keys), monotonic())
 
 
 def _read_metadata(document: dict[str, Any]) -> Metadata:

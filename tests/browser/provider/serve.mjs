@@ -1,11 +1,12 @@
-// A provider of OpenID Connect as it is published: node serve.mjs PORT CALLBACK HOME.
+// A provider of OpenID Connect as it is published: node serve.mjs PORT CALLBACK HOME [VIEWER].
+// VIEWER is where OHIF is, a public client that gets access tokens for the archive itself.
 // POST /rotate gives it another key. Anybody logs in with any password; the name is the subject.
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { generateKeyPairSync } from 'node:crypto';
 import { pathToFileURL } from 'node:url';
 
-const [port, callback, home] = process.argv.slice(2);
+const [port, callback, home, viewer] = process.argv.slice(2);
 const place = createRequire(`${home}/package.json`).resolve('oidc-provider');
 const { default: Provider } = await import(pathToFileURL(place));
 const issuer = `http://127.0.0.1:${port}`;
@@ -18,7 +19,11 @@ function made(number) {
     clients: [{
       client_id: 'fileroom', client_secret: 'a-secret-of-the-test', redirect_uris: [callback],
       grant_types: ['authorization_code', 'client_credentials'], response_types: ['code'],
-    }],
+    }, ...(viewer ? [{
+      client_id: 'ohif', redirect_uris: [`${viewer}/callback`], token_endpoint_auth_method: 'none',
+      application_type: 'native', grant_types: ['authorization_code'], response_types: ['code'],
+    }] : [])],
+    clientBasedCORS: (_, origin, client) => client.clientId === 'ohif' && origin === viewer,
     jwks: { keys: [key] },
     cookies: { keys: ['a-key-of-the-test'] },
     claims: { openid: ['sub', 'roles'], profile: ['name'], email: ['email'] },
@@ -29,6 +34,8 @@ function made(number) {
       clientCredentials: { enabled: true },
       resourceIndicators: {
         enabled: true,
+        defaultResource: (_, client, oneOf) => (client.clientId === 'ohif' ? 'urn:fileroom' : oneOf),
+        useGrantedResource: () => true,
         getResourceServerInfo: () => ({
           scope: 'read', audience: 'fileroom', accessTokenTTL: 300, accessTokenFormat: 'jwt',
           jwt: { sign: { alg: 'RS256' } },
