@@ -3,10 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 PYTEST := pytest -n 2 --dist loadgroup $(if $(CI),-p tests.ci_plugin)
-TARGET ?= part10
-SECONDS ?= 3600
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all check check-lock fix bench bench-large openapi lock browser fuzz sbom advisories clean
+.PHONY: help install run test test-all check check-lock fix bench bench-large openapi lock browser clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -42,13 +40,10 @@ lock: .venv/install.stamp ## pin what pyproject.toml asks for, with hashes (ARGS
 	$(COMPILE) $(ARGS) --group install -o $(TO)/install.txt
 	$(COMPILE) $(ARGS) pyproject.toml -o $(TO)/run.txt
 	$(COMPILE) $(ARGS) pyproject.toml --extra dev -c $(TO)/run.txt -c $(TO)/install.txt -o $(TO)/dev.txt
-	$(COMPILE) $(ARGS) --group fuzz -o $(TO)/fuzz.txt
 browser: .venv/dev.stamp ## get the viewer that is tried in a browser (npm, 50 MB)
 	$(BIN)/python -m tests.browser.install
-fuzz: .venv/fuzz.stamp ## give a parser made-up bytes (TARGET=part10 SECONDS=3600)
-	cd .fuzz && ../$(BIN)/python -m tests.fuzz $(TARGET) corpus/$(TARGET) -max_len=4096 -timeout=20 -rss_limit_mb=1500 -max_total_time=$(SECONDS)
 clean: ## remove what was built or measured; ./data stays
-	rm -rf .venv .browser .fuzz dist htmlcov .coverage* .*_cache .hypothesis
+	rm -rf .venv .browser dist htmlcov .coverage* .*_cache .hypothesis
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 .venv/install.stamp: requirements/install.txt
@@ -63,6 +58,3 @@ clean: ## remove what was built or measured; ./data stays
 .venv/dev.stamp: .venv/run.stamp requirements/dev.txt
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --compile-bytecode --require-hashes -r requirements/dev.txt
 	touch $@
-.venv/fuzz.stamp: .venv/dev.stamp requirements/fuzz.txt
-	VIRTUAL_ENV=.venv $(BIN)/uv pip install --require-hashes -r requirements/fuzz.txt
-	mkdir -p .fuzz && touch $@
