@@ -131,7 +131,7 @@ async def retrieve_non_patient_value(
     """
     found = instance.stored.bulk_values.get(path)
     if found is None:
-        raise NotFound("Bulk Data", f"{path} of Instance {instance.stored.place.ref.instance}")
+        raise NotFound("Bulk Data", f"of Instance {instance.stored.place.ref.instance}")
     form, media_type = first_fitting(forms, "")
     version = instance.version(path)
     if known(version):

@@ -177,7 +177,7 @@ async def locate_bulk_value(
         raise await absence(index, scope, ref)
     found = unpack_bulk_values(row["bulk_values"]).get(path)
     if found is None:
-        raise NotFound("Bulk Data", f"{path} of Instance {ref.instance}")
+        raise NotFound("Bulk Data", f"of Instance {ref.instance}")
     return make_place(row), found
 
 

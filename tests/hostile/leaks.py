@@ -31,6 +31,9 @@ PATIENT = {
     "StudyID": "kanari",
 }
 DICOM, DICOM_JSON = "application/dicom", "application/dicom+json"
+MISPLACED = (NAME, "KANARI-4711", "1.2.840.kanari", "kanari/../kanari", "\x00kanari")
+OF_OPERATORS = ("unknown", "../etc/passwd", "\x00", "<b>")
+"""Names of keys and labels: they are of no patient, and told to who asks for them."""
 Variant = tuple[str, dict[str, Any]]
 
 
@@ -70,11 +73,12 @@ def instance(**more: Any) -> bytes:
 
 def bad_bodies() -> Iterator[tuple[str, bytes]]:
     """Yield bodies, and what they claim to be, with what nobody may repeat in them."""
-    whole = instance()
+    study = new_uid()
+    whole = instance(StudyInstanceUID=study)
     named = {"00100010": {"vr": "PN", "Value": [{"Alphabetic": NAME}]}}
     yield DICOM, whole[: len(whole) // 2]
     yield DICOM, b"kanari" * 100
-    yield DICOM, instance(StudyInstanceUID="1.kanari")
+    yield DICOM, whole.replace(study.encode(), b"1.kanari".ljust(len(study), b"0"))
     yield RELATED, make_multipart(whole[:700], b"kanari", instance(SOPInstanceUID=new_uid()))
     yield RELATED, b"--b\r\nkanari\r\n\r\nkanari"
     yield RELATED, b"kanari"
@@ -83,7 +87,7 @@ def bad_bodies() -> Iterator[tuple[str, bytes]]:
     yield DICOM_JSON, json.dumps([{**named, "00100030": {"vr": "DA", "Value": [NAME]}}]).encode()
     yield DICOM_JSON, json.dumps([{"kanari": NAME}]).encode()
     yield DICOM_JSON, b'[{"00100010": {"vr": "PN", "Value": [{"Alphabetic": "Kanari'
-    yield "application/dicom+xml", f"<NativeDicomModel><kanari>{NAME}</kanari>".encode()
+    yield "application/dicom+xml", f"<NativeDicomModel><other>{NAME}</other>".encode()
     yield "application/json", b'{"reason": "kanari", "name": "kanari'
     yield "application/json", b'{"reason": ["kanari"], "name": {"kanari": 1}, "study": "kanari"}'
     yield "application/json", b'{"kanari": "kanari"}'
@@ -146,7 +150,7 @@ class World:
     ) -> Iterator[Variant]:
         """Yield paths and arguments of all requests for an operation, the good one last."""
         for name in re.findall(r"\{(\w+)\}", template):
-            for value in (NAME, "KANARI-4711", "1.2.840.kanari", "kanari/../kanari", "\x00kanari"):
+            for value in OF_OPERATORS if name in {"label", "name"} else MISPLACED:
                 yield self.path(template, **{name: value}), {"headers": self.admin}
         path = self.path(template)
         for name in (*_parameters(operation, "query"), "PatientName", "accept", "kanari"):
