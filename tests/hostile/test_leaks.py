@@ -204,7 +204,7 @@ def test_doctor_and_the_lists_of_operators_say_nothing_secret(heard: Heard, tmp_
             for name in IN_FILES
         }
     )
-    for command in (["doctor"], ["keys", "list"], ["users", "list"], ["ticket", "list"]):
+    for command in (["doctor"], ["keys", "list"], ["users", "list"], ["tickets", "list"]):
         done = subprocess.run(
             [FILEROOM, *command, "--data-dir", str(heard.server.data_dir)],
             cwd=tmp_path, env=environment, check=False, capture_output=True, text=True,
