@@ -20,13 +20,11 @@ test-all: .venv/dev.stamp ## every test, slow ones too; fails under 95 % coverag
 	$(BIN)/coverage report --include='app/dicom/*' --fail-under=100
 check: .venv/dev.stamp ## lint, format, types, import directions, lock and contract are current
 	$(BIN)/ruff check && $(BIN)/ruff format --check
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/mypy && $(BIN)/lint-imports
 	$(MAKE) -s check-lock
 	$(BIN)/fileroom openapi | diff openapi.yaml -
 check-lock: .venv/install.stamp
-	rm -rf .venv/check && cp -r requirements .venv/check && $(MAKE) -s lock TO=.venv/check
-	diff -r requirements .venv/check
+	rm -rf .venv/check && cp -r requirements .venv/check && $(MAKE) -s lock TO=.venv/check && diff -r requirements .venv/check
 fix: .venv/dev.stamp ## mend what can be mended without thought
 	$(BIN)/ruff check --fix && $(BIN)/ruff format
 bench: .venv/dev.stamp ## measure beside another archive, into docs/benchmarks.md
@@ -40,10 +38,11 @@ lock: .venv/install.stamp ## pin what pyproject.toml asks for, with hashes (ARGS
 	$(COMPILE) $(ARGS) --group install -o $(TO)/install.txt
 	$(COMPILE) $(ARGS) pyproject.toml -o $(TO)/run.txt
 	$(COMPILE) $(ARGS) pyproject.toml --extra dev -c $(TO)/run.txt -c $(TO)/install.txt -o $(TO)/dev.txt
+	$(COMPILE) $(ARGS) --group fuzz -o $(TO)/fuzz.txt
 browser: .venv/dev.stamp ## get the viewer that is tried in a browser (npm, 50 MB)
 	$(BIN)/python -m tests.browser.install
 clean: ## remove what was built or measured; ./data stays
-	rm -rf .venv .browser dist htmlcov .coverage* .*_cache .hypothesis
+	rm -rf .venv .browser .fuzz dist htmlcov .coverage* .*_cache .hypothesis
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 .venv/install.stamp: requirements/install.txt
@@ -58,3 +57,4 @@ clean: ## remove what was built or measured; ./data stays
 .venv/dev.stamp: .venv/run.stamp requirements/dev.txt
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --compile-bytecode --require-hashes -r requirements/dev.txt
 	touch $@
+include deploy/supply.mk

@@ -58,9 +58,10 @@ from app.web.oidc.source import Tokens
 from app.web.oidc.tokens import Rules
 from app.web.overrides import Overriding
 from app.web.problems import add_problem_handlers
+from app.web.said import words_of
 from app.web.sessions import Sessions
+from app.web.shielded import Shielded
 from app.web.sources import BasicSource, KeySource
-from app.web.strict_transport import StrictTransport
 from app.web.tickets import TicketQuery, Tickets
 
 DICOMWEB = "/dicom-web"
@@ -134,9 +135,15 @@ def create_app(settings: Settings) -> FastAPI:
     origins = cross_origin_rules(settings.http.cors_origins)
     audited = Audited(frames, DICOMWEB, app.state, required=settings.audit.required)
     inner = TicketQuery(Head(Measured(CrossOrigin(Faults(audited), **origins))))
-    app.plumbing = StrictTransport(inner)
+    app.plumbing = Shielded(inner, settings.http.cors_origins, _words(app))
     app.openapi = lambda: _contract(app)  # type: ignore[method-assign]
     return app
+
+
+def _words(app: FastAPI) -> frozenset[str]:
+    """Return the words in the paths of all routes, which a log may say."""
+    templates = (str(getattr(route, "path", "")) for route in app.routes)
+    return words_of((*templates, *FRAMES_CONTRACT))
 
 
 def _identity(settings: Settings, state: State, provider: AtProvider | None) -> Identity:

@@ -31,6 +31,7 @@ from app.archive.findings import Safety
 from app.index.overview import Overview
 from app.logs import ACCESS
 from app.web.direct import ROUTE, template_of
+from app.web.said import said_path
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -137,7 +138,7 @@ class Measured:
 
 
 def _log_request(scope: Scope, status: int, seconds: float) -> None:
-    told = {"method": scope["method"], "path": scope["path"], "status": status}
+    told = {"method": scope["method"], "path": said_path(scope), "status": status}
     _access.info("request", extra={**told, "milliseconds": round(1000 * seconds, 1)})
 
 

@@ -86,7 +86,7 @@ async def get_docs(request: Request) -> HTMLResponse:
 async def get_static(name: str) -> FileResponse:
     """Send a file that the pages need."""
     if name not in FILES:
-        raise NotFound("File", name)
+        raise NotFound("File", "of that name")
     headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "public, max-age=3600"}
     return FileResponse(FILES[name], headers=headers)
 

@@ -41,7 +41,7 @@ _Closes = TypeVar("_Closes", bound=_Closing)
 class Place:
     """Where an archive keeps its things, and how much it may take."""
 
-    database_url: str
+    database_url: str = field(repr=False)
     objects: Path
     """The directory of the objects, or where they wait to go to the bucket."""
     cache: Path

@@ -26,8 +26,9 @@ from app.dicom.rules import Equal
 from app.dicom.scanned import BULK_DATA_PLACEHOLDER
 from app.dicom.uids import check_uid
 from app.dicom.value_representations import certain_vr, is_private
-from app.errors import Forbidden, NotFound, TooLarge
+from app.errors import Forbidden, TooLarge
 from app.index.described import StoredDescription
+from app.index.frames import no_bulk_data
 from app.index.non_patient import (
     NonPatientRow,
     list_non_patient,
@@ -131,7 +132,7 @@ async def retrieve_non_patient_value(
     """
     found = instance.stored.bulk_values.get(path)
     if found is None:
-        raise NotFound("Bulk Data", f"{path} of Instance {instance.stored.place.ref.instance}")
+        raise no_bulk_data(path, instance.stored.place.ref.instance)
     form, media_type = first_fitting(forms, "")
     version = instance.version(path)
     if known(version):

@@ -25,7 +25,7 @@ def check_uid(text: str) -> str:
     """
     if len(text) > _LENGTH or _COMPONENTS.fullmatch(text) is None:
         raise InvalidUID(
-            f"{text[:80]!r} is not a UID: numbers with dots between them were expected, "
+            "What was given is not a UID: numbers with dots between them were expected, "
             f"{_LENGTH} characters at most"
         )
     return text

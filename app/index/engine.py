@@ -212,6 +212,7 @@ def make_engine(
         max_overflow=0,
         pool_timeout=CONNECT_SECONDS,
         pool_use_lifo=True,
+        hide_parameters=True,
         json_serializer=lambda value: orjson.dumps(value).decode(),
         json_deserializer=orjson.loads,
     )

@@ -4,6 +4,7 @@ The frame table of an encapsulated object may hold millions of frames. Only the 
 asked for leave the database, which can read them without the rest (STORAGE EXTERNAL).
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from struct import unpack_from
@@ -177,7 +178,7 @@ async def locate_bulk_value(
         raise await absence(index, scope, ref)
     found = unpack_bulk_values(row["bulk_values"]).get(path)
     if found is None:
-        raise NotFound("Bulk Data", f"{path} of Instance {ref.instance}")
+        raise no_bulk_data(path, ref.instance)
     return make_place(row), found
 
 
@@ -200,6 +201,12 @@ def pack_bulk_values(places: Mapping[str, BulkPlace]) -> str:
         return ""
     listed = {path: (place.offset, place.length, place.vr) for path, place in places.items()}
     return orjson.dumps(listed).decode()
+
+
+def no_bulk_data(path: str, instance: str) -> NotFound:
+    """Return the error for a value that is not there; what is no path of tags is not repeated."""
+    said = f"{path} of" if re.fullmatch("[0-9A-Fa-f/]{1,200}", path) else "of"
+    return NotFound("Bulk Data", f"{said} Instance {instance}")
 
 
 def unpack_bulk_values(packed: str) -> dict[str, BulkPlace]:

@@ -135,11 +135,10 @@ class _Runner:
                 await self._failed(kind, job, error)
             except Exception as fault:
                 said = "job %d of %s will be taken up again: %s"
-                _tell(fault, said, job.id, job.entrypoint, fault)
+                _tell(fault, said, job.id, job.entrypoint, _why(fault))
 
     async def _failed(self, kind: Kind, job: Job, error: Exception) -> None:
-        known = isinstance(error, ArchiveError)
-        why = str(error) if known else type(error).__name__
+        known, why = isinstance(error, ArchiveError), _why(error)
         if job.attempts < len(kind.pauses):
             seconds = kind.pauses[job.attempts] * random.uniform(1 - SPREAD, 1 + SPREAD)  # noqa: S311
             said = "job %d of %s failed, next try in %.0f s: %s"
@@ -149,6 +148,11 @@ class _Runner:
         said = "job %d of %s failed for good, see `fileroom jobs list --dead`: %s"
         _log.error(said, job.id, job.entrypoint, why, exc_info=None if known else error)
         await bury(self._index, self._me, job, why, lambda it: kind.buried(it, job))
+
+
+def _why(fault: Exception) -> str:
+    """Return what ours say; what others say may quote a value."""
+    return str(fault) if isinstance(fault, ArchiveError) else type(fault).__name__
 
 
 def _tell(fault: Exception, said: str, *values: object) -> None:

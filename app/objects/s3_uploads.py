@@ -12,7 +12,7 @@ import hmac
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from html import escape, unescape
 from urllib.parse import quote, urlsplit
@@ -41,8 +41,8 @@ class Credentials:
     """Who signs."""
 
     access_key: str
-    secret_key: str
-    token: str | None = None
+    secret_key: str = field(repr=False)
+    token: str | None = field(default=None, repr=False)
 
 
 def find_credentials(bucket: Bucket) -> Credentials | None:

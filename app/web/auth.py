@@ -15,7 +15,7 @@ import hmac
 import ipaddress
 import re
 from collections.abc import Iterable, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qsl, urlsplit
@@ -65,7 +65,7 @@ class Credentials:
     """
 
     scheme: str
-    value: str
+    value: str = field(repr=False)
 
 
 class Source(Protocol):

@@ -128,6 +128,6 @@ def _moment(text: str) -> datetime | None:
     """Return the end of the second that an HTTP date names; what is none has to be ignored."""
     try:
         moment = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return moment.replace(tzinfo=moment.tzinfo or UTC, microsecond=999_999)

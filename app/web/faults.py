@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect
 
 from app.errors import ArchiveError
 from app.web.problems import fault, problem_of
+from app.web.said import said_path
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -36,7 +37,7 @@ class Faults:
     """Answers a fault with 500 and a request id, and logs it under that id.
 
     A fault after the first byte aborts the connection instead: a body that ends cleanly always is
-    complete. Paths are logged, query strings never (they carry names).
+    complete. Of paths words and UIDs are logged, query strings never (they carry names).
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -64,9 +65,9 @@ class Faults:
             raise  # nobody listens any more
         except Exception as error:
             if begun:
-                _break_off(error, scope["path"])
+                _break_off(error, said_path(scope))
                 raise
-            response = _answer(error, scope["path"])
+            response = _answer(error, said_path(scope))
             await response(scope, receive, send)
 
 

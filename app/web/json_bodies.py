@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from app.errors import InvalidRequest, TooLarge
 
@@ -28,8 +29,15 @@ async def read_json(request: Request, model: type[_Model]) -> _Model:
         return model.model_validate_json(body)
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False, include_context=False)
-        words = "; ".join(".".join(map(str, one["loc"])) + f": {one['msg']}" for one in faults)
+        words = "; ".join(f"{_place(one)}: {one['msg']}" for one in faults)
         raise InvalidRequest(words.removeprefix(": ")) from None
+
+
+def _place(fault: ErrorDetails) -> str:
+    """Return where in the body it is; a name that is not ours may be anybody's, and is not said."""
+    unknown = fault["type"] == "extra_forbidden"
+    place = (*fault["loc"][:-1], "another name") if unknown else fault["loc"]
+    return ".".join(map(str, place))
 
 
 def json_contract(model: type[BaseModel]) -> dict[str, Any]:

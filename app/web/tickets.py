@@ -25,6 +25,8 @@ READ = frozenset({"GET", "HEAD"})
 ROUTES = r"{}/(?:studies|series|instances)(?:/.*)?|/wado"
 """Where Studies are read, below the DICOMweb prefix and elsewhere."""
 _NOT_KEPT = (b"private", b"no-store")
+_SAID_HERE = {b"referrer-policy": b"no-referrer", b"cross-origin-resource-policy": b"cross-origin"}
+"""A page of any origin may embed what a ticket was made for; to read it, it still needs CORS."""
 
 
 class Tickets:
@@ -110,9 +112,9 @@ def split_query(query: bytes) -> tuple[bytes, list[bytes]]:
 
 def _private(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Return the header fields of an answer that neither a cache nor another page may get."""
-    kept = [pair for pair in headers if pair[0].lower() != b"referrer-policy"]
+    kept = [pair for pair in headers if pair[0].lower() not in _SAID_HERE]
     caching = b", ".join(value for name, value in kept if name.lower() == b"cache-control")
     if not any(word in caching.lower() for word in _NOT_KEPT):
         kept = [pair for pair in kept if pair[0].lower() != b"cache-control"]
         kept.append((b"cache-control", b"private, no-cache"))
-    return [*kept, (b"referrer-policy", b"no-referrer")]
+    return [*kept, *_SAID_HERE.items()]

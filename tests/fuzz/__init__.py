@@ -1,0 +1,1 @@
+"""What is read from outside, against bytes that somebody makes up: see `targets`."""
