@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from app.archive.budgets import Budgets, make_budgets
 from app.archive.cache import FileCache
 from app.archive.commitments import Commitments
 from app.archive.known_keys import KnownKeys
@@ -74,6 +75,7 @@ class Archive:
     pictures: KnownPictures
     soundness: Soundness
     upcoming: Upcoming
+    budgets: Budgets
     limits: Limits
     """What UIDs are replaced by depends on it (PS3.15 Annex E)."""
     running: RunningStores
@@ -131,6 +133,7 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
             pictures=KnownPictures(),
             soundness=soundness,
             upcoming=Upcoming(),
+            budgets=make_budgets(limits, place.codec_workers),
             limits=limits,
             running=running,
             commitments=commitments,

@@ -28,6 +28,7 @@ from app.index.reads import (
     VIEWED,
 )
 from app.rights import DEFAULT_TENANT, Principal
+from app.web.admission import Callers
 from app.web.direct import ROUTE, template_of
 from app.web.faults import ASGIApp, Message, NothingMore, Receive, Scope, Send
 from app.web.problems import problem_of
@@ -81,10 +82,11 @@ class _Hot(NamedTuple):
 
 
 class Asking:
-    """Says who asks, as the identity does, and notes it for the trail."""
+    """Says who asks, as the identity does, and notes it for the trail and for `callers`."""
 
-    def __init__(self, identity: Any) -> None:
+    def __init__(self, identity: Any, callers: Callers) -> None:
         self.identity = identity
+        self._callers = callers
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.identity, name)
@@ -94,9 +96,11 @@ class Asking:
 
         Raises:
             Unauthenticated, Forbidden: as the identity does.
+            TooMany: the caller makes too many requests.
         """
         principal: Principal = await self.identity.principal(scope)
         scope[PRINCIPAL] = principal
+        self._callers.known(principal, scope)
         return principal
 
 
