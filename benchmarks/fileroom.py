@@ -10,19 +10,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import app
-from benchmarks.server import Server
+from benchmarks.server import Server, free_port
 
-PORT = 18080
 PROGRAM = str(Path(sys.executable).parent / "fileroom")
 
 
 def make_server(cache: Path, directory: str, settings: Mapping[str, str] | None = None) -> Server:
     """Return a server that keeps what it has in `cache`/`directory`; with `settings` changed."""
-    kept = cache / directory
-    command = [PROGRAM, "serve"]
-    command += ["--data-dir", str(kept), "--port", str(PORT)]
+    kept, port = cache / directory, free_port()
+    command = [PROGRAM, "serve", "--data-dir", str(kept), "--port", str(port)]
     log, changed = cache / "fileroom.log", settings or {}
-    return Server("Fileroom", command, kept, PORT, "/health/ready", log, environment=changed)
+    return Server("Fileroom", command, kept, port, "/health/ready", log, environment=changed)
 
 
 def digest_sources() -> str:

@@ -14,9 +14,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.server import Server
+from benchmarks.server import Server, free_port
 
-PORT = 18042
 SUITES = ("trixie", "bookworm")
 PACKAGES = ("orthanc", "orthanc-dicomweb")
 _PLUGIN = "libOrthancDicomWeb.so"
@@ -125,13 +124,13 @@ def make_server(root: Path, cache: Path, directory: str, *, works_on: bool = Tru
     Unless it `works_on`, it never takes a series as complete, and so makes no metadata of the
     20,000 series that are only searched: that would take it a core for half an hour.
     """
-    kept = root / "srv" / directory
+    kept, port = root / "srv" / directory, free_port()
     kept.mkdir(parents=True, exist_ok=True)
     places = [Path(folder) / _PLUGIN for folder in _PLUGIN_FOLDERS]
     plugin = next(place for place in places if (root / place).exists())
     settings = SETTINGS | {
         **({} if works_on else {"StableAge": 7 * 86400}),
-        "HttpPort": PORT,
+        "HttpPort": port,
         "StorageDirectory": f"/srv/{directory}",
         "IndexDirectory": f"/srv/{directory}",
         "Plugins": [f"/{plugin}"],
@@ -140,7 +139,7 @@ def make_server(root: Path, cache: Path, directory: str, *, works_on: bool = Tru
     command = ["chroot", str(root), "Orthanc", f"/srv/{directory}.json"]
     environment = {"TCP_NODELAY": "1", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
     log = cache / "orthanc.log"
-    return Server("Orthanc", command, kept, PORT, "/system", log, environment=environment)
+    return Server("Orthanc", command, kept, port, "/system", log, environment=environment)
 
 
 def find_versions(root: Path) -> dict[str, str]:

@@ -16,11 +16,9 @@ from benchmarks.queries import load_population, make_query_tasks
 from benchmarks.renditions import make_rendition_tasks
 from benchmarks.report import Results, build_page
 from benchmarks.safe import copy_setting, make_safe_tasks
-from benchmarks.server import Server, remove_cleared
+from benchmarks.server import Server, free_port, remove_cleared
 from benchmarks.starting import make_start_tasks
 from benchmarks.tasks import FULL, QUICK, SETTLE_SECONDS, Size, Task
-
-CEILING_PORT = 18999
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +93,7 @@ class Bench:
 
     async def measure(self) -> None:
         """Measure everything; the page is written after each phase."""
-        self.results.ceilings = await measure_ceiling(CEILING_PORT, self.size.seconds / 3)
+        self.results.ceilings = await measure_ceiling(free_port(), self.size.seconds / 3)
         for ceiling in self.results.ceilings:
             print(f"client alone: {ceiling}", flush=True)
         await self._measure_start()

@@ -3,6 +3,7 @@
 import http.client
 import os
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Mapping
@@ -14,6 +15,13 @@ from benchmarks.measure import Meter, find_processes, proportional_size, wait_un
 START_SECONDS = 120
 STOP_SECONDS = 120
 _CLEARED = "cleared"
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @dataclass(slots=True)

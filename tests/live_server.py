@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -13,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+
+from benchmarks.server import free_port
 
 FILEROOM = str(Path(sys.executable).with_name("fileroom"))
 READY_SECONDS = 60
@@ -37,13 +38,6 @@ class LiveServer:
         """Return the one object that holds an Instance, from the object directory itself."""
         (path,) = (self.data_dir / "objects").rglob(f"{sop_instance_uid}.*.dcm")
         return path.read_bytes()
-
-
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def clean_environment(more: Mapping[str, str] = {}) -> dict[str, str]:

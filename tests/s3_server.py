@@ -15,7 +15,7 @@ from obstore.exceptions import BaseError
 
 from app.objects.bucket import Bucket
 from app.objects.remote import RemoteStore
-from tests.live_server import free_port
+from benchmarks.server import free_port
 
 WEED = str(Path(sys.executable).with_name("weed"))
 ACCESS_KEY, SECRET_KEY = "fileroom", "a secret of tests"

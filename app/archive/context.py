@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from app.archive.budgets import Budgets, make_budgets
 from app.archive.cache import FileCache
@@ -28,6 +29,13 @@ from app.index.engine import Index, Session, open_index
 from app.objects.base import ObjectStore
 from app.objects.bucket import Bucket, CopyPlace
 from app.objects.staging import Staging
+
+
+class _Closing(Protocol):
+    async def close(self) -> None: ...
+
+
+_Closes = TypeVar("_Closes", bound=_Closing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,22 +109,11 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
     limits = place.limits
     later = [copy.name for copy in place.copies if not copy.sync]
     async with AsyncExitStack() as stack:  # what is opened last is closed first
-        index = await open_index(place.database_url, pool_size=place.pool_size, copies=later)
-        stack.push_async_callback(index.close)
+        opened = await open_index(place.database_url, pool_size=place.pool_size, copies=later)
+        index = _closed_by(stack, opened)
         objects = await stack.enter_async_context(opened_objects(place, index))
         staging = await asyncio.to_thread(Staging, place.objects / "staging", limits)
         stack.callback(staging.close)
-        workers = Workers(place.codec_workers, place.codec_memory_bytes, place.codec_seconds)
-        stack.push_async_callback(workers.close)
-        sealer = Sealer(index, objects, staging)
-        stack.push_async_callback(sealer.close)
-        kept_seconds = place.commitment_days * 86_400
-        commitments = Commitments(index, place.commitment_seconds, kept_seconds)
-        stack.push_async_callback(commitments.close)
-        watch = Watch(index, limits.waiting_clients)
-        stack.push_async_callback(watch.close)
-        soundness = Soundness()
-        stack.push_async_callback(soundness.close)
         cache = await asyncio.to_thread(FileCache, place.cache, place.cache_bytes)
         running = RunningStores()
         await stack.enter_async_context(running_stores_told(index, running))
@@ -124,22 +121,35 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
             index=index,
             objects=objects,
             staging=staging,
-            writer=await stack.enter_async_context(Writer(index, objects)),  # writes what waits
-            sealer=sealer,
-            workers=workers,
+            sealer=_closed_by(stack, Sealer(index, objects, staging)),
+            workers=_closed_by(stack, _workers(place)),
             cache=cache,
             memo=Memo(),
             leases=FrameLeases(index),
             pictures=KnownPictures(),
-            soundness=soundness,
+            soundness=_closed_by(stack, Soundness()),
             upcoming=Upcoming(),
             budgets=make_budgets(limits, place.codec_workers),
             limits=limits,
             running=running,
-            commitments=commitments,
-            watch=watch,
+            commitments=_closed_by(stack, _commitments(place, index)),
+            watch=_closed_by(stack, Watch(index, limits.waiting_clients)),
+            writer=await stack.enter_async_context(Writer(index, objects)),  # writes what waits
             keys=await stack.enter_async_context(KnownKeys(index)),  # notes which were used
             users=KnownUsers(index),
             trail=await stack.enter_async_context(Trail(index)),  # writes what waits
             deleted_days=place.deleted_days,
         )
+
+
+def _closed_by(stack: AsyncExitStack, it: _Closes) -> _Closes:
+    stack.push_async_callback(it.close)
+    return it
+
+
+def _workers(place: Place) -> Workers:
+    return Workers(place.codec_workers, place.codec_memory_bytes, place.codec_seconds)
+
+
+def _commitments(place: Place, index: Index) -> Commitments:
+    return Commitments(index, place.commitment_seconds, place.commitment_days * 86_400)

@@ -30,20 +30,16 @@ from app.dicom.uids import InstanceRef
 from app.errors import Conflict, Forbidden, InvalidDataset, NotFound, Unavailable
 from app.index.findings import note_lost
 from app.index.instances import NewInstance, add_each_instance
+from app.index.named import Named, find_named
 from app.index.non_patient import add_non_patient
 from app.index.rebuilding import (
-    LIVE,
     Item,
-    apply_next,
     bring_in,
     claim_unused,
-    find_listed,
     finish,
-    log_goes_on,
     next_items,
-    replay,
-    replayed,
 )
+from app.index.replaying import LIVE, apply_next, log_goes_on, replay, replayed
 from app.objects.base import (
     KeyParts,
     ObjectStore,
@@ -61,6 +57,9 @@ NO_LOG = (
     "there is no log beside these objects: what was deleted comes back, and holds, labels and "
     "rules do not; if another store has the log, put it beside them and rebuild from there"
 )
+
+
+GIVEN_UP = "an attempt to store it that was given up before the last seal"
 
 
 class Outcome(StrEnum):
@@ -267,18 +266,21 @@ async def _admit_page(
     tell: Tell,
 ) -> None:
     uids = {parts.instance for _, parts in page}
-    listed = await find_listed(archive.index, principal.scope.tenant_id, uids)
+    log = await find_named(archive.index, principal.scope.tenant_id, uids)
     for key, parts in page:
-        if f"{parts.instance}.{parts.attempt}" in listed:
+        named, at = log.get(parts.instance, Named()), attempted_at(parts.attempt)
+        if parts.attempt in named.attempts:
             continue
-        if attempted_at(parts.attempt) < youngest:
-            why = "an attempt to store it that was given up before the last seal"
+        if why := GIVEN_UP if at < youngest else named.objection(at):
             tell(Rebuilt(Outcome.LEFT_OUT, key, why))
         else:
-            tell(await _admit_one(archive, principal, key, parts))
+            tell(await _admit_one(archive, principal, key, parts, named.sha256))
 
 
-async def _admit_one(archive: Archive, principal: Principal, key: str, parts: KeyParts) -> Rebuilt:
+async def _admit_one(
+    archive: Archive, principal: Principal, key: str, parts: KeyParts, sha256: bytes
+) -> Rebuilt:
+    """Give an object a row if it is whole; with `sha256`, if it is what was accepted."""
     try:
         new = await _read(archive, archive.objects, key)
     except (NotFound, InvalidDataset, Unavailable) as error:
@@ -286,6 +288,8 @@ async def _admit_one(archive: Archive, principal: Principal, key: str, parts: Ke
         return Rebuilt(Outcome.LEFT_OUT, key, str(error))
     if (new.ref.study, new.ref.instance) != (parts.study, parts.instance):
         return Rebuilt(Outcome.LEFT_OUT, key, "it is of another Instance than its name says")
+    if sha256 not in {b"", new.sha256}:
+        return Rebuilt(Outcome.LEFT_OUT, key, "its bytes are not those that were accepted")
     tenant_id, name = principal.scope.tenant_id, principal.name
     if parts.study:
         (added,) = await add_each_instance(archive.index, tenant_id, name, [new])

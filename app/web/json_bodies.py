@@ -1,5 +1,6 @@
 """Small JSON bodies: bounded before they are parsed, and checked by a model."""
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -33,5 +34,17 @@ async def read_json(request: Request, model: type[_Model]) -> _Model:
 
 def json_contract(model: type[BaseModel]) -> dict[str, Any]:
     """Return what the contract says of a body that `read_json` reads."""
-    content = {"application/json": {"schema": model.model_json_schema()}}
-    return {"requestBody": {"required": True, "content": content}}
+    schema = model.model_json_schema()
+    schema = _in_place(schema, schema.pop("$defs", {}))
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def _in_place(schema: Any, named: Mapping[str, Any]) -> Any:
+    """Put what a schema refers to where it does: its names lead nowhere within a contract."""
+    if isinstance(schema, list):
+        return [_in_place(one, named) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _in_place(named[schema["$ref"].removeprefix("#/$defs/")], named)
+    return {key: _in_place(value, named) for key, value in schema.items()}

@@ -10,7 +10,7 @@ from app.archive.copying import work_on
 from app.archive.examine import State
 from app.archive.findings import list_findings
 from app.archive.rebuild import Outcome
-from app.archive.removal import delete
+from app.archive.removal import delete, reject
 from app.archive.scrubbing import look_at_quarantine
 from app.archive.sweep import Swept, sweep_unnamed
 from app.archive.verify import Wanted
@@ -18,9 +18,11 @@ from app.dicom.uids import InstanceRef, SeriesRef, StudyRef
 from app.errors import Damaged, NotFound
 from app.index.migrations import migrate
 from app.index.stock import take_stock
+from app.objects.base import new_attempt
 from app.objects.bucket import CopyPlace
 from app.rights import Principal, Scope
 from tests.archive.test_backup import spoil
+from tests.archive.test_purge import purge
 from tests.archive.test_rebuild import content, outcomes, rebuilt
 from tests.archive.test_store import store
 from tests.archive.test_verify import files, found
@@ -161,3 +163,69 @@ async def test_what_one_store_has_damaged_comes_from_another(
     async with open_archive(place) as again:
         assert outcomes(await rebuilt(again, principal)) == {Outcome.LIVE: 2}
         assert await list_findings(again, principal, 0, 10) == []
+
+
+def left_behind(first: Path, data: bytes) -> None:
+    """Leave what a store leaves that is killed between its put and its commit."""
+    uid = first.name.rpartition(".")[0].rpartition(".")[0]
+    other = first.with_name(f"{uid}.{new_attempt()}.dcm")
+    other.write_bytes(data)
+
+
+@pytest.mark.parametrize("how", ["deleted", "purged", "rejected"])
+async def test_what_a_killed_store_left_of_what_was_removed_later_stays_removed(
+    archive: Archive, again: Archive, principal: Principal, tmp_path: Path, how: str
+) -> None:
+    study = new_uid()
+    data = make_part10(StudyInstanceUID=study)
+    await store(archive, principal, data)
+    (first,) = files(tmp_path)
+    left_behind(first, data)
+    if how == "rejected":
+        await reject(archive, principal, StudyRef(study), "113001^DCM")
+    else:
+        await delete(archive, principal, StudyRef(study))
+    if how == "purged":
+        assert len(await purge(archive, principal)) == 1
+        assert not first.exists()
+    await archive.sealer.seal_waiting()
+    told = await rebuilt(again, principal)
+    assert outcomes(told)[Outcome.LEFT_OUT] == 1
+    assert Outcome.ADMITTED not in outcomes(told)
+    assert not await again.index.fetch("SELECT FROM instance")
+
+
+async def test_what_was_stored_again_after_its_deletion_and_is_not_sealed_is_admitted(
+    archive: Archive, again: Archive, principal: Principal
+) -> None:
+    study = new_uid()
+    data = make_part10(StudyInstanceUID=study)
+    await store(archive, principal, data)
+    await delete(archive, principal, StudyRef(study))
+    await archive.sealer.seal_waiting()
+    await store(archive, principal, data)
+    assert outcomes(await rebuilt(again, principal)) == {Outcome.REMOVED: 1, Outcome.ADMITTED: 1}
+    assert len(await again.index.fetch("SELECT FROM instance")) == 1
+
+
+@pytest.mark.parametrize("same", [True, False])
+async def test_only_the_bytes_that_were_accepted_come_for_a_lost_object(
+    archive: Archive, again: Archive, principal: Principal, tmp_path: Path, same: bool
+) -> None:
+    study, series, uid = new_uid(), new_uid(), new_uid()
+    one, other = (
+        make_part10(
+            StudyInstanceUID=study, SeriesInstanceUID=series, SOPInstanceUID=uid, PatientName=name
+        )
+        for name in ("One^One", "Other^One")
+    )
+    await store(archive, principal, one)
+    await archive.sealer.seal_waiting()
+    (first,) = files(tmp_path)
+    left_behind(first, one if same else other)
+    first.unlink()
+    expected = Outcome.ADMITTED if same else Outcome.LEFT_OUT
+    assert outcomes(await rebuilt(again, principal)) == {Outcome.LOST: 1, expected: 1}
+    await look_at_quarantine(again)
+    findings = await list_findings(again, principal, 0, 10)
+    assert [one.state for one in findings] == ([] if same else ["lost"])

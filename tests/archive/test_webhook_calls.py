@@ -21,7 +21,7 @@ from app.archive.context import Archive
 from app.archive.webhook_calls import check_url, make_secret, read_secret, sign
 from app.errors import InvalidRequest, Unavailable
 from app.rights import Principal
-from tests.live_server import free_port
+from benchmarks.server import free_port
 from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent.parent

@@ -11,8 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
+from benchmarks.server import free_port
 from tests.browser.install import PROVIDER, where
-from tests.live_server import LiveServer, free_port, serve
+from tests.live_server import LiveServer, serve
 
 CHROMIUM, NODE = shutil.which("chromium") or "", shutil.which("node") or ""
 PLAYWRIGHT = where("playwright-core")

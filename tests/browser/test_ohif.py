@@ -20,9 +20,10 @@ from PIL import Image
 from pydicom import dcmread
 from pydicom.uid import EncapsulatedPDFStorage
 
+from benchmarks.server import free_port
 from tests.browser.install import where
 from tests.factories import make_part10, make_series, new_uid
-from tests.live_server import LiveServer, free_port, serve
+from tests.live_server import LiveServer, serve
 from tests.samples import SAMPLES
 
 CHROMIUM, NODE = shutil.which("chromium") or "", shutil.which("node") or ""

@@ -1,6 +1,9 @@
 """The contract as a file: that it is YAML, whole, and compared."""
 
+from functools import reduce
+from operator import getitem
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -13,6 +16,23 @@ from app.settings import Settings
 
 def test_the_text_is_the_contract_in_yaml() -> None:
     assert yaml.safe_load(contract_text()) == create_app(Settings()).openapi()
+
+
+def test_what_the_contract_refers_to_is_in_it() -> None:
+    contract = create_app(Settings()).openapi()
+    waiting: list[Any] = [contract]
+    named: set[str] = set()
+    while waiting:
+        match waiting.pop():
+            case {"$ref": str(name)}:
+                named.add(name)
+            case dict(value):
+                waiting.extend(value.values())
+            case list(value):
+                waiting.extend(value)
+    for name in named:
+        assert reduce(getitem, name.removeprefix("#/").split("/"), contract), name
+    assert "$defs" not in contract_text()
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,20 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from app.archive.context import Archive
+from app.archive.findings import list_findings
 from app.archive.ingest_labels import add_label_rule
 from app.archive.labels import labels_of
+from app.dicom.uids import InstanceRef
 from app.dicomweb.stow import CALLING_AE
 from app.errors import Unauthenticated
 from app.index.ingest_rules import Conditions
+from app.index.places import locate_instance
 from app.rights import Principal, Role, Scope, principal_of
 from app.web.auth import Credentials, Identity
-from tests.factories import make_part10, new_uid
+from tests.archive.test_repair import lose
+from tests.factories import make_dataset, make_part10, new_uid
+from tests.waiting import until
 
 OPERATOR = Principal("operator")
 API = "http://127.0.0.1:8080/api/v1"
@@ -140,3 +146,29 @@ async def test_who_waits_for_changes_is_asked_again_before_it_is_told(
     revoked, narrowed = await asyncio.gather(*waiting)
     assert revoked.status_code == 401
     assert narrowed.json() == {"changes": [], "next": "0.0"}
+
+
+async def test_of_a_study_that_is_not_in_sight_no_byte_is_read(
+    client: httpx.AsyncClient, known: Known, app: FastAPI
+) -> None:
+    known.callers = {"in": OPERATOR, "out": Principal("out", Scope(labels=frozenset({"x"})))}
+    dataset = make_dataset()
+    ref = InstanceRef(dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.SOPInstanceUID)
+    await post(client, make_part10(dataset), **by("in"))
+    archive: Archive = app.state.archive
+    key = (await locate_instance(archive.index, Scope(), ref)).object_key
+    await lose(archive, "first", key, "bit")
+    path = f"/studies/{ref.study}/series/{ref.series}/instances/{ref.instance}"
+    parts = ("", "/metadata", "/rendered", "/frames/1", "/thumbnail", "/bulkdata/7FE00010")
+    wado = f"{API.removesuffix('/api/v1')}/wado?requestType=WADO&studyUID={ref.study}"
+    urls = [path + part for part in parts]
+    urls += [f"{wado}&seriesUID={ref.series}&objectUID={ref.instance}"]
+    for url in (*urls, f"{API}{path}/original"):
+        assert (await client.get(url, headers=by("out"))).status_code == 404, url
+    assert await list_findings(archive, OPERATOR, 0, 10) == []
+    assert (await client.get(path + "/frames/1", headers=by("in"))).status_code == 500
+
+    async def is_found() -> bool:
+        return bool(await list_findings(archive, OPERATOR, 0, 10))
+
+    await until(is_found)

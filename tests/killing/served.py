@@ -17,7 +17,8 @@ from app.index.embedded import EmbeddedPostgres
 from app.objects.base import ObjectStore
 from app.objects.local import LocalStore
 from app.objects.remote import RemoteStore
-from tests.live_server import FILEROOM, clean_environment, free_port
+from benchmarks.server import free_port
+from tests.live_server import FILEROOM, clean_environment
 from tests.s3_server import S3Server
 
 READY_SECONDS = 180
