@@ -43,6 +43,16 @@ class Limits:
     """How long a client may send nothing in the middle of a body."""
     body_rate: int = 1024
     """Bytes a second that a client sends or takes at least, on average over `body_seconds`."""
+    search_results: int = 5_000
+    """Matches in one Search answer when the client names no limit, and the most it may ask for."""
+    counted_matches: int = 1_000
+    """How far the remaining matches of a Search are counted."""
+    looked_into: int = 5_000
+    """Studies, Series or Instances that one Search may look into for what is not in the index."""
+    commitment_references: int = 50_000
+    """Instances that one request for storage commitment names."""
+    waiting_clients: int = 200
+    """Clients that wait for changes at once, of one process."""
     uploads: int = 64
     """Store requests at once, of one process."""
     downloads: int = 64
@@ -59,13 +69,3 @@ class Limits:
     """Requests a second from one address, to one process."""
     burst_seconds: int = 10
     """For how many seconds' worth of requests may come at once after a rest."""
-    search_results: int = 5_000
-    """Matches in one Search answer when the client names no limit, and the most it may ask for."""
-    counted_matches: int = 1_000
-    """How far the remaining matches of a Search are counted."""
-    looked_into: int = 5_000
-    """Studies, Series or Instances that one Search may look into for what is not in the index."""
-    commitment_references: int = 50_000
-    """Instances that one request for storage commitment names."""
-    waiting_clients: int = 200
-    """Clients that wait for changes at once, of one process."""
