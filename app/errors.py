@@ -13,6 +13,7 @@
     ├── StorageFull           A7xx
     ├── InvalidDataset        carries a Failure Reason (0008,1197)
     └── Unavailable           index, object store or worker does not answer
+        ├── Busy              there is as much to do as can be done at once
         └── Damaged           bytes are lost, and no store has them whole
 
 Messages are for the caller: plain words that say what was expected. They carry UIDs, never names
@@ -120,6 +121,10 @@ class StorageFull(ArchiveError):
 
 class Unavailable(ArchiveError):
     """The index, the object store or a worker does not answer; asking again later may help."""
+
+
+class Busy(Unavailable):
+    """There is as much to do as can be done at once; nothing was begun."""
 
 
 class Damaged(Unavailable):

@@ -27,6 +27,7 @@ from app.admin import (
     tickets,
 )
 from app.admin.metrics import LOST_READS, Measured
+from app.admin.pressure import Pressure
 from app.archive.context import open_archive
 from app.archive.working import beside_requests
 from app.dicomweb import (
@@ -44,6 +45,7 @@ from app.dicomweb import (
 from app.dicomweb.frames import FRAMES_CONTRACT, FramesRoute
 from app.setting_groups import Oidc
 from app.settings import Settings
+from app.web.admission import Admission, Callers, Counted, Rate, Rates
 from app.web.audited import Audited
 from app.web.auth import BASIC, BEARER, Identity, OneKey, Source
 from app.web.contract import describe_malformed
@@ -76,6 +78,7 @@ class _Application(FastAPI):
     """FastAPI inside our own plumbing, so that frames are served before it is entered at all."""
 
     plumbing: ASGIApp
+    pressure: Pressure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the application's lifespan."""
@@ -86,6 +89,11 @@ class _Application(FastAPI):
         """Let go of all who wait for changes; the server stops, and may call this at any time."""
         if (archive := getattr(self.state, "archive", None)) is not None:
             archive.watch.end()
+
+    def each_second(self) -> None:
+        """Tell the metrics how busy the archive is."""
+        if (archive := getattr(self.state, "archive", None)) is not None:
+            self.pressure.tell(archive, self.state.callers.rates)
 
     async def route_request(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request by FastAPI's routes."""
@@ -117,7 +125,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.base_url = settings.base_url + DICOMWEB
     app.state.dicomweb = DICOMWEB
     provider = _provider(settings.auth.oidc)
-    identity = _identity(settings, app.state, provider)
+    app.pressure = Pressure()
+    app.state.callers = callers = Callers(_rates(settings))
+    identity = Counted(_identity(settings, app.state, provider), callers)
     app.state.identity = Overriding(identity, app.state, DICOMWEB)
     app.state.override_seconds = settings.auth.override_seconds
     app.state.sign_in = _sign_in(settings, provider)
@@ -134,7 +144,8 @@ def create_app(settings: Settings) -> FastAPI:
     frames = FramesRoute(direct, DICOMWEB, app.state)
     origins = cross_origin_rules(settings.http.cors_origins)
     audited = Audited(frames, DICOMWEB, app.state, required=settings.audit.required)
-    inner = TicketQuery(Head(Measured(CrossOrigin(Faults(audited), **origins))))
+    admitted = Admission(audited, callers)
+    inner = TicketQuery(Head(Measured(CrossOrigin(Faults(admitted), **origins))))
     app.plumbing = Shielded(inner, settings.http.cors_origins, _words(app))
     app.openapi = lambda: _contract(app)  # type: ignore[method-assign]
     return app
@@ -163,6 +174,17 @@ def _identity(settings: Settings, state: State, provider: AtProvider | None) -> 
     if auth.has_identity_source:
         sources += [Sessions(state, auth.session_idle_seconds), Tickets(state, DICOMWEB)]
     return Identity(sources, frozenset(settings.http.cors_origins), tuple(challenges))
+
+
+def _rates(settings: Settings) -> Rates | None:
+    """Return how often callers may ask; of this machine alone nobody has to be kept from it."""
+    if not settings.auth.has_identity_source:
+        return None
+    limits, burst = settings.limits, settings.limits.burst_seconds
+    return Rates(
+        principals=Rate("caller", limits.principal_rate, burst),
+        addresses=Rate("address", limits.address_rate, burst),
+    )
 
 
 def _provider(oidc: Oidc) -> AtProvider | None:

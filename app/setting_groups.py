@@ -145,6 +145,7 @@ class Http(Group):
     keep_alive_seconds: Seconds = 75
     drain_seconds: Seconds = 20
     connections: int = Field(default=1_000, ge=1)
+    connections_per_address: int = Field(default=500, ge=1)
     tls_cert: Path | None = None
     tls_key: Path | None = None
 

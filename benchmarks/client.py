@@ -65,10 +65,11 @@ class _Reading:
 
 
 class Connection(asyncio.BufferedProtocol):
-    """One keep-alive connection; one request at a time."""
+    """One keep-alive connection, from some address of this machine; one request at a time."""
 
-    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1", source: str | None = None) -> None:
         self.address = (host, port)
+        self._source = (source, 0) if source else None
         self._buffer = bytearray(RECEIVE_SIZE)
         self._view = memoryview(self._buffer)
         self._transport: asyncio.Transport | None = None
@@ -79,7 +80,7 @@ class Connection(asyncio.BufferedProtocol):
         """Send a request and return its answer; `keep` keeps the body."""
         if self._transport is None or self._transport.is_closing():
             loop = asyncio.get_running_loop()
-            await loop.create_connection(lambda: self, *self.address)
+            await loop.create_connection(lambda: self, *self.address, local_addr=self._source)
         assert self._transport is not None
         done: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._closing = False

@@ -11,6 +11,7 @@ from benchmarks import fileroom, peer
 from benchmarks.ceiling import measure_ceiling
 from benchmarks.images import make_image_tasks
 from benchmarks.machine import describe_machine
+from benchmarks.overload import TITLE, make_overload_tasks
 from benchmarks.population import VERSION
 from benchmarks.queries import load_population, make_query_tasks
 from benchmarks.renditions import make_rendition_tasks
@@ -99,6 +100,7 @@ class Bench:
         await self._measure_start()
         await self._measure_images()
         await self._measure_safe()
+        await self._measure_overload()
         await self._measure_population()
 
     async def _measure_start(self) -> None:
@@ -116,6 +118,10 @@ class Bench:
         )
         settings = copy_setting(self.options.cache)
         await self._measure_on_new(tasks, self._make_servers("safe", "safe", settings=settings))
+
+    async def _measure_overload(self) -> None:
+        tasks = self._select(TITLE, make_overload_tasks(self.size))
+        await self._measure_on_new(tasks, self._make_servers("overload", "overload"))
 
     async def _measure_on_new(self, tasks: Sequence[Task], servers: Sequence[Server]) -> None:
         """Measure on archives that are empty, and remove them."""

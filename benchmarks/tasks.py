@@ -45,7 +45,7 @@ class Row:
     @property
     def fewer_is_better(self) -> bool:
         """Whether a smaller figure is the better one."""
-        return self.unit in {"ms", "s", "MB"}
+        return self.unit in {"ms", "s", "MB", "×"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,7 @@ DURATION = Histogram(
 )
 RECEIVED = Counter("fileroom_http_received_bytes", "Bytes of request bodies", ("method", "route"))
 SENT = Counter("fileroom_http_sent_bytes", "Bytes of answer bodies", ("method", "route"))
+ENDED = Counter("fileroom_connections_ended", "Connections that were ended for a reason", ("why",))
 LOST_READS = Counter("fileroom_audit_lost", "Reads that are not in the audit trail")
 BROKEN_GLASS = Counter("fileroom_overrides", "Studies that were opened in an emergency")
 OPEN = Gauge("fileroom_http_requests_open", "Requests under way", multiprocess_mode="livesum")

@@ -29,6 +29,7 @@ from app.index.places import InstancePlace, load_metadata, locate_instances
 from app.index.stock import take_stock
 from app.mime.media_types import Form
 from app.rights import Principal, Verb
+from app.turns import asker
 
 _PIXEL_DATA = "7FE00010"
 _PIXELS = frozenset({_PIXEL_DATA, "7FE00008", "7FE00009"})
@@ -102,10 +103,13 @@ async def retrieve_all_bulk_data(
     Raises:
         NotFound: there is no such resource, or no Bulk Data in it, or `principal` may not see it.
         NotAcceptable: the forms take no multipart of octets, or nothing can be made in them.
+        Busy: too many are being sent already.
         Unavailable: the first value cannot be read.
     """
     if Verb.VIEW not in principal.verbs:
         raise Forbidden("Viewing is not allowed to you")
+    if not isinstance(wanted.ref, InstanceRef):
+        await asker().hold(archive.budgets.downloads)
     taken = [form for form in wanted.forms if form.multipart or form.media_type == "*/*"]
     syntaxes, ref = first_fitting(taken, "", alone=False)[0].transfer_syntaxes, wanted.ref
     forms = [Form(OCTET_STREAM, multipart=True, transfer_syntaxes=syntaxes)]

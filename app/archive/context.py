@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from app.archive.budgets import Budgets, make_budgets
 from app.archive.cache import FileCache
 from app.archive.commitments import Commitments
 from app.archive.known_keys import KnownKeys
@@ -82,6 +83,7 @@ class Archive:
     pictures: KnownPictures
     soundness: Soundness
     upcoming: Upcoming
+    budgets: Budgets
     limits: Limits
     """What UIDs are replaced by depends on it (PS3.15 Annex E)."""
     running: RunningStores
@@ -127,6 +129,7 @@ async def open_archive(place: Place) -> AsyncIterator[Archive]:
             pictures=KnownPictures(),
             soundness=_closed_by(stack, Soundness()),
             upcoming=Upcoming(),
+            budgets=make_budgets(limits, place.codec_workers),
             limits=limits,
             running=running,
             commitments=_closed_by(stack, _commitments(place, index)),

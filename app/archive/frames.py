@@ -258,10 +258,10 @@ async def decode(
         InvalidDataset: it cannot be decoded.
         Unavailable: the object store or a worker does not answer.
     """
-    codestream = await _codestream(original, place)
-    return await decode_frame(
-        archive.workers, codestream, description, archive.limits.decoded_bytes
-    )
+    async with archive.budgets.pixels.turn():
+        codestream = await _codestream(original, place)
+        limit = archive.limits.decoded_bytes
+        return await decode_frame(archive.workers, codestream, description, limit)
 
 
 async def _codestream(original: Original, place: FramePlace) -> bytes:

@@ -11,7 +11,6 @@ Whether a name is known shows in nothing: a hash is checked, a failure counted, 
 
 import hashlib
 import hmac
-import ipaddress
 import secrets
 from collections.abc import Mapping
 from functools import partial
@@ -30,6 +29,7 @@ from app.index.local_users import (
     forget_failures,
 )
 from app.rights import Principal
+from app.turns import site_of
 
 REMEMBERED_SECONDS = 60.0
 MOST_OF_PAIR = 5
@@ -112,19 +112,6 @@ def _password_of(user: LocalUser | None) -> str | None:
 
 def _who(name: str, address: str) -> tuple[bytes, bytes]:
     """Return by what failures are counted: a name from an address, and the address."""
-    near = _near(address)
+    near = site_of(address)
     pair = hashlib.sha256(f"{name}\0{near}".encode("utf-8", "surrogatepass")).digest()
     return pair, hashlib.sha256(near.encode()).digest()
-
-
-def _near(address: str) -> str:
-    """Return an address, of IPv6 the network of one site: whoever has one has all of it."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped is not None:
-            return str(found.ipv4_mapped)
-        return str(ipaddress.ip_network((int(found), 64), strict=False))
-    return str(found)

@@ -152,7 +152,8 @@ async def report_pdf_body(archive: Archive, described: Described) -> Body:
     """
 
     async def make() -> bytes:
-        made = await archive.workers.run(_REPORT_PDF, described.document)
+        async with archive.budgets.pixels.turn():
+            made = await archive.workers.run(_REPORT_PDF, described.document)
         if not isinstance(made, bytes):
             raise InvalidDataset("the report was made into something else than a document")
         return made

@@ -44,12 +44,13 @@ async def picture_of(
     """
 
     async def make() -> bytes:
-        appearance = await load_appearance(archive, subject)
-        _check_region(wanted, appearance)
-        data = await _stored_frame(archive, principal, subject)
-        layers = await _layers(archive, principal, subject)
-        blended = await _blended(archive, principal, subject)
-        return await _rendered(archive, data, (appearance, wanted), layers, blended)
+        async with archive.budgets.pixels.turn():
+            appearance = await load_appearance(archive, subject)
+            _check_region(wanted, appearance)
+            data = await _stored_frame(archive, principal, subject)
+            layers = await _layers(archive, principal, subject)
+            blended = await _blended(archive, principal, subject)
+            return await _rendered(archive, data, (appearance, wanted), layers, blended)
 
     name = picture_name(subject, wanted)
     picture = archive.pictures.picture(name)

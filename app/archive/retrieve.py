@@ -29,6 +29,7 @@ from app.index.places import InstancePlace, locate_instances
 from app.index.stock import Stock, take_stock
 from app.mime.media_types import Form
 from app.rights import Principal, Verb
+from app.turns import asker
 
 RENDITION = "2"
 """Grows when our way of writing Data Sets anew changes, so that no cache mixes the two."""
@@ -55,10 +56,13 @@ async def retrieve_instances(
         Forbidden: `principal` may not download.
         NotFound: there is no such resource, or `principal` may not see its Study.
         NotAcceptable: no Instance can be made in any of the forms.
+        Busy: too many are being sent already.
         Unavailable: the first Instance cannot be read.
     """
     if Verb.DOWNLOAD not in principal.verbs:
         raise Forbidden("Downloading is not allowed to you")
+    if not isinstance(ref, InstanceRef):
+        await asker().hold(archive.budgets.downloads)
     stock = await take_stock(archive.index, principal.scope, ref)
     locate = partial(_places, archive, principal, ref, stock)
     single = isinstance(ref, InstanceRef)

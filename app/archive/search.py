@@ -14,6 +14,8 @@ from app.rights import Principal, Scope, Verb
 _WITHIN_STUDY = 20
 """A search within one Study may return so many times more: viewers ask for it whole."""
 _METADATA_ROWS = 100
+_MANY = 1000
+"""Matches of all Studies that a viewer's list does not have on one page."""
 _MOST_BYTES = 128 * 2**20
 
 
@@ -43,11 +45,27 @@ async def search(
         Forbidden: `principal` may not search.
         TooLarge: what is asked for would not fit in one answer, or a key is not in the index and
             the others leave too much to look into.
+        Busy: it needs much, and so do too many others.
     """
     if Verb.SEARCH not in principal.verbs:
         raise Forbidden("searching is not allowed")
     most = archive.limits.search_results * (_WITHIN_STUDY if query.study else 1)
     limit = most if query.limit is None else min(query.limit, most)
+    if not _is_wide(query, limit):
+        return await _search(archive, principal, query, base_url, limit)
+    async with archive.budgets.searches.turn():
+        return await _search(archive, principal, query, base_url, limit)
+
+
+def _is_wide(query: Query, limit: int) -> bool:
+    """Say whether a search takes more than columns of the index, or returns very much."""
+    everywhere = query.study is None and limit > _MANY
+    return everywhere or query.include_all or query.wants_metadata() or bool(query.unindexed)
+
+
+async def _search(
+    archive: Archive, principal: Principal, query: Query, base_url: str, limit: int
+) -> SearchResult:
     query, among = await narrow(archive, principal.scope, query)
     answers = Answers(query, base_url)
     rows = await _rows(archive, principal.scope, query, among, answers, limit + 1)

@@ -45,6 +45,7 @@ from app.errors import (
 from app.index.instances import NewInstance
 from app.objects.staged import InMemory, Staged
 from app.rights import Principal, Verb
+from app.turns import Work, asker
 
 IN_FLIGHT = 8
 """Parts of one request that are being scanned and put while the next one arrives."""
@@ -57,6 +58,20 @@ _NO_INSTANCE = {
 }
 _PREAMBLE = bytes(128) + b"DICM"
 _TRANSFER_SYNTAX = b"\x02\x00\x10\x00"
+
+
+async def admit_upload(archive: Archive, principal: Principal) -> None:
+    """Let a request in before its body is read; it has a turn until its answer has ended.
+
+    Raises:
+        Forbidden: `principal` may not store.
+        Busy: too many are being read already.
+    """
+    if Verb.STORE not in principal.verbs:
+        raise Forbidden("Storing is not allowed to you")
+    one = asker()
+    await one.hold(archive.budgets.uploads)
+    one.work = Work.STORE
 
 
 async def store_instances(

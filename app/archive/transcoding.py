@@ -43,13 +43,14 @@ async def encode_frame(
     """
 
     async def make() -> bytes:
-        data, colour = await transcode_frame(
-            archive.workers,
-            await read(),
-            description,
-            transfer_syntax_uid,
-            archive.limits.decoded_bytes,
-        )
+        async with archive.budgets.pixels.turn():
+            data, colour = await transcode_frame(
+                archive.workers,
+                await read(),
+                description,
+                transfer_syntax_uid,
+                archive.limits.decoded_bytes,
+            )
         return colour.encode("latin-1").ljust(_COLOUR) + data
 
     name = f"encoded-{VERSION}-{transfer_syntax_uid}-{instance.sha256.hex()}-{number}"

@@ -20,6 +20,7 @@ from app.archive.sealing import sealing
 from app.archive.thumbnails_ahead import thumbnails_made_ahead
 from app.archive.upkeep import kept_up
 from app.jobs.running import jobs_done
+from app.turns import Asker, Work, asked, asks
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +57,14 @@ async def at_work(archive: Archive, duties: Duties) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def beside_requests(archive: Archive, duties: Duties) -> AsyncIterator[None]:
-    """Do while the block runs what a process that serves does beside it."""
+    """Do while the block runs what a process that serves does beside it, out of requests' way."""
     async with AsyncExitStack() as stack:
         everything = at_work(archive, duties) if duties.inside_serve else sealing(archive.sealer)
-        await stack.enter_async_context(everything)
-        if duties.thumbnails:
-            await stack.enter_async_context(thumbnails_made_ahead(archive))
+        token = asks(Asker(work=Work.JOB))
+        try:
+            await stack.enter_async_context(everything)
+            if duties.thumbnails:
+                await stack.enter_async_context(thumbnails_made_ahead(archive))
+        finally:
+            asked(token)
         yield

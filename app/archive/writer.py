@@ -22,6 +22,7 @@ from app.index.engine import Index
 from app.index.instances import NewInstance, add_each_instance
 from app.index.present import Present
 from app.objects.base import ObjectStore
+from app.turns import Asker, Work, asked, asks
 
 MOST = 256
 """Instances of one transaction."""
@@ -55,7 +56,9 @@ class Writer:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "Writer":
+        token = asks(Asker(work=Work.STORE))
         self._task = asyncio.create_task(self._run())
+        asked(token)
         return self
 
     async def __aexit__(

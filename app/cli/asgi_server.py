@@ -5,6 +5,7 @@ its `Order` on standard input. It says that it serves by one byte on standard ou
 its parent: the kernel kills it.
 """
 
+import asyncio
 import gc
 import importlib
 import logging
@@ -22,7 +23,9 @@ from uvicorn._types import ASGIApplication
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app.admin.metrics import OPEN
-from app.cli.guard import GuardedProtocol
+from app.archive.threads import WorkThreads
+from app.cli.door import Door
+from app.cli.guard import GuardedProtocol, Patience, guarded_by
 from app.cli.order import Order
 from app.cli.tls import server_context
 from app.logs import configure_logs
@@ -35,7 +38,8 @@ _log = logging.getLogger(__name__)
 class Server(uvicorn.Server):
     """uvicorn, which tells the parent when it serves and looks after slow connections.
 
-    It calls `end_waits` before it waits for requests to end: some wait for what may never come.
+    Before it waits for requests to end it calls the application's `end_waits`, since some wait for
+    what may never come; and once a second its `each_second`, for what only has to be looked at.
     """
 
     def __init__(
@@ -43,33 +47,36 @@ class Server(uvicorn.Server):
         config: uvicorn.Config,
         settings: Settings,
         tell_ready: Callable[[], None],
-        end_waits: Callable[[], None] | None = None,
+        application: object = None,
     ) -> None:
         super().__init__(config)
-        self._settings = settings
+        http, limits = settings.http, settings.limits
+        self._patience = Patience(http.header_seconds, limits.body_seconds, limits.body_rate)
         self._tell_ready = tell_ready
-        self._end_waits = end_waits
+        self._end_waits = getattr(application, "end_waits", _nothing)
+        self._each_second = getattr(application, "each_second", _nothing)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then say so."""
+        asyncio.get_running_loop().set_default_executor(WorkThreads())
         await super().startup(sockets)
         if self.started:
             self._tell_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop, as soon as requests under way have ended."""
-        if self._end_waits is not None:
-            self._end_waits()
+        self._end_waits()
         await super().shutdown(sockets)
 
     async def on_tick(self, counter: int) -> bool:
         """Do what uvicorn does ten times a second; once a second look after connections."""
         if counter % 10 == 0:
             OPEN.set(len(self.server_state.tasks))
-            settings = self._settings
+            self._each_second()
+            patience = self._patience
             for connection in list(self.server_state.connections):
                 if isinstance(connection, GuardedProtocol):
-                    connection.look(settings.http.header_seconds, settings.limits.body_seconds)
+                    connection.look(patience)
         return await super().on_tick(counter)
 
 
@@ -86,8 +93,7 @@ def serve_orders(application: str) -> None:
         _log.warning("no memory to share counts in: /metrics shows one worker's")
     _raise_open_files()
     app = create_app(settings)
-    end_waits = getattr(app, "end_waits", None)
-    server = Server(configuration(settings, app), settings, _tell_parent, end_waits)
+    server = Server(configuration(settings, app), settings, _tell_parent, app)
     server.run(sockets=[socket.socket(fileno=order.listening)])
 
 
@@ -96,7 +102,7 @@ def configuration(settings: Settings, application: ASGIApplication) -> uvicorn.C
     http = settings.http
     return uvicorn.Config(
         _behind_proxies(settings, application) if http.trusted_proxies else application,
-        http=GuardedProtocol,
+        http=guarded_by(_door(http)),
         loop="uvloop",
         ws="none",
         lifespan="on",
@@ -107,10 +113,16 @@ def configuration(settings: Settings, application: ASGIApplication) -> uvicorn.C
         proxy_headers=False,
         timeout_keep_alive=int(http.keep_alive_seconds),
         timeout_graceful_shutdown=int(http.drain_seconds),
-        limit_concurrency=http.connections,
         backlog=2048,
         ssl_context_factory=_tls(http),
     )
+
+
+def _door(http: Http) -> Door:
+    """Return who counts connections; those of proxies are of many clients."""
+    trusted = ProxyHeadersMiddleware(cast("Any", None), list(http.trusted_proxies)).trusted_hosts
+    most_each = min(http.connections_per_address, http.connections)
+    return Door(http.connections, most_each, lambda host: host in trusted)
 
 
 def _tls(http: Http) -> Callable[..., ssl.SSLContext] | None:
@@ -131,6 +143,10 @@ def _behind_proxies(settings: Settings, application: ASGIApplication) -> ASGIApp
     trusted = taken_over.trusted_hosts
     forwarded = Forwarded(cast("Any", taken_over), lambda host: host in trusted)
     return cast("ASGIApplication", forwarded)
+
+
+def _nothing() -> None:
+    """Stand for what an application does not do."""
 
 
 def _tell_parent() -> None:

@@ -1,10 +1,13 @@
-"""What uvicorn lacks: time-outs for reading and writing, and a bound for the head of a request.
+"""What uvicorn lacks: time-outs for reading and writing, and bounds for heads and connections.
 
 A sweep once a second looks at every open connection, so a request pays next to nothing:
 
+    more connections than the door takes 503 at once, and closed
     nothing sent, or a head not whole    408 and closed after `header_seconds`
     a body that stands still             408 (aborted if the answer has begun) after `body_seconds`
+    a body that trickles                 the same, below `body_rate` on average over that time
     an answer that nobody takes          aborted after `body_seconds`
+    an answer that is taken in trickles  the same, below that rate
     a body that goes on after the answer thrown away for a while, then aborted
     a head over `HEAD_BYTES`             414 or 431, and closed
     what is no HTTP                      400 and closed
@@ -12,12 +15,15 @@ A sweep once a second looks at every open connection, so a request pays next to 
 
 import asyncio
 import time
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, cast
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from app.admin.metrics import ENDED
+from app.cli.door import LINGERING, Door
 from app.cli.outlet import Outlet
 from app.objects.extents import FILES
 
@@ -38,26 +44,56 @@ _NO_HTTP = "A request of HTTP was expected; this is none, or a malformed one"
 _TOO_LONG = f"Request line and header fields of up to {HEAD_BYTES} bytes were expected"
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a head may take, a body or an answer stand still, and how slow they may be."""
+
+    header_seconds: float
+    body_seconds: float
+    body_rate: float
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """uvicorn's connection, which also knows since when it waits and for what."""
 
+    door: Door
+    """Of the class that `guarded_by` makes: uvicorn makes connections without it."""
+
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        self._let_in: str | None = None
+        self._told = 0
         self.heard = time.monotonic()
+        self.received = 0
         self.head_bytes = 0
         self.refused = False
         self.left = 0
         self._pieces: list[bytes] = []
         self._parsed = b""
         self._waiting_for: tuple[str, int] = ("", 0)
-        self._since = self.heard
+        self._since = self._window = self.heard
+        self._moved = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; what is written goes through an outlet, which takes ranges of files too."""
         super().connection_made(cast("asyncio.Transport", Outlet(transport, self, self.lingers)))
+        address = self.client[0] if self.client else ""
+        why = self.door.enter(address)
+        if why is None:
+            self._let_in = address
+        elif self.door.told < LINGERING:
+            self._told = 1
+            self.door.told += 1
+            self.refuse(HTTPStatus.SERVICE_UNAVAILABLE, why)
+        else:
+            self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
+        if self._let_in is None:
+            self.door.told -= self._told
+        else:
+            self.door.leave(self._let_in)
         cast("Outlet", self.transport).forget()
         super().connection_lost(exc)
 
@@ -76,6 +112,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._throw_away(data)
             return
         self.heard = time.monotonic()
+        self.received += len(data)
         self._parsed = data
         super().data_received(data)
         self._parsed = b""
@@ -111,20 +148,41 @@ class GuardedProtocol(HttpToolsProtocol):
             self.flow.pause_reading()
         cycle.message_event.set()
 
-    def look(self, header_seconds: float, body_seconds: float) -> None:
-        """Close the connection if what it waits for has not come for too long."""
+    def look(self, patience: Patience) -> None:
+        """Close the connection if what it waits for has not come, or too slowly, for too long."""
         now = time.monotonic()
         state = self._state()
+        if state[0] != self._waiting_for[0] or state[0] == "head":
+            self._begin_window(now)
         if state != self._waiting_for:
             self._waiting_for, self._since = state, now
         still = now - self._since
         match state[0]:
-            case "head" if still > header_seconds:
+            case "head" if still > patience.header_seconds:
                 self.refuse(HTTPStatus.REQUEST_TIMEOUT, _TOO_SLOW)
-            case "body" if min(still, now - self.heard) > body_seconds:
+            case "body" if min(still, now - self.heard) > patience.body_seconds or self._trickles(
+                now, patience
+            ):
                 self.refuse(HTTPStatus.REQUEST_TIMEOUT, _TOO_SLOW)
-            case "taking" if still > body_seconds:
+            case "taking" if still > patience.body_seconds or self._trickles(now, patience):
+                ENDED.labels("slow answer").inc()
                 self.transport.abort()
+
+    def _trickles(self, now: float, patience: Patience) -> bool:
+        """Say whether too little went over the connection in a window that is over."""
+        seconds = now - self._window
+        if seconds <= patience.body_seconds:
+            return False
+        moved = self._bytes_moved() - self._moved
+        self._begin_window(now)
+        return moved < patience.body_rate * seconds
+
+    def _begin_window(self, now: float) -> None:
+        self._window, self._moved = now, self._bytes_moved()
+
+    def _bytes_moved(self) -> int:
+        """Return how many bytes came from the client and went to it."""
+        return self.received + cast("Outlet", self.transport).taken
 
     def send_400_response(self, _msg: str) -> None:
         """Answer what is no HTTP, in the form of all our errors; uvicorn calls this."""
@@ -148,11 +206,13 @@ class GuardedProtocol(HttpToolsProtocol):
         cycle = self._current()
         if cycle is not None and not cycle.response_complete:
             if cycle.response_started:
+                ENDED.labels(status.phrase.lower()).inc()
                 self.transport.abort()
                 return
             cycle.disconnected = True  # what the application may still answer goes nowhere
             cycle.message_event.set()
         self.refused = True
+        ENDED.labels(status.phrase.lower()).inc()
         self.transport.write(_answer(status, detail))
         self.transport.write_eof()
         self.loop.call_later(LINGER_SECONDS, self.transport.close)
@@ -202,11 +262,17 @@ class GuardedProtocol(HttpToolsProtocol):
         return "", 0
 
 
+def guarded_by(door: Door) -> type[GuardedProtocol]:
+    """Return the class of connections that come in by a door."""
+    return type("GuardedByDoor", (GuardedProtocol,), {"door": door})
+
+
 def _answer(status: HTTPStatus, detail: str) -> bytes:
     body = orjson.dumps({"title": status.phrase, "status": int(status), "detail": detail})
     lines = (
         f"HTTP/1.1 {int(status)} {status.phrase}",
         "connection: close",
+        *(("retry-after: 5",) if status is HTTPStatus.SERVICE_UNAVAILABLE else ()),
         "content-type: application/problem+json",
         f"content-length: {len(body)}",
     )

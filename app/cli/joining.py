@@ -17,10 +17,12 @@ from app.index.embedded import AlreadyRunning, EmbeddedPostgres
 from app.index.locks import FileLock
 from app.index.revisions import revisions
 from app.settings import Settings
+from app.turns import Shares
 
 JOIN_SECONDS = 120.0
 FOR_COMMANDS = 24
 """Connections beside those of the workers: for an import, a doctor, a person with psql."""
+_POOLS = 3
 LOCK_NAME = "serve.lock"
 DATABASE = "fileroom"
 RESTORING = "restoring"
@@ -79,12 +81,17 @@ def check_restored(directory: Path) -> None:
 def own_postgres(settings: Settings) -> EmbeddedPostgres:
     """Return the PostgreSQL that belongs to the data directory, large enough for all workers."""
     database = settings.database
-    needed = settings.http.workers * 2 * database.pool_size + FOR_COMMANDS
+    needed = settings.http.workers * connections_of(database.pool_size) + FOR_COMMANDS
     sizes = {
         "shared_buffers": f"{database.shared_buffers // 1024}kB",
         "max_connections": str(max(database.max_connections, needed)),
     }
     return EmbeddedPostgres(settings.postgres_directory, settings=sizes)
+
+
+def connections_of(pool_size: int) -> int:
+    """Return how many connections to the index one worker has at most, in all its pools."""
+    return _POOLS * Shares("connections", pool_size, 0).size
 
 
 def is_current(postgres: EmbeddedPostgres) -> bool:

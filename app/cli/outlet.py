@@ -36,6 +36,7 @@ class Outlet:
         self._loop = asyncio.get_running_loop()
         self._queue: deque[bytes | memoryview | Extent] = deque()
         self._queued = 0
+        self._written = 0
         self._extents = False
         """Whether there is one in the queue, or bytes that come after it."""
         self._then: list[Callable[[], None]] = []
@@ -53,11 +54,17 @@ class Outlet:
             self._loop.call_soon(self._send)
         self._queue.append(data)
         self._queued += len(data)
+        self._written += len(data)
         if isinstance(data, Extent):
             self._extents = True
             self._protocol.pause_writing()
         elif self._queued > TOGETHER and not self._extents:
             self._send()
+
+    @property
+    def taken(self) -> int:
+        """Bytes that went to the client, as far as the kernel tells."""
+        return self._written - self.get_write_buffer_size()
 
     def get_write_buffer_size(self) -> int:
         """Return how many bytes wait to be sent."""

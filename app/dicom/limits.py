@@ -41,6 +41,8 @@ class Limits:
     """What a disk keeps free: nothing is stored past it, so that the index can still be written."""
     body_seconds: int = 60
     """How long a client may send nothing in the middle of a body."""
+    body_rate: int = 1024
+    """Bytes a second that a client sends or takes at least, on average over `body_seconds`."""
     search_results: int = 5_000
     """Matches in one Search answer when the client names no limit, and the most it may ask for."""
     counted_matches: int = 1_000
@@ -51,3 +53,19 @@ class Limits:
     """Instances that one request for storage commitment names."""
     waiting_clients: int = 200
     """Clients that wait for changes at once, of one process."""
+    uploads: int = 64
+    """Store requests at once, of one process."""
+    downloads: int = 64
+    """Answers with all of a Study or Series at once, of one process."""
+    wide_searches: int = 4
+    """Searches at once, of one process, that need more than the index's columns."""
+    waiting_requests: int = 128
+    """Requests that wait for a turn of one kind, of one process."""
+    waiting_seconds: int = 10
+    """How long they wait."""
+    principal_rate: int = 1000
+    """Requests a second of one caller, to one process."""
+    address_rate: int = 2000
+    """Requests a second from one address, to one process."""
+    burst_seconds: int = 10
+    """For how many seconds' worth of requests may come at once after a rest."""

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from app.archive.context import Archive
-from app.archive.store import store_instances
+from app.archive.store import admit_upload, store_instances
 from app.archive.store_metadata import store_metadata
 from app.dicom.store_report import Outcome, StoreReport, report_json
 from app.dicom.uids import NonPatientRef, StudyRef, check_uid
@@ -122,6 +122,7 @@ async def answer_store(
     """Store what the body holds, and answer with the report (PS3.18 §10.5.3, §12.5.3)."""
     body, calling = Body(request, archive.limits), principal.calling_ae
     try:
+        await admit_upload(archive, principal)
         offer = chosen_offer(request, XML_OFFER)
         chunks = decoded(request, body.chunks(), archive.limits)
         held = await read_body(request, chunks, archive.limits)

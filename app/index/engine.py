@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from app.errors import Unavailable
 from app.index.faults import TRY_AGAIN, TransactionFailed, cause_of, index_errors
 from app.index.pool import Connection, Pool, Use
+from app.turns import Shares
 
 Session: TypeAlias = AsyncConnection
 
@@ -51,11 +52,14 @@ FOR_ITS_VALUES = {"plan_cache_mode": "force_custom_plan"}
 class Index:
     """The archive's index. Made by `open_index`, closed by `close`."""
 
-    def __init__(self, url: str, engine: AsyncEngine, pool: Pool, searches: Pool) -> None:
+    def __init__(
+        self, url: str, engine: AsyncEngine, sessions: Shares, pool: Pool, searches: Pool
+    ) -> None:
         self.url = url
         self.engine = engine
         self.pool = pool
         self.searches = searches
+        self.sessions = sessions
         self.known: OrderedDict[object, object] = OrderedDict()
         """What `instances` remembers of Series between batches."""
         self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -71,7 +75,7 @@ class Index:
         """
         self._used = monotonic()
         with index_errors():
-            async with _opened(self.engine) as session, session.begin():
+            async with self._opened(self.engine) as session, session.begin():
                 yield session
 
     @asynccontextmanager
@@ -111,7 +115,7 @@ class Index:
         """
         self._used = monotonic()
         with index_errors():
-            async with _opened(self._reading) as session:
+            async with self._opened(self._reading) as session:
                 yield session
 
     async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
@@ -158,6 +162,11 @@ class Index:
             await asyncio.sleep(random.uniform(0, min(0.01 * 2**attempt, LONGEST_PAUSE)))  # noqa: S311
         raise Unavailable("the index is busy: too many writers change the same Study at once")
 
+    @property
+    def shares(self) -> Sequence[Shares]:
+        """What all connections are shared out by."""
+        return self.sessions, self.pool.shares, self.searches.shares
+
     async def close(self) -> None:
         """Close all connections; those in use are ended."""
         self._keeper.cancel()
@@ -166,6 +175,17 @@ class Index:
         await self.engine.dispose()
         await self.pool.close()
         await self.searches.close()
+
+    @asynccontextmanager
+    async def _opened(self, engine: AsyncEngine) -> AsyncIterator[Session]:
+        async with self.sessions.mine().turn():
+            session = engine.connect()
+            with index_errors(connecting=True):
+                await session.start()
+            try:
+                yield session
+            finally:
+                await session.close()
 
     async def _close_idle(self) -> None:
         while True:
@@ -179,18 +199,22 @@ class Index:
 async def open_index(url: str, *, pool_size: int = 4, copies: Sequence[str] = ()) -> Index:
     """Return the index behind a `postgresql://` URL; connections are opened when needed.
 
-    `pool_size` is the most connections that each of the pools holds. What is stored is queued for
-    the stores that `copies` names (`copies_tables`).
+    `pool_size` is the most connections that each of the pools holds for what is read (`app.turns`).
+    What is stored is queued for the stores that `copies` names (`copies_tables`).
     """
     queued = {"fileroom.copies": ",".join(copies)} if copies else {}
-    engine = make_engine(url, pool_size=pool_size, settings=queued)
-    pool = _make_pool(url, pool_size, {**BY_KEY, **queued})
-    return Index(url, engine, pool, _make_pool(url, pool_size, FOR_ITS_VALUES))
+    sessions = Shares("sessions", pool_size, CONNECT_SECONDS)
+    engine = make_engine(url, pool_size=sessions.size, settings=queued)
+    pool = _make_pool("look-ups", url, pool_size, {**BY_KEY, **queued})
+    searches = _make_pool("searches in the index", url, pool_size, FOR_ITS_VALUES)
+    return Index(url, engine, sessions, pool, searches)
 
 
-def _make_pool(url: str, size: int, settings: Mapping[str, str]) -> Pool:
-    seconds = STATEMENT_SECONDS
-    return Pool(lambda: connect(url, statement_seconds=seconds, **settings), size, CONNECT_SECONDS)
+def _make_pool(name: str, url: str, size: int, settings: Mapping[str, str]) -> Pool:
+    def opening() -> Awaitable[Connection]:
+        return connect(url, statement_seconds=STATEMENT_SECONDS, **settings)
+
+    return Pool(opening, size, CONNECT_SECONDS, name)
 
 
 def make_engine(
@@ -258,17 +282,6 @@ async def connect(
 async def _roll_back(connection: Connection) -> None:
     with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
         await asyncio.shield(connection.execute("ROLLBACK"))
-
-
-@asynccontextmanager
-async def _opened(engine: AsyncEngine) -> AsyncIterator[Session]:
-    session = engine.connect()
-    with index_errors(connecting=True):
-        await session.start()
-    try:
-        yield session
-    finally:
-        await session.close()
 
 
 def _session_settings(statement_seconds: int) -> dict[str, str]:

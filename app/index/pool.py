@@ -8,6 +8,9 @@ Here a connection is popped off a list and put back. What keeps that right:
   no session's lock;
 * a connection is used again only if no statement can still be under way on it: after a cancelled
   request, or an error of the connection itself, it is closed.
+
+What is read, stored and done by jobs has connections of its own, and those who ask get them in turn
+(`app.turns`): so nobody keeps all others waiting. Any of them may use what lies in the list.
 """
 
 import asyncio
@@ -20,6 +23,7 @@ import asyncpg
 
 from app.errors import Unavailable
 from app.index.faults import translate
+from app.turns import Key, Shares, Turns
 
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
@@ -28,16 +32,20 @@ else:  # generic for the type checker alone
 
 
 class Pool:
-    """Up to `size` connections, opened by `opening` when they are needed."""
+    """Up to `size` connections for reads and fewer for other work, opened when needed."""
 
     def __init__(
-        self, opening: Callable[[], Awaitable[Connection]], size: int, seconds: float
+        self,
+        opening: Callable[[], Awaitable[Connection]],
+        size: int,
+        seconds: float,
+        name: str = "connections",
     ) -> None:
         self._open = opening
         self._seconds = seconds
-        self._free = asyncio.Semaphore(size)
+        self.shares = Shares(name, size, seconds)
         self._idle: list[tuple[Connection, float]] = []
-        self._used: set[Connection] = set()
+        self._used: dict[Connection, tuple[Turns, Key]] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -52,23 +60,20 @@ class Pool:
 
     async def take(self) -> Connection:
         """Return a connection that `give_back` must get."""
-        if self._free.locked():
-            async with asyncio.timeout(self._seconds):
-                await self._free.acquire()
-        else:
-            await self._free.acquire()
+        turns = self.shares.mine()
+        key = await turns.take()
         try:
             connection = self._pop() or await self._open()
         except BaseException:
-            self._free.release()
+            turns.give_back(key)
             raise
-        self._used.add(connection)
+        self._used[connection] = turns, key
         return connection
 
     def give_back(self, connection: Connection, *, sound: bool) -> None:
         """Take a connection back; one that is not sound is closed."""
-        self._used.discard(connection)
-        self._free.release()
+        turns, key = self._used.pop(connection)
+        turns.give_back(key)
         usable = sound and not (self._closed or connection.is_closed())
         if usable and not connection.is_in_transaction():
             self._idle.append((connection, monotonic()))

@@ -20,13 +20,22 @@ from app.web.faults import Faults
 from tests.cost import costs_at_most
 
 QUICK = Settings(
-    http=Http(header_seconds=1, keep_alive_seconds=2, drain_seconds=1, connections=20),
-    limits=Limits(body_seconds=1),
+    http=Http(
+        header_seconds=1,
+        keep_alive_seconds=2,
+        drain_seconds=1,
+        connections=20,
+        connections_per_address=12,
+    ),
+    limits=Limits(body_seconds=1, body_rate=1),
 )
+FAST = QUICK.model_copy(update={"limits": Limits(body_seconds=1, body_rate=2**20)})
+"""A mebibyte a second is little for this machine, and much for who sends a byte at a time."""
 PATIENT = QUICK.model_copy(update={"http": Http(drain_seconds=1), "limits": Limits()})
 """For what is not about time: a busy machine lets a second pass by between two lines of a test."""
 patient = pytest.mark.parametrize("port", [PATIENT], indirect=True)
 OK = b"HTTP/1.1 200 OK"
+ENDED = ("fileroom_connections_ended_total", {"why": "service unavailable"})
 TOO_SLOW = b"HTTP/1.1 408 Request Timeout"
 
 
@@ -100,8 +109,8 @@ class Client:
 
 
 @contextlib.asynccontextmanager
-async def client(port: int) -> AsyncIterator[Client]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def client(port: int, address: str = "127.0.0.1") -> AsyncIterator[Client]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
     try:
         yield Client(reader, writer)
     finally:
@@ -149,6 +158,32 @@ async def test_a_body_that_goes_on_slowly_is_taken(port: int) -> None:
             await slow.send(b"a")
             await asyncio.sleep(0.4)
         assert (await slow.rest()).startswith(OK)
+
+
+@pytest.mark.parametrize("port", [FAST], indirect=True)
+async def test_a_body_that_trickles_is_sent_away_though_it_never_stops(port: int) -> None:
+    async with client(port) as slow:
+        asked = asyncio.create_task(slow.rest())
+        await slow.send(b"POST /0 HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n")
+        while not asked.done():
+            await slow.send(b"a" * 100)
+            await asyncio.sleep(0.1)
+        assert asked.result().startswith(TOO_SLOW)
+
+
+@pytest.mark.parametrize("port", [FAST], indirect=True)
+async def test_an_answer_that_is_taken_in_trickles_is_aborted(port: int) -> None:
+    loop, taken = asyncio.get_running_loop(), 0
+    with socket.create_connection(("127.0.0.1", port)) as slow:
+        slow.setblocking(False)
+        await loop.sock_sendall(slow, b"GET /40 HTTP/1.1\r\nHost: a\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(40):
+                taken += len(await loop.sock_recv(slow, 4096))
+                await asyncio.sleep(0.1)
+            while chunk := await asyncio.wait_for(loop.sock_recv(slow, 2**20), 10):
+                taken += len(chunk)
+    assert taken < 40 * 2**20
 
 
 async def test_requests_under_way_are_counted_once_a_second(port: int) -> None:
@@ -207,13 +242,38 @@ async def test_many_requests_on_one_connection_do_not_add_up(port: int) -> None:
             assert answer.startswith(OK)
 
 
+BUSY = b"HTTP/1.1 503 Service Unavailable"
+
+
 async def test_connections_beyond_the_bound_get_503(port: int) -> None:
     async with contextlib.AsyncExitStack() as stack:
-        for _ in range(QUICK.http.connections):
-            await stack.enter_async_context(client(port))
+        for number in range(QUICK.http.connections):
+            await stack.enter_async_context(client(port, f"127.0.0.{number % 2 + 2}"))
         late = await stack.enter_async_context(client(port))
-        await late.send(b"GET /0 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-        assert (await late.rest()).startswith(b"HTTP/1.1 503")
+        answer = await late.rest()
+        assert answer.startswith(BUSY)
+        assert b"\r\nretry-after: " in answer
+        assert b"application/problem+json" in answer
+
+
+async def test_one_address_has_so_many_connections_and_others_still_come_in(port: int) -> None:
+    before = REGISTRY.get_sample_value(*ENDED) or 0
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(QUICK.http.connections_per_address):
+            await stack.enter_async_context(client(port, "127.0.0.2"))
+        same = await stack.enter_async_context(client(port, "127.0.0.2"))
+        assert b"from this address" in await same.rest()
+        other = await stack.enter_async_context(client(port, "127.0.0.3"))
+        await other.send(b"GET /0 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert (await other.rest()).startswith(OK)
+    assert REGISTRY.get_sample_value(*ENDED) == before + 1
+
+
+async def test_who_has_gone_makes_room(port: int) -> None:
+    for _ in range(3 * QUICK.http.connections):
+        async with client(port) as one:
+            await one.send(b"GET /0 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            assert (await one.rest()).startswith(OK)
 
 
 @patient
