@@ -122,33 +122,48 @@ def create_app(settings: Settings) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
         generate_unique_id_function=lambda route: route.name,
     )
-    app.state.base_url = settings.base_url + DICOMWEB
-    app.state.dicomweb = DICOMWEB
-    provider = _provider(settings.auth.oidc)
     app.pressure = Pressure()
-    app.state.callers = callers = Callers(_rates(settings))
-    identity = Counted(_identity(settings, app.state, provider), callers)
-    app.state.identity = Overriding(identity, app.state, DICOMWEB)
-    app.state.override_seconds = settings.auth.override_seconds
-    app.state.sign_in = _sign_in(settings, provider)
-    app.state.data_directory = str(settings.data_dir.absolute())
+    _fill_state(app.state, settings)
+    _include_routes(app)
+    add_problem_handlers(app)
+    app.plumbing = _plumbing(app, settings)
+    app.openapi = lambda: _contract(app)  # type: ignore[method-assign]
+    return app
+
+
+def _fill_state(state: State, settings: Settings) -> None:
+    """Set what routes find in the application's state, but for the archive."""
+    auth, provider = settings.auth, _provider(settings.auth.oidc)
+    state.base_url = settings.base_url + DICOMWEB
+    state.dicomweb = DICOMWEB
+    state.data_directory = str(settings.data_dir.absolute())
+    state.callers = Callers(_rates(settings))
+    identity = Counted(_identity(settings, state, provider), state.callers)
+    state.identity = Overriding(identity, state, DICOMWEB)
+    state.override_seconds = auth.override_seconds
+    state.sign_in = _sign_in(settings, provider)
+
+
+def _include_routes(app: FastAPI) -> None:
+    """Add every route that FastAPI serves."""
     dicomweb = (qido, stow, wado_rs, bulk_data, rendered, removal, non_patient, commitment)
     for routes in (*dicomweb, capabilities):
         app.include_router(routes.router, prefix=DICOMWEB)
     api = (changes, audit, findings, receipts, labels, holds, removed, retention)
     for routes in (wado_uri, *api, keys, tickets, overrides, health, pages, login):
         app.include_router(routes.router)
-    add_problem_handlers(app)
+
+
+def _plumbing(app: _Application, settings: Settings) -> ASGIApp:
+    """Return what a request goes through, from the outermost to FastAPI's routes."""
     busiest = (*stow.DIRECT, *qido.DIRECT, *rendered.DIRECT)
     direct = Direct(app.route_request, DICOMWEB, app.state, busiest)
     frames = FramesRoute(direct, DICOMWEB, app.state)
     origins = cross_origin_rules(settings.http.cors_origins)
     audited = Audited(frames, DICOMWEB, app.state, required=settings.audit.required)
-    admitted = Admission(audited, callers)
+    admitted = Admission(audited, app.state.callers)
     inner = TicketQuery(Head(Measured(CrossOrigin(Faults(admitted), **origins))))
-    app.plumbing = Shielded(inner, settings.http.cors_origins, _words(app))
-    app.openapi = lambda: _contract(app)  # type: ignore[method-assign]
-    return app
+    return Shielded(inner, settings.http.cors_origins, _words(app))
 
 
 def _words(app: FastAPI) -> frozenset[str]:

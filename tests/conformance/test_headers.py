@@ -11,18 +11,10 @@ import pytest
 from fastapi import FastAPI
 
 from tests.conformance import test_access_matrix as matrix
-from tests.conformance.test_access_matrix import (
-    CHANGES,
-    READS,
-    Callers,
-    World,
-    ask,
-    make_all,
-    prepare,
-)
+from tests.conformance.access import CHANGES, READS, Callers, World, ask, make_all, prepare
 
-__all__ = ["app", "callers", "client"]
-app, callers, client = matrix.app, matrix.callers, matrix.client
+__all__ = ["app", "callers", "client", "standin"]
+app, callers, client, standin = matrix.app, matrix.callers, matrix.client, matrix.standin
 FRAMED = "; sandbox; frame-ancestors 'self' "
 CLOSED = "default-src 'none'; sandbox; frame-ancestors 'none'"
 POLICIES = {"image/": FRAMED, "video/": FRAMED, "application/pdf": "frame-ancestors 'self' "}
