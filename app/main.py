@@ -28,12 +28,14 @@ from app.dicomweb import (
     capabilities,
     commitment,
     non_patient,
+    performed_steps,
     qido,
     removal,
     rendered,
     stow,
     wado_rs,
     wado_uri,
+    worklist,
 )
 from app.dicomweb.frames import FRAMES_CONTRACT, FramesRoute
 from app.settings import Settings
@@ -98,7 +100,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.identity = _identity(settings)
     app.state.data_directory = str(settings.data_dir.absolute())
     dicomweb = (qido, stow, wado_rs, bulk_data, rendered, removal, non_patient, commitment)
-    for routes in (*dicomweb, capabilities):
+    for routes in (*dicomweb, worklist, performed_steps, capabilities):
         app.include_router(routes.router, prefix=DICOMWEB)
     api = (changes, findings, receipts, labels, holds, removed, retention)
     for routes in (wado_uri, *api, health, pages):

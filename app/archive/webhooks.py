@@ -47,6 +47,9 @@ KINDS = (
     "rule-removed",
     "tag-chosen",
     "tag-dropped",
+    "step-scheduled",
+    "step-unscheduled",
+    "step-performed",
     "rekeyed",
 )
 """Kinds of events."""

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from app import __version__
-from app.cli import background, label, safety, seal
+from app.cli import background, label, safety, seal, worklist
 from app.cli.keeping import add_commands
 from app.cli.options import DataDir, flags
 
@@ -198,6 +198,9 @@ application.add_typer(seal.keys, name="seal-keys")
 
 
 application.add_typer(label.commands, name="label")
+
+
+application.add_typer(worklist.commands, name="worklist")
 
 
 add_commands(application)

@@ -24,11 +24,15 @@ STATUS: dict[type[ArchiveError], HTTPStatus] = {
     errors.Gone: HTTPStatus.GONE,
     errors.Superseded: HTTPStatus.GONE,
     errors.Conflict: HTTPStatus.CONFLICT,
+    errors.Duplicate: HTTPStatus.CONFLICT,
+    errors.Final: HTTPStatus.CONFLICT,
     errors.Changed: HTTPStatus.PRECONDITION_FAILED,
     errors.InvalidRequest: HTTPStatus.BAD_REQUEST,
     errors.InvalidUID: HTTPStatus.BAD_REQUEST,
     errors.InvalidQuery: HTTPStatus.BAD_REQUEST,
     errors.InvalidMultipart: HTTPStatus.BAD_REQUEST,
+    errors.MissingAttribute: HTTPStatus.BAD_REQUEST,
+    errors.InvalidAttribute: HTTPStatus.BAD_REQUEST,
     errors.NotAcceptable: HTTPStatus.NOT_ACCEPTABLE,
     errors.UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -38,6 +42,13 @@ STATUS: dict[type[ArchiveError], HTTPStatus] = {
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.Damaged: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
+REASONS: dict[type[ArchiveError], str] = {
+    errors.Duplicate: "duplicate",
+    errors.Final: "final",
+    errors.MissingAttribute: "missing-attribute",
+    errors.InvalidAttribute: "invalid-attribute",
+}
+"""The member `reason` of a problem whose status alone does not tell a bridge what to answer."""
 _RETRY_AFTER = {HTTPStatus.SERVICE_UNAVAILABLE: "5", HTTPStatus.TOO_MANY_REQUESTS: "5"}
 
 log = structlog.get_logger()
@@ -62,8 +73,12 @@ def problem_of(error: ArchiveError) -> Response:
     headers = {"Retry-After": _RETRY_AFTER[status]} if status in _RETRY_AFTER else {}
     if status is HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="fileroom"'
-    offered = {"offered": error.offered} if isinstance(error, errors.NotAcceptable) else {}
-    return problem(status, str(error), headers, **offered)
+    more: dict[str, Any] = {}
+    if isinstance(error, errors.NotAcceptable):
+        more["offered"] = error.offered
+    if type(error) in REASONS:
+        more["reason"] = REASONS[type(error)]
+    return problem(status, str(error), headers, **more)
 
 
 def fault(request_id: str) -> Response:

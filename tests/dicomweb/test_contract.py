@@ -17,6 +17,7 @@ NAMED = {"{path}": "7FE00010", "{code}": "113001^DCM", "{frames}": "1", "{uid}":
     "{rule}": "7",
     "{transaction}": "1.2.9",
     "{label}": "teaching",
+    "{step}": "S1",
 }
 OPEN = {"/health/live", "/health/ready", "/dicom-web"}
 DATASET = make_dataset()

@@ -21,6 +21,7 @@ import app.index.job_tables
 import app.index.label_tables
 import app.index.rebuild_tables
 import app.index.segment_tables  # their tables are of the same metadata
+import app.index.step_tables
 from app.errors import Conflict, Unavailable
 from app.index import retention_tables  # noqa: F401 - its tables are compared, too
 from app.index.engine import Index, connect
