@@ -28,6 +28,7 @@ from app.dicomweb import (
     capabilities,
     commitment,
     non_patient,
+    patients,
     performed_steps,
     qido,
     removal,
@@ -103,7 +104,7 @@ def create_app(settings: Settings) -> FastAPI:
     for routes in (*dicomweb, worklist, performed_steps, capabilities):
         app.include_router(routes.router, prefix=DICOMWEB)
     api = (changes, findings, receipts, labels, holds, removed, retention)
-    for routes in (wado_uri, *api, health, pages):
+    for routes in (wado_uri, patients, *api, health, pages):
         app.include_router(routes.router)
     add_problem_handlers(app)
     busiest = (*stow.DIRECT, *qido.DIRECT, *rendered.DIRECT)
