@@ -12,6 +12,8 @@ from app import __version__
 from app.admin import (
     changes,
     findings,
+    forwarding_rules,
+    forwardings,
     health,
     holds,
     labels,
@@ -104,7 +106,8 @@ def create_app(settings: Settings) -> FastAPI:
     for routes in (*dicomweb, worklist, performed_steps, capabilities):
         app.include_router(routes.router, prefix=DICOMWEB)
     api = (changes, findings, receipts, labels, holds, removed, retention)
-    for routes in (wado_uri, patients, *api, health, pages):
+    sending = (forwarding_rules, forwardings)
+    for routes in (wado_uri, patients, *api, *sending, health, pages):
         app.include_router(routes.router)
     add_problem_handlers(app)
     busiest = (*stow.DIRECT, *qido.DIRECT, *rendered.DIRECT)

@@ -38,3 +38,5 @@ class Principal:
     name: str
     scope: Scope = field(default_factory=Scope)
     verbs: frozenset[Verb] = frozenset(Verb)
+    ae_title: str = ""
+    """The calling AE that a bridge acts for; '' where none is named."""

@@ -8,6 +8,7 @@ from app.archive.context import Archive
 from app.index.backup_runs import last_runs
 from app.index.clock import seconds_ahead
 from app.index.commitments import commitment_lag
+from app.index.forwardings import Queue, count_forwardings
 from app.index.purging import count_waiting
 from app.index.segments import seal_lag
 from app.index.webhooks import MOST_COUNTED, Lag, webhook_lags
@@ -16,6 +17,12 @@ from app.jobs.queue import count_jobs
 _WEBHOOK = {
     "waiting": f"Events that a webhook is to be told of, up to {MOST_COUNTED}",
     "lag_seconds": "How long the oldest of them waits",
+}
+_FORWARDING = {
+    "waiting": "Instances that wait to be sent to a destination",
+    "claimed": "Instances that a bridge is sending there",
+    "dead": "Instances that could not be sent there for good",
+    "oldest_seconds": "How long the oldest that is not dead has waited",
 }
 
 
@@ -63,7 +70,8 @@ async def read_gauges(archive: Archive) -> list[Figure]:
     ]
     ahead = "How far the clock is ahead of the time that was seen to pass, by which is purged"
     clock = Figure("clock_ahead_seconds", ahead, await seconds_ahead(index))
-    return [*lags, clock, *ages, *waiting, *queue, *_told(webhooks)]
+    forwarded = _forwarded(await count_forwardings(index))
+    return [*lags, clock, *ages, *waiting, *queue, *_told(webhooks), *forwarded]
 
 
 def _told(webhooks: Sequence[Lag]) -> Iterator[Figure]:
@@ -72,3 +80,11 @@ def _told(webhooks: Sequence[Lag]) -> Iterator[Figure]:
         for lag in webhooks:
             value = float(asdict(lag)[name])
             yield Figure(f"webhook_{name}", text, value, {"webhook": str(lag.webhook)})
+
+
+def _forwarded(queues: Sequence[Queue]) -> Iterator[Figure]:
+    """Yield what waits for each destination."""
+    for name, text in _FORWARDING.items():
+        for queue in queues:
+            where = {"destination": queue.destination}
+            yield Figure(f"forwarding_{name}", text, float(asdict(queue)[name]), where)

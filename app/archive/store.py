@@ -260,7 +260,9 @@ class _Request:
         except asyncio.CancelledError:  # the put itself may have come to its end
             await discard_object(self._archive.objects, key)
             raise
-        new = NewInstance(ref, scanned, key, staged.size, staged.sha256, staged.dataset_sha256)
+        digests = staged.sha256, staged.dataset_sha256
+        source = self._principal.ae_title
+        new = NewInstance(ref, scanned, key, staged.size, *digests, source=source)
         return self._placing.place(new, identity.sop_class_uid)
 
 

@@ -50,6 +50,12 @@ KINDS = (
     "step-scheduled",
     "step-unscheduled",
     "step-performed",
+    "destination-set",
+    "destination-removed",
+    "forwarding-rule-added",
+    "forwarding-rule-removed",
+    "forwarded",
+    "not-forwarded",
     "rekeyed",
 )
 """Kinds of events."""

@@ -101,7 +101,7 @@ class Writer:
 
     async def _write(self, batch: Sequence[_Waiting]) -> None:
         ordered = sorted(batch, key=_owner)
-        for (tenant_id, actor), group in groupby(ordered, _owner):
+        for (tenant_id, actor, _), group in groupby(ordered, _owner):
             await self._index_all(tenant_id, actor, list(group))
 
     async def _index_all(self, tenant_id: int, actor: str, group: Sequence[_Waiting]) -> None:
@@ -126,8 +126,9 @@ class Writer:
             await discard_object(self._objects, key)
 
 
-def _owner(one: _Waiting) -> tuple[int, str]:
-    return one.tenant_id, one.actor
+def _owner(one: _Waiting) -> tuple[int, str, str]:
+    """Return what the Instances of one statement have in common; forwarding goes by the source."""
+    return one.tenant_id, one.actor, one.new.source or ""
 
 
 def _fail(batch: Iterable[_Waiting], error: Exception) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from app import __version__
-from app.cli import background, label, safety, seal, worklist
+from app.cli import background, forwarding, label, safety, seal, worklist
 from app.cli.keeping import add_commands
 from app.cli.options import DataDir, flags
 
@@ -203,6 +203,9 @@ application.add_typer(label.commands, name="label")
 application.add_typer(worklist.commands, name="worklist")
 
 
+forwarding.add_commands(application)
+
+
 add_commands(application)
 
 
@@ -245,8 +248,8 @@ def doctor(
     """Say what is wrong with this archive, and how to mend it.
 
     Checks, in this order: Python, settings, data directory, who serves it, PostgreSQL, the index,
-    the port, the key, the objects and those that are stored, the seal, the jobs, the clock. Exits
-    with 1 if something has to be mended.
+    the port, the key, the objects and those that are stored, the seal, the jobs, what is sent on,
+    the clock. Exits with 1 if something has to be mended.
 
     Examples:
 

@@ -15,6 +15,7 @@ from app.errors import ArchiveError
 from app.rights import Principal
 from app.web import contract
 from app.web.accept import DICOM_JSON, DICOM_XML, XML_OFFER, chosen_offer
+from app.web.auth import acting_for
 from app.web.bodies import Body
 from app.web.content_coding import decoded
 from app.web.deps import ArchiveDep, BaseUrlDep, PrincipalDep, StudyPath
@@ -32,6 +33,14 @@ _STATUS = {
 }
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 STORE_CONTRACT: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "Calling-AE-Title",
+            "in": "header",
+            "schema": {"type": "string", "maxLength": 16},
+            "description": "The AE that a bridge stores for; forwarding rules go by it",
+        }
+    ],
     "requestBody": {
         "required": True,
         "description": "Instances: one as it is, or any number as parts; or their metadata in JSON"
@@ -46,7 +55,7 @@ STORE_CONTRACT: dict[str, Any] = {
             DICOM_XML: _BINARY,
             f'multipart/related; type="{DICOM_XML}"': _BINARY,
         },
-    }
+    },
 }
 STORE_ANSWERS: contract.Responses = {
     **contract.STORE,
@@ -114,6 +123,7 @@ async def answer_store(
     body = Body(request, archive.limits)
     try:
         offer = chosen_offer(request, XML_OFFER)
+        principal = acting_for(principal, request.headers)
         chunks = decoded(request, body.chunks(), archive.limits)
         held = await read_body(request, chunks, archive.limits)
         if isinstance(held, Instances):

@@ -5,7 +5,8 @@ How a batch is added, in statements:
 1. the Studies' rows are locked and the Series' looked up by one statement; what is missing is
    made (`parents.find_parents`);
 2. one statement inserts all Instances, ON CONFLICT DO NOTHING, raises counters and versions by the
-   rows that really were inserted, and logs them in `event` and `tally`;
+   rows that really were inserted, queues them for where rules forward them, and logs them in
+   `event` and `tally`;
 3. Instances that did not come back are there already: they are read and returned as `Present`.
 
 A Series that was met before is remembered with its keys. One that gets more Instances which agree
@@ -33,9 +34,17 @@ from app.index.absence import REJECTED
 from app.index.attribute_values import load_written, write_values
 from app.index.engine import Index
 from app.index.faults import TryAgain
+from app.index.forwarding_rules import FORWARD
 from app.index.frames import pack_bulk_values
 from app.index.packing import metadata_packer
-from app.index.parents import Parent, Parents, SeriesName, find_parents, settle_parents
+from app.index.parents import (
+    Parent,
+    Parents,
+    SeriesName,
+    find_parents,
+    remember,
+    settle_parents,
+)
 from app.index.pool import Connection
 from app.index.present import Present, find_present
 
@@ -44,8 +53,6 @@ _log = logging.getLogger(__name__)
 _Name = TypeVar("_Name", str, SeriesName)
 
 TALLY_SLOTS = 16
-MOST_KNOWN = 64
-"""Series that are remembered between batches."""
 
 SEARCHED: Mapping[str, str] = {
     "sop_class_uid": "text",
@@ -79,7 +86,7 @@ COLUMNS: Mapping[str, str] = {
 """What `_row` fills, and the type of each: the rows go over as one array for each column."""
 
 _NAMES = ", ".join(COLUMNS)
-_PLACES = list(enumerate(COLUMNS.values(), start=4))
+_PLACES = list(enumerate(COLUMNS.values(), start=5))
 _ROWS = f"unnest({', '.join(f'${place}::{kind}[]' for place, kind in _PLACES)})"
 _ROW = f"(VALUES ({', '.join(f'${place}::{kind}' for place, kind in _PLACES)}))"
 
@@ -135,6 +142,7 @@ WITH added AS (
     SELECT $1, 'accepted', $3::text,
         jsonb_build_object('study', study_instance_uid, 'series', series_logged)
     FROM study_changed
+), forwarded AS ({FORWARD}
 ), counted AS (
     INSERT INTO tally (tenant_id, slot, studies, series, instances, bytes)
     SELECT $1, pg_backend_pid() % {TALLY_SLOTS},
@@ -175,6 +183,8 @@ class NewInstance:
     size: int
     sha256: bytes
     dataset_sha256: bytes
+    source: str | None = None
+    """The AE that sent it, '' if it is not known; None for what is not forwarded by rules."""
 
 
 Added: TypeAlias = Present | InvalidDataset | None
@@ -200,7 +210,7 @@ async def add_each_instance(
         if at_once is not None:
             return [*at_once]
         results, parents = await index.retrying(lambda it: _add(it, tenant_id, actor, new))
-        _remember(index, tenant_id, parents)
+        remember(index, tenant_id, parents)
         return [*results]
     except ArchiveError:
         raise
@@ -269,17 +279,6 @@ def _agrees(one: NewInstance, name: SeriesName, known: Parents) -> bool:
     )
 
 
-def _remember(index: Index, tenant_id: int, parents: Parents) -> None:
-    if parents.written:
-        return
-    for name, series in parents.series.items():
-        if series.gained:
-            studies = {name[0]: parents.studies[name[0]]}
-            index.known[tenant_id, *name] = Parents(studies, {name: series})
-    while len(index.known) > MOST_KNOWN:
-        index.known.popitem(last=False)
-
-
 async def _add(
     connection: Connection,
     tenant_id: int,
@@ -340,7 +339,8 @@ async def _insert(
     columns = tuple(list(column) for column in zip(*rows, strict=True))
     values = rows[0] if len(rows) == 1 else columns
     statement = _STATEMENTS[alone, len(rows) == 1]
-    back = await connection.fetch(statement, tenant_id, DERIVED_VERSION, actor, *values)
+    about = (tenant_id, DERIVED_VERSION, actor, next(iter(new.values())).source)
+    back = await connection.fetch(statement, *about, *values)
     return {row["sop_instance_uid"]: row["id"] for row in back}
 
 

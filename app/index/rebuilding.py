@@ -16,6 +16,7 @@ from app.dicom.scanned import DERIVED_VERSION
 from app.index.attribute_values import apply_tag_event
 from app.index.engine import Index
 from app.index.events import Event, make_event
+from app.index.forwarding_rules import apply_forwarding_event
 from app.index.holds import RELEASE
 from app.index.instances import COLUMNS, NewInstance, add_instances, instance_row
 from app.index.labels import apply_label_event
@@ -330,7 +331,7 @@ async def _apply(connection: Connection, tenant_id: int, event: Event) -> None:
 
 
 async def _apply_to_others(connection: Connection, tenant_id: int, event: Event) -> None:
-    """Do again what an event says of a hold, a label, a retention rule or a chosen attribute."""
+    """Do again what an event says of a hold, a label, a rule or a chosen attribute."""
     match event.kind:
         case "held":
             said = (event.payload["study"], event.payload["because"], event.actor, event.at)
@@ -343,6 +344,8 @@ async def _apply_to_others(connection: Connection, tenant_id: int, event: Event)
             await apply_tag_event(connection, tenant_id, event)
         case "rule-added" | "rule-activated" | "rule-deactivated" | "rule-removed":
             await apply_rule_event(connection, tenant_id, event)
+        case kind if kind.startswith(("destination-", "forwarding-rule-")):
+            await apply_forwarding_event(connection, tenant_id, event)
 
 
 def _accepted(payload: Mapping[str, Any]) -> Iterable[tuple[str, str, str, str]]:

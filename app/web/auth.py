@@ -10,17 +10,20 @@ import hashlib
 import hmac
 import ipaddress
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
+from app.dicom.ae_titles import check_ae_title
 from app.errors import Forbidden, Unauthenticated
 from app.rights import Principal
 
 _HOST = re.compile(r"\[([0-9a-fA-F:.]+)\](?::\d+)?|([^:\[\]/@]+)(?::\d+)?")
 _PASSED_ON = (b"forwarded", b"via", b"x-real-ip")
+CALLING_AE = "calling-ae-title"
+"""The header field by which a bridge says which AE it acts for."""
 OPERATOR = Principal("operator")
 KEY_HOLDER = Principal("key")
 
@@ -38,6 +41,16 @@ def is_loopback(host: str) -> bool:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
     return (mapped or address).is_loopback
+
+
+def acting_for(principal: Principal, headers: Mapping[str, str]) -> Principal:
+    """Return a caller with the AE that it acts for, if it names one.
+
+    Raises:
+        InvalidRequest: what it names is no AE Title.
+    """
+    title = headers.get(CALLING_AE, "")
+    return replace(principal, ae_title=check_ae_title(title)) if title else principal
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ NAMED = {"{path}": "7FE00010", "{code}": "113001^DCM", "{frames}": "1", "{uid}":
     "{transaction}": "1.2.9",
     "{label}": "teaching",
     "{step}": "S1",
+    "{ae_title}": "STATION",
+    "{claim}": "0" * 32,
 }
 OPEN = {"/health/live", "/health/ready", "/dicom-web"}
 DATASET = make_dataset()

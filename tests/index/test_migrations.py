@@ -17,6 +17,7 @@ import app
 import app.index.backup_runs
 import app.index.commitment_tables
 import app.index.copies_tables
+import app.index.forwarding_tables
 import app.index.job_tables
 import app.index.label_tables
 import app.index.rebuild_tables
