@@ -34,6 +34,9 @@ STATEMENTS = (
         CONSTRAINT scheduled_step_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant (id)
     )""",
     "CREATE INDEX scheduled_step_start ON scheduled_step (tenant_id, start_date, start_time, id)",
+    """CREATE INDEX scheduled_step_open
+        ON scheduled_step (tenant_id, start_date, start_time, id)
+        WHERE status NOT IN ('COMPLETED', 'DISCONTINUED', 'CANCELED', 'CANCELLED', 'DEPARTED')""",
     "CREATE INDEX scheduled_step_patient_id ON scheduled_step (tenant_id, patient_id)",
     """CREATE INDEX scheduled_step_accession_number
         ON scheduled_step (tenant_id, accession_number)""",

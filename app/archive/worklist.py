@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from app.archive.context import Archive
 from app.archive.search import SearchResult
 from app.dicom.any_attribute import meets
-from app.dicom.folding import clean_date
+from app.dicom.folding import clean_date, clean_text
 from app.dicom.matching import Query
 from app.dicom.rules import Match
 from app.dicom.scheduled_step import ScheduledStep, step_answer, step_dataset
@@ -22,6 +22,8 @@ from app.rights import Principal, Verb
 
 MOST = 1_000
 """Steps of one request."""
+_PORTION = 200
+_MOST_BYTES = 128 * 2**20
 _ZONE = "TimezoneOffsetFromUTC is not heeded: dates and times of steps are taken as they are."
 
 
@@ -60,7 +62,8 @@ async def unschedule_step(archive: Archive, principal: Principal, study: str, st
     if Verb.STORE not in principal.verbs:
         raise Forbidden("Scheduling is for those who may store")
     scope, name = principal.scope, principal.name
-    await index_worklist.remove_step(archive.index, scope, name, check_uid(study), step_id)
+    named = check_uid(study), clean_text(step_id)
+    await index_worklist.remove_step(archive.index, scope, name, *named)
 
 
 async def forget_steps(archive: Archive, principal: Principal, before: str) -> int:
@@ -96,9 +99,8 @@ async def find_step(archive: Archive, principal: Principal, study: str, step_id:
         Unavailable: the index does not answer.
     """
     _check_search(principal)
-    found = await index_worklist.find_step(
-        archive.index, principal.scope, check_uid(study), step_id
-    )
+    named = check_uid(study), clean_text(step_id)
+    found = await index_worklist.find_step(archive.index, principal.scope, *named)
     return step_answer(step_dataset(found.document, found.status), frozenset(), every=True)
 
 
@@ -114,51 +116,67 @@ async def search_steps(archive: Archive, principal: Principal, query: Query) -> 
     most = archive.limits.search_results
     limit = most if query.limit is None else min(query.limit, most)
     warnings = query.warnings if query.zone is None else (*query.warnings, _ZONE)
-    looked = [match for match in query.matches if not is_indexed(match)]
-    index, scope, counted = archive.index, principal.scope, archive.limits.counted_matches
-    if looked:
-        found = await _look(archive, principal, query, looked)
-        rows = found[query.offset : query.offset + limit]
-        remaining = min(max(len(found) - query.offset - limit, 0), counted)
-    else:
-        rows = await find_steps(index, scope, query.matches, query.offset, limit + 1)
-        remaining = 0
-        if len(rows) > limit:
-            skip = query.offset + limit
-            remaining = await count_steps(index, scope, query.matches, skip, counted)
-    texts = await asyncio.to_thread(_answers, rows[:limit], query)
+    texts, count = await _found(archive, principal, query, limit)
+    counted = archive.limits.counted_matches
+    remaining = min(max(count - limit, 0), counted)
+    if remaining and all(map(is_indexed, query.matches)):
+        skip = query.offset + limit
+        scope = principal.scope
+        remaining = await count_steps(archive.index, scope, query.matches, skip, counted)
     return SearchResult(texts, remaining, warnings, remaining >= counted)
 
 
-async def _look(
-    archive: Archive, principal: Principal, query: Query, looked: Sequence[Match]
-) -> list[StepRow]:
-    """Return the steps that meet all matches, those without a column by their Data Sets."""
-    most = archive.limits.looked_into
-    rows = await find_steps(archive.index, principal.scope, query.matches, 0, most + 1)
-    if len(rows) > most:
-        words = ", ".join(match.attribute.keyword for match in looked)
-        raise TooLarge(
-            f"{words} is not in the index, and this search leaves more than {most} steps to look "
-            "into: give a date, a station or another key"
-        )
+async def _found(
+    archive: Archive, principal: Principal, query: Query, limit: int
+) -> tuple[list[str], int]:
+    """Return the answers of a page, and how many steps match from its first on, as far as seen.
+
+    Where the index answers for all keys it skips what is before the page; else each step that it
+    leaves is looked into. Either way they are read in portions.
+    """
+    looked = [match for match in query.matches if not is_indexed(match)]
+    most = archive.limits.looked_into if looked else limit
+    start, wanted = (0, query.offset) if looked else (query.offset, 0)
+    texts: list[str] = []
+    seen = count = 0
+    while seen <= most:
+        asked = min(_PORTION, most + 1 - seen)
+        rows = await find_steps(archive.index, principal.scope, query.matches, start + seen, asked)
+        seen += len(rows)
+        if looked and seen > most:
+            raise TooLarge(_too_many(looked, most))
+        page = range(wanted - count, wanted - count + limit)
+        matched, made = await asyncio.to_thread(_answers, rows, query, looked, page)
+        count += matched
+        texts += made
+        if sum(map(len, texts)) > _MOST_BYTES:
+            raise TooLarge("the answer would be too large: ask for fewer matches with limit")
+        if len(rows) < asked:
+            break
+    return texts, count - wanted
+
+
+def _answers(
+    rows: Sequence[StepRow], query: Query, looked: Sequence[Match], page: range
+) -> tuple[int, list[str]]:
+    """Return how many steps meet what is looked into, and the answers of those in the page."""
     creators = dict(query.creators)
-
-    def met() -> list[StepRow]:
-        return [
-            row
-            for row in rows
-            if all(
-                meets(step_dataset(row.document, row.status), match, creators) for match in looked
-            )
-        ]
-
-    return await asyncio.to_thread(met)
+    count, texts = 0, []
+    for row in rows:
+        dataset = step_dataset(row.document, row.status)
+        if all(meets(dataset, match, creators) for match in looked):
+            if count in page:
+                texts.append(step_answer(dataset, query.include, every=query.include_all))
+            count += 1
+    return count, texts
 
 
-def _answers(rows: Sequence[StepRow], query: Query) -> list[str]:
-    every, asked = query.include_all, query.include
-    return [step_answer(step_dataset(row.document, row.status), asked, every=every) for row in rows]
+def _too_many(looked: Sequence[Match], most: int) -> str:
+    words = ", ".join(match.attribute.keyword for match in looked)
+    return (
+        f"{words} is not in the index, and this search leaves more than {most} steps to look into: "
+        "give a date, a station or another key"
+    )
 
 
 def _check_search(principal: Principal) -> None:

@@ -15,14 +15,13 @@ from app.cli.refusal import Refusal
 from app.dicom.attributes import Level
 from app.dicom.matching import Query, parse_match
 from app.dicom.plain_dataset import LONGEST, first_value, items_of, read_plain_dataset
-from app.dicom.scheduled_step import OVER, SCHEDULED, STARTED, STATUS, STEPS, read_scheduled_steps
+from app.dicom.scheduled_step import STATUS, STEPS, read_scheduled_steps
 from app.errors import ArchiveError, Unavailable
 from app.settings import Settings
 
 _NOTE = "fileroom worklist"
 _SUFFIX = ".wl"
 _PAGE = 1000
-_STATES = (SCHEDULED, "ARRIVED", "READY", STARTED, *OVER)
 
 
 def run_import(settings: Settings, paths: Sequence[Path]) -> int:
@@ -76,7 +75,7 @@ def run_list(settings: Settings, *, every: bool) -> None:
         Refusal: there is no archive.
     """
     check_there(settings)
-    status = parse_match((STEPS, STATUS), ",".join(_STATES)) if every else None
+    status = parse_match((STEPS, STATUS), "?*") if every else None
 
     async def work(archive: Archive) -> None:
         lines = 0

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Request, Response
 
 from app.archive.worklist import find_step, schedule_steps, search_steps, unschedule_step
 from app.dicom.attributes import Level
+from app.dicom.folding import clean_text
 from app.dicom.limits import Limits
 from app.dicom.scheduled_step import ScheduledStep, read_scheduled_steps
 from app.dicomweb.dataset_bodies import DATASET_CONTRACT, read_dataset
@@ -113,7 +114,7 @@ async def put_scheduled_step(
     try:
         limits = archive.limits
         steps = await read_dataset(request, body, limits, lambda it: _steps(it, limits))
-        if [(one.study_instance_uid, one.step_id) for one in steps] != [(study, step)]:
+        if [(one.study_instance_uid, one.step_id) for one in steps] != [(study, clean_text(step))]:
             raise InvalidRequest("One step was expected, of the Study and ID that the path names")
         (new,) = await schedule_steps(archive, principal, steps)
     except ArchiveError as error:

@@ -7,6 +7,7 @@ that of its row: performed steps change it.
 
 from sqlalchemy import Index, Table, UniqueConstraint
 
+from app.dicom.scheduled_step import OVER
 from app.index import columns
 from app.index.tables import metadata
 
@@ -53,6 +54,14 @@ Index(
     scheduled_step.c.start_date,
     scheduled_step.c.start_time,
     scheduled_step.c.id,
+)
+Index(
+    "scheduled_step_open",  # however many are over
+    scheduled_step.c.tenant_id,
+    scheduled_step.c.start_date,
+    scheduled_step.c.start_time,
+    scheduled_step.c.id,
+    postgresql_where=scheduled_step.c.status.not_in(OVER),
 )
 Index("scheduled_step_patient_id", scheduled_step.c.tenant_id, scheduled_step.c.patient_id)
 Index(

@@ -60,7 +60,8 @@ FIND = f"""
 SELECT w.id, w.status, w.document FROM scheduled_step w
 WHERE {_VISIBLE} AND w.study_instance_uid = $3 AND w.step_id = $4
 """  # noqa: S608
-_OPEN = "w.status <> ALL({over}::text[])"
+_OPEN = f"w.status NOT IN ({', '.join(map(repr, OVER))})"
+"""Written out: so the planner sees that a partial index answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +205,7 @@ def _met(matches: Sequence[Match], arguments: Arguments) -> str:
     indexed = [match for match in matches if is_indexed(match)]
     conditions = [_VISIBLE, *_conditions(indexed, arguments)]
     if all(match.attribute.path != (STEPS, STATUS) for match in matches):
-        conditions.append(_OPEN.format(over=arguments.add(list(OVER))))
+        conditions.append(_OPEN)
     return " AND ".join(conditions)
 
 

@@ -74,6 +74,8 @@ def test_files_of_any_encoding_are_imported_listed_removed_and_forgotten(
         run_forget(settings, "yesterday")
     run_forget(settings, "20260301")
     assert "0 steps" in capsys.readouterr().out
+    run_list(settings, every=True)
+    assert len(capsys.readouterr().out.splitlines()) == 1
     run_forget(settings, "20260302")
     run_list(settings, every=True)
     assert "nothing is scheduled" in capsys.readouterr().err

@@ -159,6 +159,7 @@ async def fed(client: httpx.AsyncClient) -> httpx.AsyncClient:
         ({"PatientName": "Mayer^Carl"}, []),
         ({f"{SPS}__ScheduledProcedureStepDescription": "Thorax*"}, ["S1", "S2", "S3"]),
         ({f"{SPS}__ScheduledProcedureStepStatus": "SCHEDULED"}, ["S1", "S2", "S3"]),
+        ({f"{SPS}__ScheduledProcedureStepStatus": "?*"}, ["S1", "S2", "S3"]),
         ({f"{SPS}__ScheduledProcedureStepStatus": "COMPLETED"}, []),
         ({f"{SPS}__ScheduledProcedureStepStatus": ""}, ["S1", "S2", "S3"]),
     ],
@@ -213,6 +214,7 @@ async def test_a_step_that_says_no_status_keeps_its_own(client: httpx.AsyncClien
     gone = make_step(ScheduledProcedureStepStatus="CANCELED")
     await feed(client, make_order(gone, StudyInstanceUID="1.2.3.4"))
     assert await found(client) == []
+    assert len(await found(client, **{f"{SPS}__ScheduledProcedureStepStatus": "?*"})) == 1
     (one,) = await found(client, **{f"{SPS}__ScheduledProcedureStepStatus": "CANCELED"})
     assert one[SPS].value[0].ScheduledProcedureStepStatus == "CANCELED"
 
@@ -232,6 +234,7 @@ async def test_one_step_is_put_read_and_deleted_by_its_name(client: httpx.AsyncC
     assert other.status_code == 400
     assert (await client.delete(path)).status_code == 204
     assert (await client.delete(path)).status_code == 404
+    assert (await client.get(f"{STEPS}/1.2.3.4/%00")).status_code == 404
     assert await found(client) == []
 
 
