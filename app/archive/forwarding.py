@@ -24,6 +24,7 @@ LEASE_SECONDS = (10, 3600)
 MOST_VALUES = 100
 STATES = ("waiting", "claimed", "dead")
 _HOST = re.compile(r"[A-Za-z0-9._:%-]{1,255}")
+_CLAIM = re.compile("[0-9a-f]{32}")
 _CODE = re.compile(r"[A-Z0-9_ ]{1,16}")
 
 
@@ -174,14 +175,15 @@ async def list_forwardings(
 
     Raises:
         Forbidden: `principal` may not administer.
-        InvalidRequest: the state is none.
+        InvalidRequest: the state is none, or that is no AE Title.
         Unavailable: the index does not answer in time.
     """
     _check(principal, Verb.ADMINISTER)
     if state not in {None, *STATES}:
         raise InvalidRequest(f"A state is one of {', '.join(STATES)}")
+    title = _title(ae_title)
     return await forwardings.list_forwardings(
-        archive.index, principal.scope, ae_title, state, after, most
+        archive.index, principal.scope, title, state, after, most
     )
 
 
@@ -197,12 +199,13 @@ async def retry(
 
     Raises:
         Forbidden: `principal` may not administer.
+        InvalidRequest: that is no AE Title.
         Unavailable: the index does not answer.
     """
     _check(principal, Verb.ADMINISTER)
     tenant_id = principal.scope.tenant_id
     return await forwardings.retry_forwardings(
-        archive.index, tenant_id, numbers, ae_title, dead=dead
+        archive.index, tenant_id, numbers, _title(ae_title), dead=dead
     )
 
 
@@ -218,12 +221,13 @@ async def discard(
 
     Raises:
         Forbidden: `principal` may not administer.
+        InvalidRequest: that is no AE Title.
         Unavailable: the index does not answer.
     """
     _check(principal, Verb.ADMINISTER)
     tenant_id = principal.scope.tenant_id
     return await forwardings.discard_forwardings(
-        archive.index, tenant_id, numbers, ae_title, dead=dead
+        archive.index, tenant_id, numbers, _title(ae_title), dead=dead
     )
 
 
@@ -262,7 +266,7 @@ async def renew_claim(archive: Archive, principal: Principal, name: str, seconds
     """
     _check(principal, Verb.ADMINISTER)
     tenant_id = principal.scope.tenant_id
-    until = await forwardings.renew_claim(archive.index, tenant_id, name, seconds)
+    until = await forwardings.renew_claim(archive.index, tenant_id, _claim(name), seconds)
     return until.isoformat()
 
 
@@ -280,11 +284,13 @@ async def settle_claim(
 
     Raises:
         Forbidden: `principal` may not administer.
+        NotFound: that is no name of a claim.
         Unavailable: the index does not answer.
     """
     _check(principal, Verb.ADMINISTER)
-    tenant_id, actor = principal.scope.tenant_id, principal.name
-    return await forwardings.settle_claim(archive.index, tenant_id, actor, name, done, failed)
+    who = principal.scope.tenant_id, principal.name
+    reasons = {number: reason.replace("\0", "") for number, reason in failed.items()}
+    return await forwardings.settle_claim(archive.index, *who, _claim(name), done, reasons)
 
 
 async def let_go(archive: Archive, principal: Principal, name: str) -> None:
@@ -296,8 +302,18 @@ async def let_go(archive: Archive, principal: Principal, name: str) -> None:
         Unavailable: the index does not answer.
     """
     _check(principal, Verb.ADMINISTER)
-    if not await forwardings.let_go(archive.index, principal.scope.tenant_id, name):
+    if not await forwardings.let_go(archive.index, principal.scope.tenant_id, _claim(name)):
         raise NotFound("Claim", name)
+
+
+def _title(ae_title: str | None) -> str | None:
+    return None if ae_title is None else check_ae_title(ae_title)
+
+
+def _claim(name: str) -> str:
+    if not _CLAIM.fullmatch(name):
+        raise NotFound("Claim", "of this name")
+    return name
 
 
 def _check(principal: Principal, verb: Verb) -> None:

@@ -83,7 +83,7 @@ async def test_a_bridge_claims_sends_and_tells(ruled: httpx.AsyncClient) -> None
     assert (await call(ruled, "GET", "/forwardings?state=claimed"))["next"] is None
     claim = f"/forwardings/claims/{claimed['claim']}"
     assert (await call(ruled, "PUT", claim, seconds=90))["until"] > claimed["until"]
-    failed = [{"id": one["id"], "reason": "A700: out of resources"}]
+    failed = [{"id": one["id"], "reason": "A700: out of\0 resources"}]
     told = await call(ruled, "POST", f"{claim}/results", failed=failed)
     assert told == {"done": 0, "failed": 1}
     (listed,) = (await call(ruled, "GET", "/forwardings?state=waiting"))["forwardings"]
@@ -125,6 +125,8 @@ async def test_an_operator_queues_pages_and_gives_up(ruled: httpx.AsyncClient) -
         ("POST", "/forwardings", {"destination": "STATION", "study": "1..2"}),
         ("POST", "/forwardings", {"study": "1.2"}),
         ("GET", "/forwardings?state=lost", {}),
+        ("GET", "/forwardings?destination=%00", {}),
+        ("POST", "/forwardings/retry", {"destination": "\0"}),
         ("GET", "/forwardings?limit=0", {}),
     ],
 )
@@ -132,6 +134,12 @@ async def test_what_is_malformed_is_400(
     ruled: httpx.AsyncClient, method: str, path: str, body: dict[str, Any]
 ) -> None:
     await call(ruled, method, path, 400, **body)
+
+
+async def test_what_is_no_name_of_a_claim_is_404(ruled: httpx.AsyncClient) -> None:
+    await call(ruled, "PUT", "/forwardings/claims/%00", 404)
+    await call(ruled, "POST", "/forwardings/claims/x/results", 404, done=[1])
+    await call(ruled, "DELETE", "/forwardings/claims/x", 404)
 
 
 async def test_a_calling_ae_that_is_none_is_400_and_nothing_is_stored(
