@@ -11,6 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from app import __version__
 from app.admin import (
     changes,
+    commitments,
     findings,
     forwarding_rules,
     forwardings,
@@ -106,7 +107,7 @@ def create_app(settings: Settings) -> FastAPI:
     for routes in (*dicomweb, worklist, performed_steps, capabilities):
         app.include_router(routes.router, prefix=DICOMWEB)
     api = (changes, findings, receipts, labels, holds, removed, retention)
-    sending = (forwarding_rules, forwardings)
+    sending = (forwarding_rules, forwardings, commitments)
     for routes in (wado_uri, patients, *api, *sending, health, pages):
         app.include_router(routes.router)
     add_problem_handlers(app)

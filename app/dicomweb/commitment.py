@@ -13,6 +13,7 @@ from app.dicomweb.dataset_bodies import DATASET_CONTRACT, read_dataset
 from app.errors import ArchiveError
 from app.web import contract
 from app.web.accept import DICOM_JSON, DICOM_XML, XML_OFFER, Offer, chosen_offer
+from app.web.auth import CALLING_AE_CONTRACT, acting_for
 from app.web.bodies import Body
 from app.web.deps import ArchiveDep, PrincipalDep, Uid
 from app.web.problems import problem_of
@@ -37,7 +38,7 @@ _RESULT: contract.Responses = {
 @router.post(
     REQUEST,
     responses={**contract.COMMITMENT, **_RESULT},
-    openapi_extra=DATASET_CONTRACT,
+    openapi_extra={**CALLING_AE_CONTRACT, **DATASET_CONTRACT},
     response_class=Response,
 )
 async def post_commitment_request(
@@ -51,6 +52,7 @@ async def post_commitment_request(
     try:
         uid = check_uid(transaction)
         offer = chosen_offer(request, XML_OFFER)
+        principal = acting_for(principal, request.headers)
         references = await read_dataset(
             request, body, bounded, partial(read_request, most=limits.commitment_references)
         )

@@ -15,7 +15,7 @@ from app.errors import ArchiveError
 from app.rights import Principal
 from app.web import contract
 from app.web.accept import DICOM_JSON, DICOM_XML, XML_OFFER, chosen_offer
-from app.web.auth import acting_for
+from app.web.auth import CALLING_AE_CONTRACT, acting_for
 from app.web.bodies import Body
 from app.web.content_coding import decoded
 from app.web.deps import ArchiveDep, BaseUrlDep, PrincipalDep, StudyPath
@@ -33,14 +33,7 @@ _STATUS = {
 }
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 STORE_CONTRACT: dict[str, Any] = {
-    "parameters": [
-        {
-            "name": "Calling-AE-Title",
-            "in": "header",
-            "schema": {"type": "string", "maxLength": 16},
-            "description": "The AE that a bridge stores for; forwarding rules go by it",
-        }
-    ],
+    **CALLING_AE_CONTRACT,
     "requestBody": {
         "required": True,
         "description": "Instances: one as it is, or any number as parts; or their metadata in JSON"

@@ -23,7 +23,8 @@ from app.index import columns
 from app.index.columns import C_TEXT
 from app.index.tables import metadata
 
-# `studies` are those that the caller could see, NULL for all; who holds it works on it
+# `studies` are those that the caller could see, NULL for all; who holds it works on it. A bridge
+# reports the result to the AE that it asked for, and says when that was done
 commitment = Table(
     "commitment",
     metadata,
@@ -38,6 +39,8 @@ commitment = Table(
     columns.count("tries"),
     Column("finished_at", DateTime(timezone=True)),
     columns.text("result"),
+    columns.text("ae_title"),
+    Column("reported_at", DateTime(timezone=True)),
     UniqueConstraint("tenant_id", "transaction_uid"),
 )
 
@@ -65,3 +68,9 @@ Index(
     postgresql_where=text("finished_at IS NULL"),
 )
 Index("commitment_finished", commitment.c.finished_at)
+Index(
+    "commitment_unreported",
+    commitment.c.tenant_id,
+    commitment.c.id,
+    postgresql_where=text("ae_title <> '' AND reported_at IS NULL"),
+)

@@ -24,6 +24,16 @@ _HOST = re.compile(r"\[([0-9a-fA-F:.]+)\](?::\d+)?|([^:\[\]/@]+)(?::\d+)?")
 _PASSED_ON = (b"forwarded", b"via", b"x-real-ip")
 CALLING_AE = "calling-ae-title"
 """The header field by which a bridge says which AE it acts for."""
+CALLING_AE_CONTRACT: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "Calling-AE-Title",
+            "in": "header",
+            "schema": {"type": "string", "maxLength": 16},
+            "description": "The AE that a bridge acts for",
+        }
+    ]
+}
 OPERATOR = Principal("operator")
 KEY_HOLDER = Principal("key")
 
