@@ -28,6 +28,7 @@ STEPS = "/modality-scheduled-procedure-steps"
 STEP = STEPS + "/{study}/{step:path}"
 _MOST_BYTES = 16 * 2**20
 StepId = Annotated[str, Path(description="Scheduled Procedure Step ID", max_length=64)]
+_PUT: dict[str, Any] = {"content": {"application/json": {}}}
 _FOUND: contract.Responses = {
     200: {
         "description": "The matches, the next to begin first. A Warning header tells how many more"
@@ -65,8 +66,8 @@ async def search_scheduled_steps(
     STEPS,
     responses={
         **contract.SCHEDULE,
-        200: {"description": "All of them take the place of steps that were there"},
-        201: {"description": "They are on the worklist; `new` tells which were not there before"},
+        200: {"description": "All of them take the place of steps that were there", **_PUT},
+        201: {"description": "They are on the worklist; `new` says which are new", **_PUT},
     },
     openapi_extra=DATASET_CONTRACT,
     response_class=Response,
