@@ -6,8 +6,11 @@
     ├── Gone                  known to be deleted, and the caller could see it
     │   └── Superseded        a place in the log of an index that was replaced by another one
     ├── Conflict              the state does not allow it
+    │   ├── Duplicate         something else has this UID already
+    │   └── Final             it has come to its end, and does not change any more
     ├── Changed               the state is not the one that the request is conditional on
     ├── InvalidRequest        InvalidUID, InvalidQuery, InvalidMultipart
+    │                         MissingAttribute, InvalidAttribute
     ├── NotAcceptable         no media type or transfer syntax that the caller accepts
     ├── UnsupportedMediaType, TooLarge, TooMany
     ├── StorageFull           A7xx
@@ -71,6 +74,14 @@ class Conflict(ArchiveError):
     """The present state does not allow it."""
 
 
+class Duplicate(Conflict):
+    """Something has this UID already."""
+
+
+class Final(Conflict):
+    """It has come to its end, and does not change any more."""
+
+
 class Changed(ArchiveError):
     """The resource is not in the state that the request is conditional on."""
 
@@ -89,6 +100,14 @@ class InvalidQuery(InvalidRequest):
 
 class InvalidMultipart(InvalidRequest):
     """The body is not the multipart that its Content-Type promises."""
+
+
+class MissingAttribute(InvalidRequest):
+    """A Data Set lacks an attribute, or its value."""
+
+
+class InvalidAttribute(InvalidRequest):
+    """An attribute of a Data Set has a value that it may not have here."""
 
 
 class NotAcceptable(ArchiveError):

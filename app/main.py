@@ -13,7 +13,10 @@ from app import __version__
 from app.admin import (
     audit,
     changes,
+    commitments,
     findings,
+    forwarding_rules,
+    forwardings,
     health,
     holds,
     keys,
@@ -35,12 +38,15 @@ from app.dicomweb import (
     capabilities,
     commitment,
     non_patient,
+    patients,
+    performed_steps,
     qido,
     removal,
     rendered,
     stow,
     wado_rs,
     wado_uri,
+    worklist,
 )
 from app.dicomweb.frames import FRAMES_CONTRACT, FramesRoute
 from app.setting_groups import Oidc
@@ -147,10 +153,12 @@ def _fill_state(state: State, settings: Settings) -> None:
 def _include_routes(app: FastAPI) -> None:
     """Add every route that FastAPI serves."""
     dicomweb = (qido, stow, wado_rs, bulk_data, rendered, removal, non_patient, commitment)
-    for routes in (*dicomweb, capabilities):
+    for routes in (*dicomweb, worklist, performed_steps, capabilities):
         app.include_router(routes.router, prefix=DICOMWEB)
     api = (changes, audit, findings, receipts, labels, holds, removed, retention)
-    for routes in (wado_uri, *api, keys, tickets, overrides, health, pages, login):
+    sending = (forwarding_rules, forwardings, commitments)
+    who = (keys, tickets, overrides, login)
+    for routes in (wado_uri, patients, *api, *sending, *who, health, pages):
         app.include_router(routes.router)
 
 

@@ -9,6 +9,7 @@ from app.index.audit_outbox import collector_lags
 from app.index.backup_runs import last_runs
 from app.index.clock import seconds_ahead
 from app.index.commitments import commitment_lag
+from app.index.forwardings import Queue, count_forwardings
 from app.index.purging import count_waiting
 from app.index.segments import seal_lag
 from app.index.webhooks import MOST_COUNTED, Lag, webhook_lags
@@ -17,6 +18,12 @@ from app.jobs.queue import count_jobs
 _WEBHOOK = {
     "waiting": f"Events that a webhook is to be told of, up to {MOST_COUNTED}",
     "lag_seconds": "How long the oldest of them waits",
+}
+_FORWARDING = {
+    "waiting": "Instances that wait to be sent to a destination",
+    "claimed": "Instances that a bridge is sending there",
+    "dead": "Instances that could not be sent there for good",
+    "oldest_seconds": "How long the oldest that is not dead has waited",
 }
 
 
@@ -69,7 +76,8 @@ async def read_gauges(archive: Archive) -> list[Figure]:
         Figure("audit_lag_seconds", untold, seconds, {"collector": address})
         for address, seconds in (await collector_lags(index)).items()
     ]
-    return [*lags, clock, *ages, *waiting, *queue, *_told(webhooks), *reported]
+    forwarded = _forwarded(await count_forwardings(index))
+    return [*lags, clock, *ages, *waiting, *queue, *_told(webhooks), *reported, *forwarded]
 
 
 def _told(webhooks: Sequence[Lag]) -> Iterator[Figure]:
@@ -78,3 +86,11 @@ def _told(webhooks: Sequence[Lag]) -> Iterator[Figure]:
         for lag in webhooks:
             value = float(asdict(lag)[name])
             yield Figure(f"webhook_{name}", text, value, {"webhook": str(lag.webhook)})
+
+
+def _forwarded(queues: Sequence[Queue]) -> Iterator[Figure]:
+    """Yield what waits for each destination."""
+    for name, text in _FORWARDING.items():
+        for queue in queues:
+            where = {"destination": queue.destination}
+            yield Figure(f"forwarding_{name}", text, float(asdict(queue)[name]), where)

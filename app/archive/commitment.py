@@ -31,7 +31,8 @@ async def request_commitment(
     """
     _check(principal)
     ours = archive.commitments
-    asked = Asked(principal.scope, principal.name, transaction_uid, references)
+    who = principal.scope, principal.signature
+    asked = Asked(*who, transaction_uid, references, principal.calling_ae)
     number = await add_commitment(archive.index, asked, ours.holder, ours.kept_seconds)
     task = ours.begin(number, lambda: work_on(archive, number))
     done, _ = await asyncio.wait([task], timeout=ours.patience)

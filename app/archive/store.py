@@ -281,7 +281,9 @@ class _Request:
             raise
         if digests := staged.block_digests:
             await keep_digests(self._archive, staged.sha256, digests)
-        new = NewInstance(ref, scanned, key, staged.size, staged.sha256, staged.dataset_sha256)
+        sums = staged.sha256, staged.dataset_sha256
+        source = self._principal.calling_ae
+        new = NewInstance(ref, scanned, key, staged.size, *sums, source=source)
         return self._placing.place(new, identity.sop_class_uid)
 
 

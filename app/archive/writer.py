@@ -115,10 +115,10 @@ class Writer:
             await self._write([one for one in batch if not one.result.done()])
 
     async def _write(self, batch: Sequence[_Waiting]) -> None:
-        groups: dict[_Sender, list[_Waiting]] = {}
-        for one in batch:
-            groups.setdefault(one.sender, []).append(one)
-        for sender, group in groups.items():
+        groups: dict[tuple[_Sender, str | None], list[_Waiting]] = {}
+        for one in batch:  # forwarding goes by the source
+            groups.setdefault((one.sender, one.new.source), []).append(one)
+        for (sender, _), group in groups.items():
             await self._index_all(sender, group)
 
     async def _index_all(self, sender: _Sender, group: Sequence[_Waiting]) -> None:

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from app.cli.doctor_identity import key, keys, provider
-from app.cli.doctor_safety import backups, copies, jobs, jumped, lost, seal, server
+from app.cli.doctor_safety import backups, copies, forwarding, jobs, jumped, lost, seal, server
 from app.cli.finding import MARKS, Finding, Verdict
 from app.cli.joining import LOCK_NAME, joined_index, own_postgres
 from app.cli.listening import bound_socket
@@ -308,5 +308,6 @@ CHECKS: dict[str, Callable[[Settings], Finding]] = {
     "copies": copies,
     "findings": lost,
     "jobs": jobs,
+    "forwarding": forwarding,
     "clock": _clock,
 }

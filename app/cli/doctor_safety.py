@@ -14,6 +14,7 @@ from app.index.account import EmbeddedError
 from app.index.backup_runs import LastRuns, damaged_places, last_runs_at
 from app.index.clock import LONG_AHEAD, seconds_ahead_at
 from app.index.findings import faults_of
+from app.index.forwardings import count_forwardings_at
 from app.index.locks import FileLock
 from app.index.migrations import pending
 from app.index.seal_keys import all_keys_at
@@ -25,6 +26,7 @@ from app.settings import Settings
 
 OLD_DAYS = {"backup": 2, "drill": 40}
 LONG_UNSEALED = 60.0
+LONG_UNSENT = 3600.0
 BRING_BACK = (
     "Put them back into secrets/ beside the objects, from a copy or from a backup's secrets "
     "(docs/receipts.md): none is made anew, and nothing is sealed until then."
@@ -158,6 +160,35 @@ def jobs(settings: Settings) -> Finding:
         mend = "`fileroom webhooks enable` or `remove`."
         return Finding("jobs", Verdict.NOTE, f"webhooks that are disabled: {numbers}", mend)
     return Finding("jobs", Verdict.GOOD, f"{waiting}, and none has failed for good")
+
+
+def forwarding(settings: Settings) -> Finding:
+    """Tell of what could not be sent on for good, and of what has waited long."""
+    if settings.database.url is None and not own_postgres(settings).cluster.is_dir():
+        return Finding("forwarding", Verdict.NOTE, "nothing yet")
+    try:
+        with joined_index(settings, "fileroom doctor") as joined:
+            queues = [] if pending(joined.url) else count_forwardings_at(joined.url)
+    except (EmbeddedError, Refusal, ArchiveError) as error:
+        return Finding("forwarding", Verdict.NOTE, f"was not looked at: {error}")
+    dead = [f"{one.dead:,} to {one.destination}" for one in queues if one.dead]
+    if dead:
+        mend = (
+            "`fileroom forwardings list --state dead` says why; then `fileroom forwardings retry` "
+            "or `discard`."
+        )
+        return Finding("forwarding", Verdict.BAD, f"failed for good: {', '.join(dead)}", mend)
+    slow = [
+        f"{one.waiting + one.claimed:,} to {one.destination}, for {one.oldest_seconds:,.0f} s"
+        for one in queues
+        if one.oldest_seconds > LONG_UNSENT
+    ]
+    if slow:
+        mend = "Is a bridge running, and does the destination answer?"
+        return Finding("forwarding", Verdict.NOTE, f"waits long: {'; '.join(slow)}", mend)
+    waiting = sum(one.waiting + one.claimed for one in queues)
+    said = f"{waiting:,} on their way" if waiting else "nothing waits"
+    return Finding("forwarding", Verdict.GOOD, said)
 
 
 def jumped(settings: Settings, said: str) -> Finding:

@@ -10,7 +10,19 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from app import __version__
-from app.cli import audit, background, identity, label, override, safety, seal, tenant, ticket
+from app.cli import (
+    audit,
+    background,
+    forwarding,
+    identity,
+    label,
+    override,
+    safety,
+    seal,
+    tenant,
+    ticket,
+    worklist,
+)
 from app.cli.keeping import add_commands
 from app.cli.options import DataDir, flags
 
@@ -211,6 +223,10 @@ application.add_typer(label.commands, name="label")
 
 
 application.add_typer(audit.commands, name="audit")
+application.add_typer(worklist.commands, name="worklist")
+
+
+forwarding.add_commands(application)
 
 
 add_commands(application)
@@ -261,8 +277,8 @@ def doctor(
     """Say what is wrong with this archive, and how to mend it.
 
     Checks, in this order: Python, settings, data directory, who serves it, PostgreSQL, the index,
-    the port, the keys, the objects and those that are stored, the seal, the jobs, the clock. Exits
-    with 1 if something has to be mended.
+    the port, the keys, the objects and those that are stored, the seal, the jobs, what is sent on,
+    the clock. Exits with 1 if something has to be mended.
 
     Examples:
 

@@ -1,23 +1,20 @@
 """Storage Commitment Service (PS3.18 chapter 13)."""
 
-import asyncio
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
 
 from app.archive.commitment import check_commitment, request_commitment
-from app.dicom.commitment import Reference, read_request
-from app.dicom.json_documents import read_json
-from app.dicom.limits import Limits
+from app.dicom.commitment import read_request
 from app.dicom.uids import check_uid
-from app.dicom.xml_reader import read_xml
-from app.errors import ArchiveError, InvalidRequest, UnsupportedMediaType
-from app.mime.media_types import parse_media_type
+from app.dicomweb.dataset_bodies import DATASET_CONTRACT, read_dataset
+from app.errors import ArchiveError
 from app.web import contract
 from app.web.accept import DICOM_JSON, DICOM_XML, XML_OFFER, Offer, chosen_offer
+from app.web.acting import CALLING_AE_CONTRACT
 from app.web.bodies import Body
-from app.web.content_coding import decoded
 from app.web.deps import ArchiveDep, PrincipalDep, Uid
 from app.web.problems import problem_of
 from app.web.responses import PRIVATE, dicom_json
@@ -26,7 +23,6 @@ from app.web.xml_answers import documents_of, xml_response
 router = APIRouter(tags=["Storage Commitment"])
 
 REQUEST = "/commitment-requests/{transaction}"
-_JSON_TYPES = frozenset({DICOM_JSON, "application/json"})
 _FRAME_BYTES, _REFERENCE_BYTES = 64 * 2**10, 640
 """Of a body: as much as there may be around the references, and of one of them in XML."""
 _RETRY_SECONDS = 5
@@ -37,13 +33,12 @@ _RESULT: contract.Responses = {
     },
     202: {"description": "It is worked on; ask for the result after `Retry-After` seconds"},
 }
-_REQUESTED = {"requestBody": {"required": True, "content": {DICOM_JSON: {}, DICOM_XML: {}}}}
 
 
 @router.post(
     REQUEST,
     responses={**contract.COMMITMENT, **_RESULT},
-    openapi_extra=_REQUESTED,
+    openapi_extra={**CALLING_AE_CONTRACT, **DATASET_CONTRACT},
     response_class=Response,
 )
 async def post_commitment_request(
@@ -57,7 +52,9 @@ async def post_commitment_request(
     try:
         uid = check_uid(transaction)
         offer = chosen_offer(request, XML_OFFER)
-        references = await _references(request, body, bounded)
+        references = await read_dataset(
+            request, body, bounded, partial(read_request, most=limits.commitment_references)
+        )
         result = await request_commitment(archive, principal, uid, references)
     except ArchiveError as error:
         return await body.finish(problem_of(error))
@@ -72,29 +69,6 @@ async def get_commitment_result(
     offer = chosen_offer(request, XML_OFFER)
     result = await check_commitment(archive, principal, check_uid(transaction))
     return _answer(request, result, offer)
-
-
-async def _references(request: Request, body: Body, limits: Limits) -> list[Reference]:
-    """Return what the body names.
-
-    Raises:
-        UnsupportedMediaType: it is neither DICOM JSON nor XML.
-        InvalidRequest, TooLarge: it cannot be read, or is over a limit.
-    """
-    content_type = request.headers.get("content-type", "")
-    media = parse_media_type(content_type)
-    if media is None or media.type not in {*_JSON_TYPES, DICOM_XML}:
-        expected = f"{DICOM_JSON} or {DICOM_XML} was expected"
-        raise UnsupportedMediaType(f"{expected}, not {content_type[:200]!r}")
-    data = b"".join([chunk async for chunk in decoded(request, body.chunks(), limits)])
-    if not data:
-        raise InvalidRequest("The body is empty")
-    return await asyncio.to_thread(_read, data, media.type, limits)
-
-
-def _read(data: bytes, media_type: str, limits: Limits) -> list[Reference]:
-    dataset = read_xml(data, limits) if media_type == DICOM_XML else read_json(data)
-    return read_request(dataset, limits.commitment_references)
 
 
 def _answer(request: Request, result: bytes | None, offer: Offer) -> Response:

@@ -69,7 +69,7 @@ def search_response(
     request: Request, base_url: str, offer: Offer, result: SearchResult
 ) -> Response:
     """Return the answer to a search in the form that was chosen."""
-    headers = _warnings(base_url, result)
+    headers = search_warnings(base_url, result)
     if not result.rows:
         return Response(status_code=204, headers={**PRIVATE, **headers})
     if offer.is_xml:
@@ -78,7 +78,7 @@ def search_response(
     return dicom_json(request, body, offer.media_type, headers)
 
 
-def _warnings(base_url: str, result: SearchResult) -> dict[str, str]:
+def search_warnings(base_url: str, result: SearchResult) -> dict[str, str]:
     """Return the Warning header; its form is that of PS3.18 §8.3.4, not of RFC 9111."""
     texts = list(result.warnings)
     if result.remaining:

@@ -15,7 +15,7 @@ from app.errors import ArchiveError
 from app.rights import Principal
 from app.web import contract
 from app.web.accept import DICOM_JSON, DICOM_XML, XML_OFFER, chosen_offer
-from app.web.acting import CALLING_AE, LONGEST_AE
+from app.web.acting import CALLING_AE_CONTRACT
 from app.web.bodies import Body
 from app.web.content_coding import decoded
 from app.web.deps import ArchiveDep, BaseUrlDep, PrincipalDep, StudyPath
@@ -33,14 +33,7 @@ _STATUS = {
 }
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 STORE_CONTRACT: dict[str, Any] = {
-    "parameters": [
-        {
-            "name": CALLING_AE,
-            "in": "header",
-            "schema": {"type": "string", "maxLength": LONGEST_AE},
-            "description": "The AE that a bridge stores for; it is read of services alone",
-        }
-    ],
+    **CALLING_AE_CONTRACT,
     "requestBody": {
         "required": True,
         "description": "Instances: one as it is, or any number as parts; or their metadata in JSON"

@@ -39,6 +39,12 @@ VISIBLE = f"""study.tenant_id = $1 AND ($2::jsonb IS NULL OR (
     AND {_LABELLED.format(uid=_UID)}) OR {_ALSO.format(uid=_UID)})"""
 """For asyncpg: the first two arguments of the statement are those of `visible_arguments`."""
 
+
+def visible_as(alias: str) -> str:
+    """Return `VISIBLE` for a statement that calls `study` otherwise."""
+    return VISIBLE.replace("study.", f"{alias}.")
+
+
 NON_PATIENT = "non_patient_instance.tenant_id = $1 AND $2::jsonb IS NULL"
 """For asyncpg, with the same two arguments as `VISIBLE`: a caller who may see some Studies alone
 sees no Instance that is in none."""

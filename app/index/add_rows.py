@@ -1,10 +1,11 @@
-"""The statement that adds Instances: rows, counters, versions and the event, in one go."""
+"""The statement that adds Instances: rows, counters, versions, event and forwardings at once."""
 
 from collections.abc import Mapping
 from enum import Enum
 
 from app.index.absence import REJECTED
 from app.index.access import VISIBLE
+from app.index.forwarding_rules import FORWARD
 
 TALLY_SLOTS = 16
 SEARCHED: Mapping[str, str] = {
@@ -39,7 +40,7 @@ COLUMNS: Mapping[str, str] = {
 """What `_row` fills, and the type of each: the rows go over as one array for each column."""
 
 _NAMES = ", ".join(COLUMNS)
-_PLACES = list(enumerate(COLUMNS.values(), start=4))
+_PLACES = list(enumerate(COLUMNS.values(), start=5))
 _ROWS = f"unnest({', '.join(f'${place}::{kind}[]' for place, kind in _PLACES)})"
 _ROW = f"(VALUES ({', '.join(f'${place}::{kind}' for place, kind in _PLACES)}))"
 
@@ -95,6 +96,7 @@ WITH added AS (
     SELECT $1, 'accepted', $3::text,
         jsonb_build_object('study', study_instance_uid, 'series', series_logged)
     FROM study_changed
+), forwarded AS ({FORWARD}
 ), counted AS (
     INSERT INTO tally (tenant_id, slot, studies, series, instances, bytes)
     SELECT $1, pg_backend_pid() % {TALLY_SLOTS},
@@ -112,7 +114,7 @@ CHOSEN = "SELECT FROM indexed_attribute WHERE tenant_id = $1"
 _UNLESS_CHOSEN = f"AND NOT EXISTS ({CHOSEN})"
 _IF_VISIBLE = f"""
     AND EXISTS (SELECT FROM study WHERE study.id = new.study_key
-        AND {VISIBLE.replace("$2", f"${4 + len(COLUMNS)}")})
+        AND {VISIBLE.replace("$2", f"${5 + len(COLUMNS)}")})
 """
 
 

@@ -22,7 +22,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from app.index import columns
 from app.index.tables import metadata
 
-# `scope` is what the caller could see, as `access` has it, NULL for all; who holds it works on it
+# `scope` is what the caller could see, as `access` has it, NULL for all; who holds it works on it.
+# A bridge reports the result to the AE that it asked for, and says when that was done
 commitment = Table(
     "commitment",
     metadata,
@@ -37,6 +38,8 @@ commitment = Table(
     columns.count("tries"),
     Column("finished_at", DateTime(timezone=True)),
     columns.text("result"),
+    columns.text("ae_title"),
+    Column("reported_at", DateTime(timezone=True)),
     UniqueConstraint("tenant_id", "transaction_uid"),
 )
 
@@ -64,3 +67,9 @@ Index(
     postgresql_where=text("finished_at IS NULL"),
 )
 Index("commitment_finished", commitment.c.finished_at)
+Index(
+    "commitment_unreported",
+    commitment.c.tenant_id,
+    commitment.c.id,
+    postgresql_where=text("ae_title <> '' AND reported_at IS NULL"),
+)

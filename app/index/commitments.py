@@ -33,8 +33,8 @@ DELETE FROM commitment WHERE tenant_id = $1 AND transaction_uid = $2 AND {_OLD.f
 FORGET_OLD = f"DELETE FROM commitment WHERE {_OLD.format('$1')}"  # noqa: S608
 COUNT_WORKING = "SELECT count(*) FROM commitment WHERE finished_at IS NULL AND tenant_id = $1"
 ADD = """
-INSERT INTO commitment (tenant_id, scope, transaction_uid, asked_by, holder, held_until)
-VALUES ($1, $2, $3, $4, $5, now() + make_interval(secs => $6))
+INSERT INTO commitment (tenant_id, scope, transaction_uid, asked_by, holder, held_until, ae_title)
+VALUES ($1, $2, $3, $4, $5, now() + make_interval(secs => $6), $7)
 ON CONFLICT (tenant_id, transaction_uid) DO NOTHING RETURNING id
 """
 ADD_ITEMS = """
@@ -120,12 +120,16 @@ WHERE {NON_PATIENT} AND sop_instance_uid = ANY($3)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request: what is named, by whom, and what that caller may see."""
+    """A request: what is named, by whom, and what that caller may see.
+
+    `ae_title` is the AE that a bridge asks for, and is to tell the result.
+    """
 
     scope: Scope
     asked_by: str
     transaction_uid: str
     references: Sequence[Reference]
+    ae_title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +185,7 @@ async def add_commitment(index: Index, asked: Asked, holder: str, kept_seconds: 
         if await connection.fetchval(COUNT_WORKING, tenant_id) >= MOST_WORKING:
             raise Unavailable("Too many storage commitments are being worked on; ask again later")
         about = (*visible_arguments(asked.scope), uid, asked.asked_by, holder, LEASE_SECONDS)
-        number: int | None = await connection.fetchval(ADD, *about)
+        number: int | None = await connection.fetchval(ADD, *about, asked.ae_title)
         if number is None:
             raise Conflict(f"The Transaction UID {uid} is in use; take another one")
         await connection.execute(ADD_ITEMS, number, *map(list, zip(*named, strict=True)))

@@ -85,11 +85,11 @@ def conditions(matches: Sequence[Match], arguments: Arguments) -> Iterable[str]:
             (day, days), (moment, times) = ranges[date], ranges[time]
             joint += [day, moment]
             columns = (arguments.column(day), arguments.column(moment))
-            yield _moments(columns, days, times, arguments)
+            yield moments(columns, days, times, arguments)
     yield from (_condition(match, arguments) for match in matches if match not in joint)
 
 
-def _moments(columns: tuple[str, str], days: Between, times: Between, arguments: Arguments) -> str:
+def moments(columns: tuple[str, str], days: Between, times: Between, arguments: Arguments) -> str:
     """Match from a time of the first day to a time of the last (PS3.4 §C.2.2.2.5.4)."""
     day, time = columns
     met = [_between(day, days.low, days.high, arguments)]
@@ -103,21 +103,22 @@ def _moments(columns: tuple[str, str], days: Between, times: Between, arguments:
 def _condition(match: Match, arguments: Arguments) -> str:
     attribute, column = match.attribute, arguments.column(match)
     if attribute.many:
-        return _array_condition(column, match.rule, arguments)
+        return array_condition(column, match.rule, arguments)
     number = attribute.vr in {"IS", "US"}
     if number and isinstance(match.rule, Empty):
         return f"{column} IS NULL"
     return text_condition(column, match.rule, arguments)
 
 
-def _array_condition(column: str, rule: Rule, arguments: Arguments) -> str:
+def array_condition(column: str, rule: Rule, arguments: Arguments) -> str:
+    """Return what a column of several texts has to meet, any of which may."""
     match rule:
         case Empty():
             return f"cardinality({column}) = 0"
         case Equal(values):
             return f"{column} && {arguments.add(list(values))}::text[]"
         case Several(rules, every=True):
-            return " AND ".join(_array_condition(column, one, arguments) for one in rules)
+            return " AND ".join(array_condition(column, one, arguments) for one in rules)
     met = text_condition("v", rule, arguments)
     return f"EXISTS (SELECT FROM unnest({column}) AS v WHERE {met})"
 

@@ -5,7 +5,8 @@ How a batch is added, in statements:
 1. the Studies' rows are locked and the Series' looked up by one statement; what is missing is
    made (`parents.find_parents`);
 2. one statement inserts all Instances, ON CONFLICT DO NOTHING, raises counters and versions by the
-   rows that really were inserted, and logs them in `event` and `tally`;
+   rows that really were inserted, queues them for where rules forward them, and logs them in
+   `event` and `tally`;
 3. Instances that did not come back are there already: they are read and returned as `Present`.
 
 A Series that was met before is remembered with its keys. One that gets more Instances which agree
@@ -43,16 +44,20 @@ from app.index.engine import Index
 from app.index.faults import TryAgain
 from app.index.frames import pack_bulk_values
 from app.index.packing import metadata_packer
-from app.index.parents import Parent, Parents, SeriesName, find_parents, settle_parents
+from app.index.parents import (
+    Parent,
+    Parents,
+    SeriesName,
+    find_parents,
+    remember,
+    settle_parents,
+)
 from app.index.pool import Connection
 from app.index.present import Present, find_present
 
 _log = logging.getLogger(__name__)
 
 _Name = TypeVar("_Name", str, SeriesName)
-
-MOST_KNOWN = 64
-"""Series that are remembered between batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,8 @@ class NewInstance:
     size: int
     sha256: bytes
     dataset_sha256: bytes
+    source: str | None = None
+    """The AE that sent it, '' if it is not known; None for what is not forwarded by rules."""
 
 
 Added: TypeAlias = Present | InvalidDataset | None
@@ -97,7 +104,7 @@ async def add_each_instance(
         results, parents = await index.retrying(
             lambda it: _add(it, tenant_id, actor, new, under=under)
         )
-        _remember(index, tenant_id, parents)
+        remember(index, tenant_id, parents)
         return [*results]
     except ArchiveError:
         raise
@@ -176,17 +183,6 @@ def _agrees(one: NewInstance, name: SeriesName, known: Parents) -> bool:
     )
 
 
-def _remember(index: Index, tenant_id: int, parents: Parents) -> None:
-    if parents.written:
-        return
-    for name, series in parents.series.items():
-        if series.gained:
-            studies = {name[0]: parents.studies[name[0]]}
-            index.known[tenant_id, *name] = Parents(studies, {name: series})
-    while len(index.known) > MOST_KNOWN:
-        index.known.popitem(last=False)
-
-
 async def _add(
     connection: Connection,
     tenant_id: int,
@@ -261,7 +257,8 @@ async def _insert(
     if alone is not None and not alone.scope.is_whole:
         how, narrowing = Alone.VISIBLE, visible_arguments(alone.scope)[1:]
     statement = STATEMENTS[how, len(rows) == 1]
-    back = await connection.fetch(statement, tenant_id, DERIVED_VERSION, actor, *values, *narrowing)
+    about = (tenant_id, DERIVED_VERSION, actor, next(iter(new.values())).source)
+    back = await connection.fetch(statement, *about, *values, *narrowing)
     return {row["sop_instance_uid"]: row["id"] for row in back}
 
 

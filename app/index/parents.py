@@ -15,10 +15,13 @@ import orjson
 
 from app.dicom.attributes import series_values, split_members, study_values
 from app.dicom.scanned import ScannedInstance
+from app.index.engine import Index
 from app.index.faults import TryAgain
 from app.index.packing import make_dictionary
 from app.index.pool import Connection
 
+MOST_KNOWN = 64
+"""Series that are remembered between batches."""
 CONFLICTS_KEPT = 20
 """Instances whose disagreement with their Study or Series is kept."""
 
@@ -255,3 +258,15 @@ def _patient(columns: Mapping[str, Any]) -> tuple[str, str]:
 
 def _parent(key: int, document: str, conflicts: str | None, dictionary: bytes = b"") -> Parent:
     return Parent(key, document, len(orjson.loads(conflicts or "{}")), dictionary)
+
+
+def remember(index: Index, tenant_id: int, parents: Parents) -> None:
+    """Remember the Series that got Instances, with their keys, for the batches that follow."""
+    if parents.written:
+        return
+    for name, series in parents.series.items():
+        if series.gained:
+            studies = {name[0]: parents.studies[name[0]]}
+            index.known[tenant_id, *name] = Parents(studies, {name: series})
+    while len(index.known) > MOST_KNOWN:
+        index.known.popitem(last=False)

@@ -13,6 +13,7 @@ import orjson
 from app.index.attribute_values import apply_tag_event
 from app.index.engine import Index
 from app.index.events import Event, make_event
+from app.index.forwarding_rules import apply_forwarding_event
 from app.index.holds import RELEASE
 from app.index.ingest_rules import apply_ingest_rule_event
 from app.index.labels import apply_label_event
@@ -209,6 +210,8 @@ async def _apply_to_others(connection: Connection, tenant_id: int, event: Event)
             await apply_rule_event(connection, tenant_id, event)
         case "label-rule-added" | "label-rule-removed":
             await apply_ingest_rule_event(connection, tenant_id, event)
+        case kind if kind.startswith(("destination-", "forwarding-rule-")):
+            await apply_forwarding_event(connection, tenant_id, event)
 
 
 def _accepted(payload: Mapping[str, Any]) -> Iterable[tuple[str, str, str, str]]:

@@ -126,8 +126,8 @@ async def count_matches(
 ) -> int:
     """Return how many matches there are after the first `skip`, counted up to `most`."""
     arguments = Arguments(scope, query.zone)
-    matching = _matching(query, arguments, among)
-    counted = f"{matching} OFFSET {arguments.add(skip)} LIMIT {arguments.add(most)}"
+    found = matching(query, arguments, among)
+    counted = f"{found} OFFSET {arguments.add(skip)} LIMIT {arguments.add(most)}"
     statement = f"SELECT count(*) FROM (SELECT FROM {counted}) AS found"  # noqa: S608
     rows = await index.search(statement, *arguments)
     return int(rows[0][0])
@@ -142,17 +142,17 @@ def _found(row: tuple[Any, ...], level: Level) -> Found:
 
 
 def _select(query: Query, most: int, arguments: Arguments, among: Among | None) -> str:
-    matching = _matching(query, arguments, among)
+    found = matching(query, arguments, among)
     columns = _columns(query, arguments)
     # what the path names is the same in all rows
     named = 0 if query.study is None else 1 if query.series is None else 2
     order = ", ".join(_ORDERS[named : query.level + 1])
     page = f"ORDER BY {order} OFFSET {arguments.add(query.offset)} LIMIT {arguments.add(most)}"
     if query.study is not None:
-        return f"SELECT {columns} FROM {matching} {page}"  # noqa: S608
+        return f"SELECT {columns} FROM {found} {page}"  # noqa: S608
     # keys first: what is skipped or does not match is seen in the narrow index alone
     tables, key = _TABLES[query.level], f"{ALIASES[query.level]}.id"
-    keys = f"SELECT {key} FROM {matching} {page}"  # noqa: S608
+    keys = f"SELECT {key} FROM {found} {page}"  # noqa: S608
     return f"SELECT {columns} FROM {tables} WHERE {key} IN ({keys}) ORDER BY {order}"  # noqa: S608
 
 
@@ -186,7 +186,7 @@ def _columns(query: Query, arguments: Arguments) -> str:
     return ", ".join(columns)
 
 
-def _matching(query: Query, arguments: Arguments, among: Among | None = None) -> str:
+def matching(query: Query, arguments: Arguments, among: Among | None = None) -> str:
     """Return `tables WHERE conditions`."""
     met = [arguments.visible("s")]
     if query.study is not None:
@@ -250,10 +250,10 @@ async def find_candidates(
     target = min(query.level, depth)
     series = query.series if depth >= Level.SERIES else None
     arguments = Arguments(scope, query.zone)
-    matching = _matching(replace(query, level=depth, series=series), arguments)
+    below = matching(replace(query, level=depth, series=series), arguments)
     parent = "e.id" if depth is Level.INSTANCE else "s.id"
     columns = f"{ALIASES[depth]}.id AS key, {ALIASES[target]}.id AS target, {parent} AS parent"
-    found = f"SELECT {columns} FROM {matching} LIMIT {arguments.add(most)}"  # noqa: S608
+    found = f"SELECT {columns} FROM {below} LIMIT {arguments.add(most)}"  # noqa: S608
     statement = f"SELECT key, target FROM ({found}) AS found ORDER BY parent, key"  # noqa: S608
     rows = await index.search(statement, *arguments)
     return [Candidate(*row) for row in rows]

@@ -3,34 +3,38 @@
 from dataclasses import replace
 from typing import Any
 
+from app.dicom.ae_titles import check_ae_title
 from app.errors import InvalidRequest
 from app.rights import Principal
 
 CALLING_AE = "Fileroom-Calling-AE"
 LONGEST_AE = 16
+CALLING_AE_CONTRACT: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": CALLING_AE,
+            "in": "header",
+            "schema": {"type": "string", "maxLength": LONGEST_AE},
+            "description": "The AE that a bridge acts for; it is read of services, and of who"
+            " administers everything",
+        }
+    ]
+}
 _NAME = CALLING_AE.lower().encode()
 
 
 def acting(principal: Principal, scope: dict[str, Any]) -> Principal:
     """Return a service with the AE that a request (an ASGI scope) says it is for.
 
-    Of others it is not read.
+    It is read of administrators, too, who set what follows from it: such is a bridge where there is
+    one key, or none. Of others it is not.
 
     Raises:
         InvalidRequest: that is no AE Title, or there are two.
-
-    Source: PS3.5 Table 6.2-1 (AE)
     """
-    if principal.kind != "service":
-        return principal
     said = [value.decode("latin-1").strip() for name, value in scope["headers"] if name == _NAME]
-    if not any(said):
+    if not any(said) or not (principal.kind == "service" or principal.administers_all):
         return principal
-    title = said[0]
-    if len(said) > 1 or len(title) > LONGEST_AE or not _is_title(title):
-        raise InvalidRequest(f"{CALLING_AE} should be one AE Title of up to {LONGEST_AE} letters")
-    return replace(principal, calling_ae=title)
-
-
-def _is_title(text: str) -> bool:
-    return text.isascii() and text.isprintable() and "\\" not in text
+    if len(said) > 1:
+        raise InvalidRequest(f"{CALLING_AE} should be one AE Title")
+    return replace(principal, calling_ae=check_ae_title(said[0]))

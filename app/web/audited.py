@@ -59,10 +59,19 @@ SHOWS: Mapping[str, str] = {
     },
     f"{_STUDIES[-1]}/bulkdata/{{path}}": VIEWED,
     **{_FRAMES + what: VIEWED for what in ("", "/rendered", "/thumbnail")},
+    "/modality-scheduled-procedure-steps": SEARCHED,
+    "/modality-scheduled-procedure-steps/{study}/{step}": VIEWED,
+    "/modality-performed-procedure-steps/{uid}": VIEWED,
 }
 """Below the DICOMweb prefix: what an answer to GET is of, for the trail."""
-ELSEWHERE: Mapping[str, str] = {"/wado": VIEWED, "/api/v1/audit": AUDIT_USED}
-_UNSEEN = re.compile(r"/|/docs|/static/.*|/openapi\.json|/metrics|/health/.*|/api/v1/(?!audit).*")
+ELSEWHERE: Mapping[str, str] = {
+    "/wado": VIEWED,
+    "/api/v1/audit": AUDIT_USED,
+    "/api/v1/patients": SEARCHED,
+}
+_UNSEEN = re.compile(
+    r"/|/docs|/static/.*|/openapi\.json|/metrics|/health/.*|/api/v1/(?!audit|patients).*"
+)
 _UNSEEN_DICOMWEB = re.compile(rf"(/commitment-requests/.*|/({'|'.join(_CATEGORIES)})(/.*)?)?")
 _STUDY_IN_PATH = re.compile(r"/studies/([0-9.]{1,64})(?![^/])")
 _UID = re.compile(r"[0-9.]{1,64}", re.ASCII)

@@ -114,8 +114,8 @@ class Identity:
             InvalidRequest: a service names an AE that is none.
         """
         if not self.sources:
-            scope[PRINCIPAL] = self._operator(scope)
-            return OPERATOR
+            scope[PRINCIPAL] = operator = acting(self._operator(scope), scope)
+            return operator
         try:
             principal = acting(await self._known(given_by(scope), scope), scope)
         except (Unauthenticated, TooMany) as error:

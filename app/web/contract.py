@@ -69,6 +69,10 @@ COMMITMENT = _row(400, 401, 403, 406, 409, 413, 415, 503)
 """Of what asks for storage commitment."""
 RESULT = _row(400, 401, 403, 404, 406, 503)
 """Of what asks what came of that."""
+SCHEDULE = _row(400, 401, 403, 413, 415, 503)
+"""Of what schedules a procedure step."""
+PERFORM = _row(400, 401, 403, 404, 409, 413, 415, 503)
+"""Of what tells how far a procedure step is."""
 OFFER = _row(406)
 
 

@@ -25,11 +25,15 @@ STATUS: dict[type[ArchiveError], HTTPStatus] = {
     errors.Gone: HTTPStatus.GONE,
     errors.Superseded: HTTPStatus.GONE,
     errors.Conflict: HTTPStatus.CONFLICT,
+    errors.Duplicate: HTTPStatus.CONFLICT,
+    errors.Final: HTTPStatus.CONFLICT,
     errors.Changed: HTTPStatus.PRECONDITION_FAILED,
     errors.InvalidRequest: HTTPStatus.BAD_REQUEST,
     errors.InvalidUID: HTTPStatus.BAD_REQUEST,
     errors.InvalidQuery: HTTPStatus.BAD_REQUEST,
     errors.InvalidMultipart: HTTPStatus.BAD_REQUEST,
+    errors.MissingAttribute: HTTPStatus.BAD_REQUEST,
+    errors.InvalidAttribute: HTTPStatus.BAD_REQUEST,
     errors.NotAcceptable: HTTPStatus.NOT_ACCEPTABLE,
     errors.UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -40,6 +44,13 @@ STATUS: dict[type[ArchiveError], HTTPStatus] = {
     errors.Busy: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.Damaged: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
+REASONS: dict[type[ArchiveError], str] = {
+    errors.Duplicate: "duplicate",
+    errors.Final: "final",
+    errors.MissingAttribute: "missing-attribute",
+    errors.InvalidAttribute: "invalid-attribute",
+}
+"""The member `reason` of a problem whose status alone does not tell a bridge what to answer."""
 _RETRY_SECONDS = 5
 
 log = structlog.get_logger()
@@ -61,8 +72,12 @@ def problem(
 def problem_of(error: ArchiveError) -> Response:
     """Return the problem document of one of our errors."""
     status = STATUS[type(error)]
-    offered = {"offered": error.offered} if isinstance(error, errors.NotAcceptable) else {}
-    return problem(status, str(error), _headers(error, status), **offered)
+    more: dict[str, Any] = {}
+    if isinstance(error, errors.NotAcceptable):
+        more["offered"] = error.offered
+    if type(error) in REASONS:
+        more["reason"] = REASONS[type(error)]
+    return problem(status, str(error), _headers(error, status), **more)
 
 
 def _headers(error: ArchiveError, status: HTTPStatus) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from pydicom.uid import HangingProtocolStorage
 from app.archive.commitment import request_commitment
 from app.archive.context import Archive
 from app.archive.examine import State
+from app.archive.forwarding import add_rule as add_forwarding_rule
+from app.archive.forwarding import claim, put_destination, remove_destination, settle_claim
+from app.archive.forwarding import remove_rule as remove_forwarding_rule
 from app.archive.holds import hold_study, release_study
 from app.archive.indexed_tags import index_tag, unindex_tag
 from app.archive.ingest_labels import add_label_rule, remove_label_rule
@@ -26,6 +30,8 @@ from app.dicom.commitment import Reference
 from app.dicom.uids import InstanceRef, NonPatientRef, StudyRef
 from app.errors import Conflict, Damaged, Forbidden
 from app.index.events import Position, read_events
+from app.index.forwarding_rules import Address
+from app.index.forwarding_rules import Terms as Forwarded
 from app.index.ingest_rules import Conditions
 from app.index.overview import count_everything
 from app.index.packing import make_dictionary, unpack_metadata
@@ -57,6 +63,11 @@ CONTENT = {
     "removed other": "SELECT * FROM removed_non_patient_instance ORDER BY sop_instance_uid",
     "hold": "SELECT * FROM hold ORDER BY 2",
     "rule": "SELECT id AS number, * FROM retention_rule ORDER BY id",
+    "destination": "SELECT * FROM destination ORDER BY ae_title",
+    "forwarding rule": """
+        SELECT r.id AS number, ae_title, sources, modalities, sop_classes, r.made_by, r.made_at
+        FROM forwarding_rule r JOIN destination d ON d.id = destination_id ORDER BY r.id""",
+    "forwarding": "SELECT * FROM forwarding",
     "label": "SELECT * FROM study_label ORDER BY 2, 3",
     "label rule": "SELECT id AS number, * FROM ingest_label_rule ORDER BY id",
     "tag": "SELECT tenant_id, name, level, vr, state, chosen_at FROM indexed_attribute ORDER BY 2",
@@ -153,6 +164,7 @@ async def eventful(archive: Archive, principal: Principal) -> None:
         await hold_study(archive, principal, uid, "case 17")
     await release_study(archive, principal, freed)
     await ruled(archive, principal)
+    await forwarded(archive, principal)
     await labelled_and_chosen(archive, principal, held, freed)
     gone = new_uid()
     await store(archive, principal, make_part10(StudyInstanceUID=gone))
@@ -182,6 +194,25 @@ async def ruled(archive: Archive, principal: Principal) -> None:
     await deactivate_rule(archive, principal, rests.id)
 
 
+async def forwarded(archive: Archive, principal: Principal) -> None:
+    """Set destinations and rules, of which some are taken away; store what meets one, and send it.
+
+    What is stored after that meets none.
+    """
+    for host in ("10.0.0.1", "10.0.0.2"):
+        await put_destination(archive, principal, Address("STATION", host, 104))
+    await put_destination(archive, principal, Address("GONE", "10.0.0.3", 104))
+    other = await add_forwarding_rule(archive, principal, Forwarded("GONE"))
+    await remove_forwarding_rule(archive, principal, other.id)
+    await remove_destination(archive, principal, "GONE")
+    await add_forwarding_rule(archive, principal, Forwarded("STATION", ("CT01",), ("CT",)))
+    await store(archive, replace(principal, calling_ae="CT01"), make_part10())
+    made = await claim(archive, principal, None, 10, 60)
+    assert made is not None
+    name, work = made
+    await settle_claim(archive, principal, name, [one.id for one in work.items], {})
+
+
 async def labelled_and_chosen(archive: Archive, principal: Principal, one: str, other: str) -> None:
     """Put labels on and take some off; choose attributes for the index and give one up."""
     await label_study(archive, principal, one, ["a", "b"])
@@ -206,6 +237,7 @@ async def test_the_new_index_is_the_old_one(
         assert after[name] == before[name], name
     assert before["label"]
     assert before["value"]
+    assert before["forwarding rule"]
     assert await count_everything(again.index, Scope()) == await count_everything(
         archive.index, Scope()
     )

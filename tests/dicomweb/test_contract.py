@@ -20,6 +20,9 @@ NAMED = {"{path}": "7FE00010", "{code}": "113001^DCM", "{frames}": "1", "{uid}":
     "{ticket}": "7",
     "{override}": "7",
     "{name}": "ct-1",
+    "{step}": "S1",
+    "{ae_title}": "STATION",
+    "{claim}": "0" * 32,
 }
 OPEN = {"/health/live", "/health/ready", "/dicom-web"}
 DATASET = make_dataset()

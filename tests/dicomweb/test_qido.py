@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 
 from app.archive.search import SearchResult
-from app.dicomweb.qido import _warnings
+from app.dicomweb.qido import search_warnings
 from app.index.instances import add_instances
 from tests.factories import make_dataset
 from tests.index_factories import make_new_instance
@@ -375,4 +375,4 @@ async def test_what_would_take_too_long_to_look_into_is_413(
 
 def test_more_matches_than_are_counted_are_at_least_so_many() -> None:
     result = SearchResult([], 1000, (), at_least=True)
-    assert "There are at least 1000 additional results" in _warnings(BASE, result)["Warning"]
+    assert "There are at least 1000 additional results" in search_warnings(BASE, result)["Warning"]

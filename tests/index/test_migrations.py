@@ -18,12 +18,14 @@ import app.index.audit_tables
 import app.index.backup_runs
 import app.index.commitment_tables
 import app.index.copies_tables
+import app.index.forwarding_tables
 import app.index.identity_tables
 import app.index.ingest_tables
 import app.index.job_tables
 import app.index.label_tables
 import app.index.rebuild_tables
 import app.index.segment_tables  # their tables are of the same metadata
+import app.index.step_tables
 from app.errors import Conflict, Unavailable
 from app.index import retention_tables, sign_in_tables  # noqa: F401 - compared, too
 from app.index.engine import Index, connect
