@@ -1,11 +1,11 @@
 """Composes the HTTP application: archive, routes, problem documents, contract."""
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.datastructures import State
 
@@ -130,7 +130,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.pressure = Pressure()
     _fill_state(app.state, settings)
-    _include_routes(app)
+    for prefix, router in _routers():
+        app.include_router(router, prefix=prefix)
     add_problem_handlers(app)
     app.plumbing = _plumbing(app, settings)
     app.openapi = lambda: _contract(app)  # type: ignore[method-assign]
@@ -150,16 +151,17 @@ def _fill_state(state: State, settings: Settings) -> None:
     state.sign_in = _sign_in(settings, provider)
 
 
-def _include_routes(app: FastAPI) -> None:
-    """Add every route that FastAPI serves."""
+def _routers() -> Iterator[tuple[str, APIRouter]]:
+    """Yield every router, and the prefix that it is below."""
+    dicomweb = (qido, stow, wado_rs, bulk_data, rendered, removal, non_patient, commitment)
     dicomweb = (qido, stow, wado_rs, bulk_data, rendered, removal, non_patient, commitment)
     for routes in (*dicomweb, worklist, performed_steps, capabilities):
-        app.include_router(routes.router, prefix=DICOMWEB)
+        yield DICOMWEB, routes.router
     api = (changes, audit, findings, receipts, labels, holds, removed, retention)
     sending = (forwarding_rules, forwardings, commitments)
     who = (keys, tickets, overrides, login)
     for routes in (wado_uri, patients, *api, *sending, *who, health, pages):
-        app.include_router(routes.router)
+        yield "", routes.router
 
 
 def _plumbing(app: _Application, settings: Settings) -> ASGIApp:
@@ -171,12 +173,16 @@ def _plumbing(app: _Application, settings: Settings) -> ASGIApp:
     audited = Audited(frames, DICOMWEB, app.state, required=settings.audit.required)
     admitted = Admission(audited, app.state.callers)
     inner = TicketQuery(Head(Measured(CrossOrigin(Faults(admitted), **origins))))
-    return Shielded(inner, settings.http.cors_origins, _words(app))
+    return Shielded(inner, settings.http.cors_origins, _words())
 
 
-def _words(app: FastAPI) -> frozenset[str]:
+def _words() -> frozenset[str]:
     """Return the words in the paths of all routes, which a log may say."""
-    templates = (str(getattr(route, "path", "")) for route in app.routes)
+    templates = (
+        prefix + str(getattr(route, "path", ""))
+        for prefix, router in _routers()
+        for route in router.routes
+    )
     return words_of((*templates, *FRAMES_CONTRACT))
 
 

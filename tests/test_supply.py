@@ -37,10 +37,10 @@ def test_the_list_is_what_cyclonedx_asks_for(sbom: dict[str, Any]) -> None:
     schemas = resources.files("cyclonedx.schema") / "_res"
 
     def schema(name: str) -> Any:
-        return orjson.loads((schemas / f"{name}.SNAPSHOT.schema.json").read_bytes())
+        return orjson.loads((schemas / name).read_bytes())
 
-    whole = schema("bom-1.6")
-    others = {it: schema(it.removesuffix(".schema.json")) for it in _named(whole)}
+    whole = schema("bom-1.6.SNAPSHOT.schema.json")
+    others = {it: schema(it) for it in _named(whole)}
     registry = jsonschema_rs.Registry(
         [(f"http://cyclonedx.org/schema/{name}", found) for name, found in others.items()]
     )
@@ -50,18 +50,18 @@ def test_the_list_is_what_cyclonedx_asks_for(sbom: dict[str, Any]) -> None:
 
 
 def _named(whole: Any) -> set[str]:
-    """Return the other schemas that one refers to."""
+    """Return the files of other schemas that one refers to."""
     text = orjson.dumps(whole).decode()
-    return set(re.findall(r'"\$ref":"((?:spdx|jsf-0\.82)\.schema\.json)', text))
+    return set(re.findall(r'"\$ref":"([a-z][^"#]*\.schema\.json)', text))
 
 
 def test_every_package_of_the_lock_is_in_the_list_with_its_digests(sbom: dict[str, Any]) -> None:
     listed = {one["name"]: one for one in sbom["components"] if one["type"] == "library"}
-    locked = dict(re.findall(r"^([a-z0-9.-]+)==([^ ;]+)", LOCK, re.MULTILINE))
-    absent = set(locked) - set(listed)
+    locked = set(re.findall(r"^([a-z0-9.-]+)==([^ ;]+)", LOCK, re.MULTILINE))
+    absent = {name for name, _ in locked} - set(listed)
     assert all(re.search(rf"^{name}==.*;", LOCK, re.MULTILINE) for name in absent)  # elsewhere
     for name, one in listed.items():
-        assert one["version"] == locked[name]
+        assert (name, one["version"]) in locked  # one of several: older Pythons have older ones
         (files,) = one["externalReferences"]
         assert files["hashes"]
         assert all(it["content"] in LOCK for it in files["hashes"])

@@ -55,8 +55,7 @@ def serving(settings: Settings) -> Iterator[Followed]:
     app = create_app(settings)
     with bound_socket("127.0.0.1", 0) as listening:
         ready = threading.Event()
-        end_waits = app.end_waits  # type: ignore[attr-defined]
-        server = Server(configuration(settings, cast("Any", app)), settings, ready.set, end_waits)
+        server = Server(configuration(settings, cast("Any", app)), settings, ready.set, app)
         thread = threading.Thread(target=lambda: uvloop.run(server.serve(sockets=[listening])))
         thread.start()
         assert ready.wait(20)

@@ -68,7 +68,7 @@ async def test_a_hold_is_put_seen_listed_and_taken_off(
         (b"{", 400, "JSON"),
         (b"{}", 400, "reason: Field required"),
         (b'{"reason": ""}', 400, "reason: "),
-        (b'{"reason": "x", "more": 1}', 400, "more: "),
+        (b'{"reason": "x", "more": 1}', 400, "another name: "),
         (b'{"reason": 5}', 400, "reason: "),
         (b'{"reason": "' + b"x" * 2**16 + b'"}', 413, "65536 bytes"),
     ],

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,22 +12,31 @@ import httpx
 from app.archive.api_keys import WantedKey, make_key
 from app.archive.commitment import request_commitment
 from app.archive.context import Archive
+from app.archive.forwarding import add_rule as add_forwarding_rule
+from app.archive.forwarding import claim, forward, put_destination
 from app.archive.holds import hold_study
 from app.archive.labels import label_study
 from app.archive.non_patient import delete_non_patient
 from app.archive.overrides import break_glass
+from app.archive.performed_steps import create_performed_step
 from app.archive.removal import delete, reject
 from app.archive.retention import add_rule
 from app.archive.store import store_instances
 from app.archive.tickets import make_ticket
+from app.archive.worklist import schedule_steps
 from app.dicom.commitment import Reference
+from app.dicom.limits import Limits
 from app.dicom.non_patient import CATEGORIES
+from app.dicom.scheduled_step import read_scheduled_steps
 from app.dicom.uids import InstanceRef, NonPatientRef
+from app.index.forwarding_rules import Address
+from app.index.forwarding_rules import Terms as Forwarded
 from app.index.retention_rules import Action, Terms
 from app.rights import Principal, Role, Scope, Verb, principal_of
 from app.web.auth import Credentials
 from tests.archive.test_store import parts
 from tests.factories import make_non_patient, make_part10, make_series, new_uid
+from tests.procedure_steps import make_order, make_performed
 
 TABLE = Path(__file__).with_name("access_matrix.md")
 LABEL, OTHER_LABEL, SPARE = "trial:a", "trial:b", "spare"
@@ -41,6 +50,10 @@ EMERGENCY = principal_of(
     "emergency", "user", [Role.VIEWER, Role.EMERGENCY], Scope(labels=frozenset({OTHER_LABEL}))
 )
 """Somebody of another label, who has opened the Study in an emergency."""
+SENDING = (
+    *(f"/api/v1/{it}" for it in ("forwarding", "destinations", "commitments")),
+    "/dicom-web/modality-",
+)
 JSON, DICOM_JSON = "application/json", "application/dicom+json"
 
 
@@ -62,6 +75,9 @@ class World:
     frames: str = "1"
     path: str = "7FE00010"
     code: str = "113001^DCM"
+    step: str = "S1"
+    ae_title: str = field(default_factory=lambda: new_uid()[-12:])
+    claim: str = "0" * 32
     day: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y-%m-%d}")
 
     def names(self) -> list[str]:
@@ -150,7 +166,44 @@ async def make_protocol(archive: Archive, world: World) -> None:
 
 async def make_commitment(archive: Archive, world: World) -> None:
     named = Reference("1.2", world.instance)
-    assert await request_commitment(archive, OPERATOR, world.transaction, [named])
+    bridge = replace(OPERATOR, calling_ae="CT01")
+    assert await request_commitment(archive, bridge, world.transaction, [named])
+
+
+def order(world: World) -> dict[str, Any]:
+    """Return a Data Set of the worklist for the Study."""
+    patient = {"PatientID": PATIENT[0], "IssuerOfPatientID": PATIENT[1]}
+    return make_order(StudyInstanceUID=world.study, **patient)
+
+
+async def make_steps(archive: Archive, world: World) -> None:
+    """Schedule a step of the Study, and begin one."""
+    await schedule_steps(archive, OPERATOR, read_scheduled_steps(order(world), Limits()))
+    await create_performed_step(archive, OPERATOR, world.uid, make_performed(world.study))
+
+
+async def make_destination(archive: Archive, world: World) -> None:
+    await put_destination(archive, OPERATOR, Address(world.ae_title, "10.0.0.1", 104))
+
+
+async def prepare_sending(archive: Archive, row: Row, world: World) -> None:
+    """Make what a change of the worklist, of forwarding or of a report to an AE needs."""
+    method, path = row.operation
+    if path.endswith("/reported"):
+        await make_commitment(archive, world)
+    if path.endswith("/{step}") and method == "DELETE":
+        await make_steps(archive, world)
+    if "/forwarding" in path or method == "DELETE":
+        await make_destination(archive, world)
+    if path.endswith("/{rule}"):
+        made = await add_forwarding_rule(archive, OPERATOR, Forwarded(world.ae_title))
+        world.rule = str(made.id)
+    if "/claims" in path:
+        assert await forward(archive, OPERATOR, world.ae_title, world.study)
+    if "{claim}" in path:
+        claimed = await claim(archive, OPERATOR, world.ae_title, 1, 60)
+        assert claimed is not None
+        world.claim = claimed[0]
 
 
 async def prepare(archive: Archive, row: Row, world: World) -> None:
@@ -161,6 +214,10 @@ async def prepare(archive: Archive, row: Row, world: World) -> None:
             await make_protocol(archive, world)
         if path.endswith("/restore"):
             await delete_non_patient(archive, OPERATOR, world.category, world.uid)
+        return
+    if path.startswith(SENDING):
+        await make_study(archive, world)
+        await prepare_sending(archive, row, world)
         return
     if path.startswith("/api/v1/overrides"):
         await make_study(archive, world)
@@ -191,14 +248,14 @@ def content(row: Row, world: World) -> dict[str, Any]:
     method, path = row.operation
     if method == "PUT" and path.endswith("/hold"):
         return {"content": json.dumps({"reason": "a case"}), "headers": {"Content-Type": JSON}}
+    if path.startswith(SENDING):
+        return sent_on(method, path, world)
     if method != "POST":
         return {}
-    if path.endswith("/retention-rules"):
-        rule = {"name": new_uid(), "action": "keep", "days": 9}
-        return {"content": json.dumps(rule), "headers": {"Content-Type": JSON}}
     ours = {
         "/api/v1/tickets": {"study": world.study},
         "/api/v1/overrides": {"study": world.study, "reason": "an emergency"},
+        "/api/v1/retention-rules": {"name": new_uid(), "action": "keep", "days": 9},
         "/api/v1/keys": {"name": f"key-{new_uid()[-40:]}", "roles": ["viewer"]},
     }
     if path in ours:
@@ -222,6 +279,26 @@ def content(row: Row, world: World) -> dict[str, Any]:
             "headers": headers,
         }
     return {}
+
+
+def sent_on(method: str, path: str, world: World) -> dict[str, Any]:
+    """Return the same for the worklist, forwarding and reports to AEs."""
+    if method not in {"POST", "PUT"} or path.endswith("/reported"):
+        return {}
+    if "/modality-" in path:
+        performed = "/modality-performed" in path
+        body = make_performed(world.study) if performed else order(world)
+        return {"content": json.dumps(body), "headers": {"Content-Type": DICOM_JSON}}
+    bodies: Mapping[str, dict[str, Any]] = {
+        "/destinations/{ae_title}": {"host": "10.0.0.2", "port": 104},
+        "/forwarding-rules": {"destination": world.ae_title},
+        "/forwardings": {"destination": world.ae_title, "study": world.study},
+        "/forwardings/claims": {"destination": world.ae_title},
+        "/forwardings/claims/{claim}": {"seconds": 60},
+        "/forwardings/claims/{claim}/results": {"done": []},
+    }
+    body = bodies.get(path.removeprefix("/api/v1"), {"ids": [1]})
+    return {"content": json.dumps(body), "headers": {"Content-Type": JSON}}
 
 
 async def ask(
@@ -258,5 +335,8 @@ async def make_all(archive: Archive, world: World) -> None:
     await make_study(archive, world)
     await make_protocol(archive, world)
     await make_commitment(archive, world)
+    await make_steps(archive, world)
+    await make_destination(archive, world)
+    await forward(archive, OPERATOR, world.ae_title, world.study)
     await hold_study(archive, OPERATOR, world.study, "a case")
     await add_rule(archive, OPERATOR, Terms("keep", Action.KEEP, 9))
