@@ -154,7 +154,6 @@ def _fill_state(state: State, settings: Settings) -> None:
 def _routers() -> Iterator[tuple[str, APIRouter]]:
     """Yield every router, and the prefix that it is below."""
     dicomweb = (qido, stow, wado_rs, bulk_data, rendered, removal, non_patient, commitment)
-    dicomweb = (qido, stow, wado_rs, bulk_data, rendered, removal, non_patient, commitment)
     for routes in (*dicomweb, worklist, performed_steps, capabilities):
         yield DICOMWEB, routes.router
     api = (changes, audit, findings, receipts, labels, holds, removed, retention)

@@ -346,15 +346,18 @@ async def test_a_bridge_sends_only_what_it_may_see(ruled: Archive, principal: Pr
     assert await forward(ruled, mine, "ARCHIVE", hidden) == 0
 
 
-async def test_forwarding_is_for_administrators(ruled: Archive, principal: Principal) -> None:
-    viewer = Principal("viewer", verbs=frozenset({Verb.SEARCH, Verb.VIEW, Verb.STORE}))
-    assert len(await forwarding.list_destinations(ruled, viewer)) == 2
+async def test_a_bridge_claims_and_the_rest_is_for_administrators(ruled: Archive) -> None:
+    verbs = frozenset({Verb.SEARCH, Verb.VIEW, Verb.STORE})
+    viewer, bridge = Principal("viewer", verbs=verbs), Principal("b", verbs=verbs, kind="service")
+    assert len(await forwarding.list_destinations(ruled, bridge)) == 2
+    assert await claim(ruled, bridge, None, 1, 60) is None
     for refused in (
+        forwarding.list_destinations(ruled, viewer),
         claim(ruled, viewer, None, 1, 60),
-        list_forwardings(ruled, viewer, None, None, 0, 1),
-        list_rules(ruled, viewer),
-        put_destination(ruled, viewer, ARCHIVE),
-        forward(ruled, viewer, "ARCHIVE", new_uid()),
+        list_forwardings(ruled, bridge, None, None, 0, 1),
+        list_rules(ruled, bridge),
+        put_destination(ruled, bridge, ARCHIVE),
+        forward(ruled, bridge, "ARCHIVE", new_uid()),
     ):
         with pytest.raises(Forbidden):
             await refused

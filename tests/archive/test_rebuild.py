@@ -195,10 +195,7 @@ async def ruled(archive: Archive, principal: Principal) -> None:
 
 
 async def forwarded(archive: Archive, principal: Principal) -> None:
-    """Set destinations and rules, of which some are taken away; store what meets one, and send it.
-
-    What is stored after that meets none.
-    """
+    """Set destinations and rules, some of them taken away; store what meets one, and send it."""
     for host in ("10.0.0.1", "10.0.0.2"):
         await put_destination(archive, principal, Address("STATION", host, 104))
     await put_destination(archive, principal, Address("GONE", "10.0.0.3", 104))
@@ -209,8 +206,7 @@ async def forwarded(archive: Archive, principal: Principal) -> None:
     await store(archive, replace(principal, calling_ae="CT01"), make_part10())
     made = await claim(archive, principal, None, 10, 60)
     assert made is not None
-    name, work = made
-    await settle_claim(archive, principal, name, [one.id for one in work.items], {})
+    await settle_claim(archive, principal, made[0], [one.id for one in made[1].items], {})
 
 
 async def labelled_and_chosen(archive: Archive, principal: Principal, one: str, other: str) -> None:
