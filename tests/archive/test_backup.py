@@ -16,6 +16,7 @@ from app.archive.context import Archive, Place, open_archive
 from app.archive.examine import State
 from app.archive.indexed_tags import index_tag, list_tags
 from app.archive.labels import label_study, labels_of
+from app.archive.overrides import break_glass
 from app.archive.removal import delete, reject
 from app.archive.retention import add_rule, list_rules
 from app.archive.sealed_log import verify_log
@@ -31,7 +32,7 @@ from app.index.events import Position, read_events
 from app.index.retention_rules import Action, Terms
 from app.index.webhooks import add_webhook
 from app.objects.envelope import Identity, read_identities
-from app.rights import Principal, Verb
+from app.rights import Principal, Role, Scope, Verb, principal_of
 from tests import s3_server
 from tests.archive.test_store import store
 from tests.factories import make_part10, new_uid
@@ -41,7 +42,8 @@ Told = list[Copied]
 
 @pytest.fixture(autouse=True)
 def _no_leases(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.archive.removal.LEASE_SECONDS", 0)
+    for module in ("removal", "overrides"):
+        monkeypatch.setattr(f"app.archive.{module}.LEASE_SECONDS", 0)
 
 
 @pytest.fixture
@@ -127,7 +129,7 @@ async def test_all_comes_back(
     assert (b"DICM" in stored) is (identity is None)
 
 
-async def test_sessions_and_tickets_are_in_no_backup(
+async def test_what_is_for_a_while_is_in_no_backup(
     archive: Archive,
     principal: Principal,
     place: BackupPlace,
@@ -137,6 +139,9 @@ async def test_sessions_and_tickets_are_in_no_backup(
 ) -> None:
     await begin_session(archive, principal, 60)
     await make_ticket(archive, principal, studies[0], 1, {Verb.VIEW})
+    roles, scope = (Role.VIEWER, Role.EMERGENCY), Scope(labels=frozenset({"others"}))
+    narrowed = principal_of("emergency", "user", roles, scope)
+    await break_glass(archive, narrowed, studies[0], "an emergency", 60)
     backup = await backed_up(archive, principal, place)
     await restored(empty_database_url, tmp_path, place, backup)
     for url, count in ((archive.index.url, 1), (empty_database_url, 0)):

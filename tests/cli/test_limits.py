@@ -193,6 +193,9 @@ async def test_of_uploads_one_caller_has_three_quarters_and_the_next_is_told_to_
     assert uploads.refused == 1
 
 
+@pytest.mark.parametrize(
+    "served", [Limits(uploads=4, waiting_requests=4, waiting_seconds=60)], indirect=True
+)
 async def test_an_upload_that_waits_in_line_comes_in_when_another_ends(served: Served) -> None:
     uploads = served.archive.budgets.uploads
     body = make_multipart(PART)
