@@ -33,7 +33,8 @@ PATIENT = {
 DICOM, DICOM_JSON = "application/dicom", "application/dicom+json"
 MISPLACED = (NAME, "KANARI-4711", "1.2.840.kanari", "kanari/../kanari", "\x00kanari")
 OF_OPERATORS = ("unknown", "../etc/passwd", "\x00", "<b>")
-"""Names of keys and labels: they are of no patient, and told to who asks for them."""
+OPERATORS = frozenset({"label", "name", "ae_title"})
+"""Names of keys, labels and AEs: they are of no patient, and told to who asks for them."""
 Variant = tuple[str, dict[str, Any]]
 
 
@@ -130,6 +131,9 @@ class World:
             "name": named["name"],
             "ticket": str(ticket["number"]),
             "rule": str(made["id"]),
+            "ae_title": "STATION",
+            "step": "S1",
+            "claim": "0" * 32,
         }
 
     def _send(self, method: str, path: str, **more: Any) -> httpx.Response:
@@ -150,7 +154,7 @@ class World:
     ) -> Iterator[Variant]:
         """Yield paths and arguments of all requests for an operation, the good one last."""
         for name in re.findall(r"\{(\w+)\}", template):
-            for value in OF_OPERATORS if name in {"label", "name"} else MISPLACED:
+            for value in OF_OPERATORS if name in OPERATORS else MISPLACED:
                 yield self.path(template, **{name: value}), {"headers": self.admin}
         path = self.path(template)
         for name in (*_parameters(operation, "query"), "PatientName", "accept", "kanari"):
