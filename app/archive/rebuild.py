@@ -264,7 +264,7 @@ async def _admit(archive: Archive, principal: Principal, tell: Tell) -> None:
     """Look at all objects for those that the log does not name."""
     tenant_id = principal.scope.tenant_id
     done = await replayed(archive.index, tenant_id)
-    youngest = done[1].timestamp() - GRACE_SECONDS if done else 0.0
+    sealed_at = done[1].timestamp() if done else 0.0
     page: list[tuple[str, KeyParts]] = []
     logless = done is None
     async for key in archive.objects.keys(f"t/{tenant_id}/"):
@@ -277,16 +277,16 @@ async def _admit(archive: Archive, principal: Principal, tell: Tell) -> None:
             continue
         page.append((key, parts))
         if len(page) == _PAGE:
-            await _admit_page(archive, principal, page, youngest, tell)
+            await _admit_page(archive, principal, page, sealed_at, tell)
             page = []
-    await _admit_page(archive, principal, page, youngest, tell)
+    await _admit_page(archive, principal, page, sealed_at, tell)
 
 
 async def _admit_page(
     archive: Archive,
     principal: Principal,
     page: list[tuple[str, KeyParts]],
-    youngest: float,
+    sealed_at: float,
     tell: Tell,
 ) -> None:
     uids = {parts.instance for _, parts in page}
@@ -295,16 +295,21 @@ async def _admit_page(
         named, at = log.get(parts.instance, Named()), attempted_at(parts.attempt)
         if parts.attempt in named.attempts:
             continue
-        if why := _objection(at, youngest) or named.objection(at):
+        if why := _objection(at, sealed_at) or named.objection(at):
             tell(Rebuilt(Outcome.LEFT_OUT, key, why))
         else:
             tell(await _admit_one(archive, principal, key, parts, named.sha256))
 
 
-def _objection(attempted_at: float, youngest: float) -> str:
-    if attempted_at > time.time() + GRACE_SECONDS:
+def _objection(attempted_at: float, sealed_at: float) -> str:
+    """Say why nothing that was attempted then can have been acknowledged; "" if it can.
+
+    `sealed_at` is the time of the last seal, 0 if there is no log. A clock that was set back since
+    makes nothing a thing of the future.
+    """
+    if sealed_at and attempted_at > max(time.time(), sealed_at) + GRACE_SECONDS:
         return "its name is of a time to come"
-    return GIVEN_UP if attempted_at < youngest else ""
+    return GIVEN_UP if attempted_at < sealed_at - GRACE_SECONDS else ""
 
 
 async def _admit_one(

@@ -20,6 +20,7 @@ from app.archive.pace import Pace
 from app.archive.repair import LOST, is_awaited, repair_object
 from app.archive.stores import stores_of
 from app.dicom.scanned import DERIVED_VERSION
+from app.errors import Unavailable
 from app.index.findings import LOST as LOST_AT_REBUILD
 from app.index.findings import end_lost, list_faults, note_fault
 from app.index.kept import KeptObject, find_named, list_kept
@@ -112,12 +113,25 @@ async def _verify(
     if not (repair and lost):
         await _note(archive, kept, all_)
         return all_
-    outcome = await repair_object(archive, kept.key, pace.take)
+    return await _repair(archive, kept, pace, lost)
+
+
+async def _repair(
+    archive: Archive, kept: KeptObject, pace: Pace, looked_at: Sequence[Verified]
+) -> list[Verified]:
+    """Return what came of a repair; a store that does not answer at all ends the pass."""
+    try:
+        outcome = await repair_object(archive, kept.key, pace.take)
+    except Unavailable as error:
+        for store in stores_of(archive.objects).values():
+            await store.check()
+        await _note(archive, kept, looked_at)
+        return [replace(one, detail=f"{one.detail}; not repaired: {error}") for one in looked_at]
     if outcome is None:
         return []  # it was purged this moment
     if outcome is State.QUARANTINED:
         return [_verified(kept, outcome, "no store has it whole")]
-    said = "; ".join(f"{one.store}: {one.detail}" for one in lost)
+    said = "; ".join(f"{one.store}: {one.detail}" for one in looked_at)
     return [_verified(kept, State.REPAIRED, said)]
 
 

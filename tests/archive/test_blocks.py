@@ -48,6 +48,14 @@ def forget(archive: Archive) -> None:
     archive.soundness.__init__()  # type: ignore[misc]
 
 
+def spoil_digests(archive: Archive) -> Path:
+    """Let the cache have wrong digests, and nobody know better; return where."""
+    (kept,) = archive.cache.directory.glob("blocks-*")
+    kept.write_bytes(bytes(kept.stat().st_size))
+    forget(archive)
+    return kept
+
+
 @pytest.mark.parametrize("size", [0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, 3 * BLOCK_BYTES + 5])
 def test_digests_are_the_same_however_the_bytes_come(size: int) -> None:
     data = random.Random(size).randbytes(size)
@@ -146,9 +154,7 @@ async def test_digests_that_are_wrong_are_made_again(
 ) -> None:
     place = await place_of(archive, await stored(archive, principal, data))
     assert await read_stored(archive, place, 0, 9) == data[:9]
-    (kept,) = archive.cache.directory.glob("blocks-*")
-    kept.write_bytes(bytes(kept.stat().st_size))
-    forget(archive)
+    kept = spoil_digests(archive)
     assert await read_stored(archive, place, 0, 9) == data[:9]
     assert await read_stored(archive, place, len(data) - 9, 9) == data[-9:]
     assert readings.count(place.object_key) == 2
@@ -166,8 +172,6 @@ async def test_digests_that_are_wrong_keep_no_copy_from_being_read(
 ) -> None:
     place = await place_of(replicated, await stored(replicated, principal, data))
     assert await read_stored(replicated, place, 0, 9) == data[:9]
-    (kept,) = replicated.cache.directory.glob("blocks-*")
-    kept.write_bytes(bytes(kept.stat().st_size))
-    forget(replicated)
+    spoil_digests(replicated)
     flip(tmp_path, place.object_key, 5)
     assert await read_stored(replicated, place, 0, 9) == data[:9]

@@ -213,12 +213,25 @@ async def test_an_object_of_a_time_to_come_is_left_out(
     archive: Archive, again: Archive, principal: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store(archive, principal, make_part10())
-    now = time.time()
-    monkeypatch.setattr("app.archive.rebuild.time.time", lambda: now - 2 * 3600)
+    await archive.sealer.seal_waiting()
+    now = time.time_ns()
+    with monkeypatch.context() as patch:
+        patch.setattr("app.objects.base.time.time_ns", lambda: now + 2 * 3600 * 10**9)
+        await store(archive, principal, make_part10())
     told = await rebuilt(again, principal)
-    assert [one.detail for one in told if one.outcome is Outcome.LEFT_OUT] == [
-        "its name is of a time to come"
-    ]
+    assert outcomes(told) == {Outcome.LIVE: 1, Outcome.LEFT_OUT: 1}
+    assert "its name is of a time to come" in {one.detail for one in told}
+
+
+async def test_a_clock_that_was_set_back_leaves_nothing_out(
+    archive: Archive, again: Archive, principal: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store(archive, principal, make_part10())
+    await archive.sealer.seal_waiting()
+    await store(archive, principal, make_part10())
+    now = time.time()
+    monkeypatch.setattr("app.archive.rebuild.time.time", lambda: now - 10 * 3600)
+    assert outcomes(await rebuilt(again, principal)) == {Outcome.LIVE: 1, Outcome.ADMITTED: 1}
 
 
 @pytest.mark.parametrize("same", [True, False])

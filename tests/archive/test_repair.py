@@ -27,6 +27,7 @@ from app.dicom.uids import InstanceRef, SeriesRef, StudyRef
 from app.errors import Damaged, Forbidden, Unavailable
 from app.index.copies import list_queues
 from app.index.events import Position, read_events
+from app.index.kept import KeptObject
 from app.index.places import locate_instance
 from app.mime.media_types import Form
 from app.objects.base import ObjectStore
@@ -146,6 +147,28 @@ async def test_the_last_good_object_stays_until_all_stores_have_what_replaces_it
     assert await read(replicated, principal, ref) == data
     assert set(await found(replicated, REPAIRING)) == {State.REPAIRED}
     assert (await holdings(replicated, "first"))[await key_of(replicated, ref)] == data
+
+
+async def test_one_that_cannot_be_repaired_keeps_no_other_from_it(
+    replicated: Archive, principal: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = []
+    for _ in range(2):
+        ref = await stored(replicated, principal, make_part10())
+        keys.append(await key_of(replicated, ref))
+        await lose(replicated, "first", keys[-1], "bit")
+    real = repair._move
+
+    async def failing(archive: Archive, kept: KeptObject, staged: Staged) -> None:
+        if kept.key == keys[0]:
+            raise Unavailable("the disk is bad")
+        await real(archive, kept, staged)
+
+    monkeypatch.setattr(repair, "_move", failing)
+    told = await found(replicated, REPAIRING)
+    assert set(told) == {State.DAMAGED, State.REPAIRED}
+    assert "not repaired: the disk is bad" in told[State.DAMAGED][0].detail
+    assert len(await list_findings(replicated, principal, 0, 10)) == 1
 
 
 @pytest.mark.parametrize("loss", LOSSES)

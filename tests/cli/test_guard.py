@@ -33,6 +33,7 @@ FAST = QUICK.model_copy(update={"limits": Limits(body_seconds=1, body_rate=2**20
 """A mebibyte a second is little for this machine, and much for who sends a byte at a time."""
 PATIENT = QUICK.model_copy(update={"http": Http(drain_seconds=1), "limits": Limits()})
 """For what is not about time: a busy machine lets a second pass by between two lines of a test."""
+UNHURRIED = QUICK.model_copy(update={"limits": Limits(body_seconds=4)})
 patient = pytest.mark.parametrize("port", [PATIENT], indirect=True)
 OK = b"HTTP/1.1 200 OK"
 ENDED = ("fileroom_connections_ended_total", {"why": "service unavailable"})
@@ -140,6 +141,7 @@ async def test_a_body_that_stands_still_is_sent_away(port: int) -> None:
         assert (await slow.rest()).startswith(TOO_SLOW)
 
 
+@pytest.mark.parametrize("port", [UNHURRIED], indirect=True)
 async def test_a_body_that_stands_still_aborts_an_answer_that_has_begun(port: int) -> None:
     async with client(port) as slow:
         await slow.send(b"POST /early/0 HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc")

@@ -1,5 +1,6 @@
 """An archive that something hostile comes to, and what has to be so afterwards."""
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,7 +76,7 @@ class Scene:
             *await self._of_index(),
             *await self._of_search(),
             *await self._of_objects(),
-            *self._of_staging(),
+            *await self._of_staging(),
         ]
 
     async def _of_index(self) -> list[str]:
@@ -108,7 +109,15 @@ class Scene:
         bad = {state.value: len(them) for state, them in told.items() if state is not State.WHOLE}
         return [f"verify finds {bad}"] if bad else []
 
-    def _of_staging(self) -> list[str]:
+    async def _of_staging(self) -> list[str]:
+        """Say what is left; an answer may come while the last part is still thrown away."""
+        for _ in range(500):
+            if not self._left_in_staging():
+                break
+            await asyncio.sleep(0.02)
+        return self._left_in_staging()
+
+    def _left_in_staging(self) -> list[str]:
         staging = self.archive.staging
         left = [path.name for path in staging.directory.iterdir()]
         wrong = [f"staged files are left: {left}"] if left else []

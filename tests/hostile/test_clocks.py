@@ -344,6 +344,7 @@ BEARS = {
     "archive/backup.py": "writes down when a backup was finished",
     "archive/export_targets.py": "times in a ZIP file",
     "archive/findings.py": "shows a lag",
+    "archive/rebuild.py": "what is of a time to come: where the log has a later one, that counts",
     "archive/running.py": "since when a Store runs: too early is more careful, too late is refused",
     "archive/sweep.py": "what is old enough to be swept: who stores it is refused, never lost",
     "archive/verify.py": "what is too young to be called unnamed: only told of",
