@@ -15,6 +15,7 @@ from app.admin import (
     health,
     holds,
     labels,
+    originals,
     pages,
     receipts,
     removed,
@@ -100,7 +101,7 @@ def create_app(settings: Settings) -> FastAPI:
     dicomweb = (qido, stow, wado_rs, bulk_data, rendered, removal, non_patient, commitment)
     for routes in (*dicomweb, capabilities):
         app.include_router(routes.router, prefix=DICOMWEB)
-    api = (changes, findings, receipts, labels, holds, removed, retention)
+    api = (changes, findings, receipts, originals, labels, holds, removed, retention)
     for routes in (wado_uri, *api, health, pages):
         app.include_router(routes.router)
     add_problem_handlers(app)
