@@ -32,6 +32,7 @@ from app.setting_groups import (
     Auth,
     Backup,
     Database,
+    Dimse,
     Http,
     Jobs,
     Log,
@@ -65,7 +66,7 @@ WILDCARDS = frozenset({"0.0.0.0", "::", "*", ""})  # noqa: S104 - recognised, no
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Not ours: `prometheus_client` reads it, and `serve` sets it for the workers."""
 DOTENV = Path(".env")
-FILES = frozenset({f"{PREFIX}AUTH{BETWEEN}KEY_FILE"})
+FILES = frozenset({f"{PREFIX}AUTH{BETWEEN}KEY_FILE", f"{PREFIX}DIMSE{BETWEEN}KEY_FILE"})
 """Settings that are files themselves; another `…_FILE` holds the value of the setting before it."""
 
 
@@ -86,6 +87,7 @@ class Settings(BaseSettings):
     objects: Objects = Objects()
     backup: Backup = Backup()
     auth: Auth = Auth()
+    dimse: Dimse = Dimse()
     limits: Annotated[Limits, AfterValidator(positive)] = Limits()
     jobs: Jobs = Jobs()
     retention: Retention = Retention()
@@ -238,7 +240,7 @@ def known_names() -> Iterator[str]:
         for key, annotation in inner.items():
             variable = f"{PREFIX}{name}{BETWEEN}{key}".upper()
             yield variable
-            if "SecretStr" in annotation or "CopyPlace" in annotation:
+            if any(kind in annotation for kind in ("SecretStr", "CopyPlace", "Peer,")):
                 yield f"{variable}_FILE"
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from app import __version__
-from app.cli import background, label, safety, seal
+from app.cli import background, exchange, label, safety, seal
 from app.cli.keeping import add_commands
 from app.cli.options import DataDir, flags
 
@@ -204,6 +204,9 @@ add_commands(application)
 
 
 background.add_commands(application)
+
+
+exchange.add_commands(application)
 
 
 @application.command()

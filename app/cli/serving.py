@@ -38,7 +38,7 @@ def _log(message: str) -> None:
 def _announce(settings: Settings) -> None:
     base = settings.base_url
     who = "this machine alone" if settings.auth.key_file is None else "holders of the key"
-    lines = (
+    lines = [
         f"Fileroom {__version__} is ready",
         f"  Page       {base}/",
         f"  DICOMweb   {base}/dicom-web",
@@ -47,5 +47,8 @@ def _announce(settings: Settings) -> None:
         f"  Data       {settings.data_dir.absolute()}",
         f"  Open to    {who}",
         "Stop with Ctrl-C.",
-    )
+    ]
+    if settings.dimse.port is not None:
+        where = f"{settings.dimse.host}, port {settings.dimse.port}"
+        lines.insert(-1, f"  DIMSE      {settings.dimse.ae_title} on {where}")
     typer.echo("\n".join(lines))
