@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -113,6 +114,14 @@ def send_bytes(
     comment: str | None = response.ErrorComment
     assert response.Status is not None
     return int(response.Status), comment or ""
+
+
+def until_forwarded(bridge: RunningBridge) -> None:
+    """Wait until nothing waits in the spool of a bridge, if it has one."""
+    end = time.monotonic() + PATIENCE
+    while bridge.bridge.spool is not None and bridge.bridge.spool.figures().instances:
+        assert time.monotonic() < end, bridge.bridge.spool.figures()
+        time.sleep(0.02)
 
 
 def data_set_of(part10: bytes) -> bytes:

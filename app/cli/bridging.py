@@ -129,6 +129,7 @@ def _tell_parent() -> None:
 
 def _serve(plan: Plan, listening: socket.socket, ready: Callable[[], None]) -> None:
     logging.getLogger("pynetdicom").setLevel(logging.WARNING)
+    logging.getLogger("pynetdicom.fsm").setLevel(logging.CRITICAL)  # whoever breaks off is no error
     try:
         bridge = Bridge(plan, listening)
     except SpoolError as error:

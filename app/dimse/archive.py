@@ -4,7 +4,7 @@ import logging
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from app.dimse.received import ReceivedBytes
 _CONNECT_SECONDS, _ANSWER_SECONDS = 5.0, 300.0
 _PAUSE = 0.1
 _PIECE = 2**18
+_MOST_REMEMBERED = 10_000
 _log = logging.getLogger(__name__)
 
 
@@ -36,6 +37,23 @@ class Pieces:
         raise NotImplementedError
 
 
+class Labelled:
+    """Which Studies were labelled lately; what is forgotten is labelled once more."""
+
+    def __init__(self) -> None:
+        self._known: set[tuple[str, str]] = set()
+
+    def knows(self, study: str, label: str) -> bool:
+        """Say whether a Study was given a label."""
+        return (study, label) in self._known
+
+    def learn(self, study: str, label: str) -> None:
+        """Remember it."""
+        if len(self._known) >= _MOST_REMEMBERED:
+            self._known = set()
+        self._known.add((study, label))
+
+
 @dataclass(frozen=True, slots=True)
 class Archive:
     """The archive at `url`; `patience` is how long an answer is waited for that does not come.
@@ -48,6 +66,7 @@ class Archive:
     client: httpx.Client
     keys: Mapping[str, str]
     patience: float
+    labelled: Labelled = field(default_factory=Labelled)
 
     def headers(self, peer: Peer | None) -> dict[str, str]:
         """Return the header fields that say who asks."""
@@ -82,6 +101,22 @@ class Archive:
                     return response
             time.sleep(pause)
             pause = min(2 * pause + _PAUSE, 2.0)
+
+    def label(self, peer: Peer, study: str) -> bool:
+        """Put a peer's labels on a Study, unless that was just done; say whether it bears them.
+
+        Raises:
+            httpx.HTTPError: the archive did not answer in time.
+        """
+        for label in peer.labels:
+            if self.labelled.knows(study, label):
+                continue
+            answer = self.send(peer, "PUT", f"/api/v1/studies/{study}/labels/{label}")
+            if answer.status_code not in {201, 204}:
+                _log.error("Study %s cannot be labelled: HTTP %d", study, answer.status_code)
+                return False
+            self.labelled.learn(study, label)
+        return True
 
     def receive(
         self, peer: Peer | None, path: str, headers: Mapping[str, str], into: ReceivedBytes

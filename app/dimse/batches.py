@@ -9,6 +9,7 @@ is large goes alone and by no place, so that nobody waits for it.
 import logging
 import threading
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import httpx
@@ -24,6 +25,7 @@ from app.dimse.store import (
     Instance,
     answer_of,
     answers_of,
+    labelled,
     path_of,
     refusal_of,
     store_instance,
@@ -41,6 +43,7 @@ class _Waiting:
     """An Instance whose thread waits; `turn` says that it is answered, or that its thread sends."""
 
     peer: Peer
+    key: Mapping[str, str]
     path: str
     uid: str
     instance: Instance
@@ -50,7 +53,7 @@ class _Waiting:
 
     def goes_with(self, other: "_Waiting") -> bool:
         """Say whether two may go in one request."""
-        alike = (self.peer.ae_title, self.path) == (other.peer.ae_title, other.path)
+        alike = (self.key, self.path) == (other.key, other.path)
         return alike and self.uid != other.uid
 
 
@@ -73,7 +76,8 @@ class Batches:
         if refused is not None:
             return refused
         path = path_of(request.sop_class_uid)
-        mine = _Waiting(peer, path, request.sop_instance_uid, Instance(request))
+        key = self._archive.headers(peer)
+        mine = _Waiting(peer, key, path, request.sop_instance_uid, Instance(request))
         with self._lock:
             self._waiting.append(mine)
             mine.leads = self._free > 0
@@ -116,12 +120,18 @@ class Batches:
     def _answers(self, taken: list[_Waiting]) -> list[Answer]:
         response = self._ask(taken)
         if len(taken) == 1:
-            return [answer_of(response, taken[0].uid)]
+            return [self._labelled(response, taken[0], answer_of(response, taken[0].uid))]
         told = answers_of(response)
         return [
-            told[one.uid] if one.uid in told else answer_of(self._ask([one]), one.uid)
+            self._labelled(response, one, told[one.uid]) if one.uid in told else self._alone(one)
             for one in taken
         ]
+
+    def _alone(self, one: _Waiting) -> Answer:
+        return self._answers([one])[0]
+
+    def _labelled(self, response: httpx.Response, one: _Waiting, answer: Answer) -> Answer:
+        return labelled(self._archive, one.peer, response, one.uid, answer)
 
     def _ask(self, taken: list[_Waiting]) -> httpx.Response:
         body = body_of([one.instance for one in taken])

@@ -17,7 +17,7 @@ from app.dimse.archive import Archive
 from app.dimse.parts import body_of
 from app.dimse.peers import Peer
 from app.dimse.spool import Entry, Spool
-from app.dimse.store import DICOM_JSON, Answer, answer_of, answers_of, path_of
+from app.dimse.store import DICOM_JSON, Answer, answer_of, answers_of, labelled, path_of
 
 MOST, MOST_BYTES = 64, 64 * 2**20
 """Instances and bytes of one request."""
@@ -85,10 +85,11 @@ class Forwarder(threading.Thread):
             _log.warning("the archive takes nothing now: HTTP status %d", response.status_code)
             return False
         if len(together) == 1:
-            return self._settle(together[0], answer_of(response, together[0].sop_instance_uid))
+            one = together[0]
+            return self._settle(one, response, answer_of(response, one.sop_instance_uid))
         answers = answers_of(response)
         settled = [
-            self._settle(one, answers[one.sop_instance_uid])
+            self._settle(one, response, answers[one.sop_instance_uid])
             for one in together
             if one.sop_instance_uid in answers
         ]
@@ -97,12 +98,16 @@ class Forwarder(threading.Thread):
         return self._forward(together[:1])  # what became of it is told only for it alone
 
     def _sent(self, entries: Sequence[Entry], path: str) -> httpx.Response:
-        peer = self._peers.get(entries[0].ae_title, Peer(entries[0].ae_title))
+        peer = self._peer(entries[0])
         body = body_of([_Spooled(entry) for entry in entries])
         return self._archive.send(peer, "POST", path, body, headers={"Accept": DICOM_JSON})
 
-    def _settle(self, entry: Entry, answer: Answer) -> bool:
-        code, comment = answer
+    def _peer(self, entry: Entry) -> Peer:
+        return self._peers.get(entry.ae_title, Peer(entry.ae_title))
+
+    def _settle(self, entry: Entry, response: httpx.Response, answer: Answer) -> bool:
+        uid, peer = entry.sop_instance_uid, self._peer(entry)
+        code, comment = labelled(self._archive, peer, response, uid, answer)
         if code == status.SUCCESS or code >> 12 == 0xB:
             self._spool.forget(entry)
             return True

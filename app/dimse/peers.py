@@ -1,6 +1,7 @@
 """Who may call the bridge, and what each may do: the table of peers, and its limits."""
 
 import json
+import re
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 SERVICES = ("store", "find", "retrieve", "commit")
 _WORDS = ("ae_title", "address", "key_file")
 _LONGEST_TITLE = 16
+_LABEL = re.compile(r"[a-z0-9][a-z0-9._:-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,7 @@ class Peer:
 
     `address` is the only one that it may call from, and where it listens if it has a `port`.
     `key_file` holds the key that stands for it at the archive; without it the bridge's own is used.
+    Studies that it stores bear `labels`.
     """
 
     ae_title: str
@@ -26,6 +29,7 @@ class Peer:
     services: frozenset[str] = frozenset(SERVICES)
     key_file: str | None = None
     tls: bool = False
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +132,11 @@ def check_ae_title(title: str) -> str:
 
 
 def _peer(entry: Mapping[str, Any]) -> Peer:
-    unknown = set(entry) - {*_WORDS, "port", "services", "tls"}
+    unknown = set(entry) - {*_WORDS, "port", "services", "tls", "labels"}
     if unknown or not all(isinstance(entry.get(word, ""), str) for word in _WORDS):
         words = ", ".join(sorted(unknown)) or "something that is no text"
         raise ValueError(
-            f"a peer has ae_title, address, port, services, key_file, tls; not {words}"
+            f"a peer has ae_title, address, port, services, key_file, tls, labels; not {words}"
         )
     port, tls = entry.get("port"), entry.get("tls", False)
     if port is not None and not (type(port) is int and 0 < port < 2**16):
@@ -143,7 +147,15 @@ def _peer(entry: Mapping[str, Any]) -> Peer:
         raise ValueError("tls of a peer is true or false")
     title = check_ae_title(entry.get("ae_title", ""))
     services = frozenset(_services(entry.get("services", SERVICES)))
-    return Peer(title, entry.get("address"), port, services, entry.get("key_file"), tls)
+    labels = _labels(entry.get("labels", ()))
+    return Peer(title, entry.get("address"), port, services, entry.get("key_file"), tls, labels)
+
+
+def _labels(value: Any) -> tuple[str, ...]:
+    words = value if isinstance(value, list | tuple) else [None]
+    if not all(isinstance(word, str) and _LABEL.fullmatch(word) for word in words):
+        raise ValueError("the labels of a peer are a list of words of a-z, 0-9, -, ., _ and :")
+    return tuple(words)
 
 
 def _services(value: Any) -> Sequence[str]:

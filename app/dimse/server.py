@@ -235,7 +235,7 @@ def _entity(plan: Plan) -> AE:
     entity.implementation_version_name = _VERSION_NAME
     entity.maximum_pdu_size = plan.pdu_bytes
     entity.maximum_associations = 1_000_000  # `Places` counts them
-    entity.acse_timeout = plan.request_seconds
+    entity.acse_timeout = entity.connection_timeout = plan.request_seconds
     entity.dimse_timeout = plan.idle_seconds
     entity.network_timeout = plan.idle_seconds
     return entity

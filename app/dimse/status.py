@@ -18,7 +18,7 @@ _STORE_REASONS = {
 """Failure Reasons of PS3.18 Annex I that PS3.4 has no C-STORE status for: among its Cxxx."""
 _STORE_KEPT = frozenset({0x0122, NOT_AUTHORIZED})
 
-STORE_HTTP = {
+STORE_HTTP: dict[int, int] = {
     HTTPStatus.BAD_REQUEST: CANNOT_UNDERSTAND,
     HTTPStatus.UNAUTHORIZED: NOT_AUTHORIZED,
     HTTPStatus.FORBIDDEN: NOT_AUTHORIZED,
@@ -32,7 +32,7 @@ STORE_HTTP = {
 }
 """Of a Store request as a whole. What is not here may pass by itself: out of resources."""
 
-FIND_HTTP = {
+FIND_HTTP: dict[int, int] = {
     HTTPStatus.BAD_REQUEST: 0xA900,
     HTTPStatus.UNAUTHORIZED: NOT_AUTHORIZED,
     HTTPStatus.FORBIDDEN: NOT_AUTHORIZED,
@@ -50,9 +50,9 @@ def store_status(reason: int) -> int:
 
 def of_store_request(code: int) -> int:
     """Return the status for the answer to a Store request that is no report."""
-    return STORE_HTTP.get(HTTPStatus(code), OUT_OF_RESOURCES)
+    return STORE_HTTP.get(code, OUT_OF_RESOURCES)
 
 
 def of_search(code: int) -> int:
     """Return the status for the answer to a Search that is no list of matches."""
-    return FIND_HTTP.get(HTTPStatus(code), OUT_OF_RESOURCES)
+    return FIND_HTTP.get(code, OUT_OF_RESOURCES)

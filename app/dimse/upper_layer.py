@@ -27,7 +27,7 @@ from app.dimse.pdus import PduReader, ProtocolError, Receiver
 if TYPE_CHECKING:
     from pynetdicom.association import Association
 
-_BUFFER = 2**18
+_BUFFER = 2**17
 _LOOK_SECONDS = 0.5
 _ESTABLISHED = frozenset({"Sta6", "Sta7"})
 _INVALID_PDU, _CLOSED = "Evt19", "Evt17"

@@ -1,7 +1,6 @@
 """The spool: durable before it is acknowledged, forwarded in its order, never thrown away."""
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +15,11 @@ from app.dimse.peers import Peer
 from app.dimse.received import ReceivedBytes
 from app.dimse.spool import INCOMING, REFUSED, WAITING, Spool, SpoolError
 from tests.bridges import (
-    RunningBridge,
     associated,
     bridge_to,
     data_set_of,
     send_bytes,
+    until_forwarded,
 )
 from tests.factories import make_dataset, make_part10, make_series, new_uid
 from tests.live_server import LiveServer, free_port
@@ -43,15 +42,6 @@ def _spool(directory: Path, most_bytes: int = 2**30) -> Iterator[Spool]:
         yield spool
     finally:
         spool.close()
-
-
-def _until_empty(bridge: RunningBridge) -> None:
-    spool = bridge.bridge.spool
-    assert spool is not None
-    end = time.monotonic() + 60
-    while spool.figures().instances:
-        assert time.monotonic() < end, spool.figures()
-        time.sleep(0.02)
 
 
 def test_what_is_kept_is_found_again_in_its_order(tmp_path: Path) -> None:
@@ -125,7 +115,7 @@ def test_instances_are_acknowledged_at_the_edge_and_forwarded(
             for dataset in series:
                 data = data_set_of(make_part10(dataset))
                 assert send_bytes(association, data, CT, dataset.SOPInstanceUID) == (0, "")
-        _until_empty(bridge)
+        until_forwarded(bridge)
     for dataset in series:
         stored = archive.stored_object(dataset.SOPInstanceUID)
         assert data_set_of(stored) == data_set_of(make_part10(dataset))
@@ -145,7 +135,7 @@ def test_what_was_acknowledged_waits_for_an_archive_that_is_not_there(
         assert send_bytes(association, data, CT, dataset.SOPInstanceUID) == (0, "")
     assert len(list((tmp_path / WAITING).iterdir())) == 1
     with bridge_to(archive, spool=tmp_path) as bridge:
-        _until_empty(bridge)
+        until_forwarded(bridge)
     assert data_set_of(archive.stored_object(dataset.SOPInstanceUID)) == data
 
 
@@ -161,7 +151,7 @@ def test_what_the_archive_refuses_is_put_aside_and_nothing_waits_behind_it(
                 data = data_set_of(make_part10(dataset))
                 assert send_bytes(association, data, CT, dataset.SOPInstanceUID) == (0, "")
             assert send_bytes(association, b"no DICOM" * 20, CT, new_uid()) == (0, "")
-        _until_empty(bridge)
+        until_forwarded(bridge)
         spool = bridge.bridge.spool
         assert spool is not None
         assert spool.figures().refused == 2
@@ -187,7 +177,7 @@ def test_many_peers_are_forwarded_with_the_keys_of_each(
             thread.start()
         for thread in threads:
             thread.join()
-        _until_empty(bridge)
+        until_forwarded(bridge)
     for dataset in datasets.values():
         url = f"{archive.dicomweb}/instances?SOPInstanceUID={dataset.SOPInstanceUID}"
         assert len(httpx.get(url).json()) == 1

@@ -16,6 +16,7 @@ from pydicom.uid import (
 
 from app.dicom.transfer_syntaxes import ROWS
 from app.dimse import status
+from app.dimse.peers import Peer
 from tests.bridges import (
     DCMTK,
     RunningBridge,
@@ -26,6 +27,7 @@ from tests.bridges import (
     dcmtk,
     send_bytes,
     transfer_syntax_of,
+    until_forwarded,
 )
 from tests.factories import make_dataset, make_non_patient, make_part10, make_series, new_uid
 from tests.live_server import LiveServer, free_port
@@ -249,3 +251,20 @@ def test_an_archive_that_is_not_there_is_out_of_resources() -> None:
     ):
         code, comment = send_bytes(association, data, CT, dataset.SOPInstanceUID)
     assert (code, comment) == (0xA700, "the archive does not answer")
+
+
+@pytest.mark.parametrize("spooled", [False, True])
+def test_studies_bear_the_labels_of_who_stored_them(
+    archive: LiveServer, tmp_path: Path, spooled: bool
+) -> None:
+    series = make_series(3)
+    labels = "ward:7", "trial"
+    spool = tmp_path / "spool" if spooled else None
+    with bridge_to(archive, peers=(Peer("WARD", labels=labels),), spool=spool) as bridge:
+        with associated(bridge, (CT, ExplicitVRLittleEndian), calling="WARD") as association:
+            for dataset in series:
+                data = data_set_of(make_part10(dataset))
+                assert send_bytes(association, data, CT, dataset.SOPInstanceUID) == (0, "")
+        until_forwarded(bridge)
+    url = f"{archive.url}/api/v1/studies/{series[0].StudyInstanceUID}/labels"
+    assert set(httpx.get(url).json()["labels"]) == set(labels)
