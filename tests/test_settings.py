@@ -53,7 +53,7 @@ def test_the_documented_default_is_the_real_one(name: str, default: str) -> None
         assert TypeAdapter(ByteSize).validate_python(default) == value
     else:
         shown = "" if value is None or value == () else str(value)
-        assert shown.lower().removesuffix(".0") == default
+        assert shown.lower().removesuffix(".0") == default.lower()
 
 
 def test_the_limits_are_those_of_the_domain() -> None:

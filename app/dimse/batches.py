@@ -86,8 +86,10 @@ class Batches:
         if waits:
             mine.turn.wait()
         if mine.answer == UNKNOWN:
-            self._send(self._together(mine))
-            self._pass_on()
+            try:
+                self._send(self._together(mine))
+            finally:
+                self._pass_on()
         return mine.answer
 
     def _together(self, mine: _Waiting) -> list[_Waiting]:

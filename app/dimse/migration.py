@@ -139,8 +139,7 @@ class Migration:
     ) -> None:
         classes = sorted({sop_class for _, sop_class in missing.values()} - {""})
         contexts: list[tuple[str, Sequence[str]]] = [(asking.GET_MODEL, PLAIN)]
-        contexts += [(one, PLAIN) for one in classes]
-        contexts += [(one, (syntax,)) for syntax in COMPRESSED for one in classes]
+        contexts += [(one, (syntax,)) for syntax in (*PLAIN, *COMPRESSED) for one in classes]
         begun = time.monotonic()
         count = 0
         for series in sorted({series for series, _ in missing.values()}):

@@ -1,7 +1,7 @@
 """C-STORE as the one who sends: Instances of the archive over an association."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from app.dicom.limits import Limits
@@ -16,7 +16,7 @@ _MOST_MESSAGES = 0xFFFF
 _log = logging.getLogger(__name__)
 
 
-def proposed(found: Iterable[Found]) -> list[tuple[str, Sequence[str]]]:
+def proposed(found: Iterable[Found]) -> list[tuple[str, tuple[str]]]:
     """Return what is proposed for Instances: the plain syntaxes of each class, and what is stored.
 
     One Transfer Syntax in each context, so that the peer takes as many as it can.

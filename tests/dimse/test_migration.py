@@ -60,7 +60,7 @@ def test_studies_come_over_whole_and_once(
     ours = speaker(_plan(archive))
     with bridge_to(other) as bridge:
         peer = Peer(TITLE, "127.0.0.1", bridge.port)
-        migration = Migration(ours.archive, ours.caller, peer, rate=1000)
+        migration = Migration(ours.archive, ours.caller, peer, seconds=30, rate=1000)
         found = [one.study for one in migration.studies(DAY, DAY + datetime.timedelta(days=1))]
         assert set(found) == set(studies)
         brought = [migration.bring(study) for study in found]

@@ -73,8 +73,9 @@ def _sample(name: str, data: bytes) -> Sample | None:
     ]
     if not all(uids):
         return None
+    sop_class, study, series, instance = uids
     syntax = read_file_meta(data[: 2**16]).transfer_syntax_uid
-    return Sample(name, *uids, syntax, data_set_of(data))
+    return Sample(name, sop_class, study, series, instance, syntax, data_set_of(data))
 
 
 @quiet
