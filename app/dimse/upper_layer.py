@@ -80,6 +80,11 @@ class Connection(AssociationSocket):
         except OSError:
             self.event_queue.put(_CLOSED)
 
+    @property
+    def is_connected(self) -> bool:
+        """Say whether there is a peer; a socket that is not connected yet always has an event."""
+        return self._is_connected
+
     def receive(self, buffer: bytearray) -> int:
         """Read what has come; return how many bytes, 0 at the end.
 
@@ -162,7 +167,7 @@ class UpperLayer(DULServiceProvider):
         connection = cast("Connection | None", self.socket)
         if self.event_queue.queue:
             return False
-        if connection is None or connection.socket is None:
+        if connection is None or connection.socket is None or not connection.is_connected:
             self._wait(None, _LOOK_SECONDS)
             return False
         if self.state_machine.current_state == "Sta13":
