@@ -144,6 +144,7 @@ class UpperLayer(DULServiceProvider):
             self._messages.forget()
             if self.socket is not None:
                 self.socket._shutdown_socket()
+                self.socket._ready.set()
             with self._wake_lock:
                 os.close(self._wake_fd)
                 self._wake_fd = -1
