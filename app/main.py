@@ -22,6 +22,7 @@ from app.admin import (
     keys,
     labels,
     login,
+    originals,
     overrides,
     pages,
     receipts,
@@ -156,7 +157,7 @@ def _routers() -> Iterator[tuple[str, APIRouter]]:
     dicomweb = (qido, stow, wado_rs, bulk_data, rendered, removal, non_patient, commitment)
     for routes in (*dicomweb, worklist, performed_steps, capabilities):
         yield DICOMWEB, routes.router
-    api = (changes, audit, findings, receipts, labels, holds, removed, retention)
+    api = (changes, audit, findings, receipts, originals, labels, holds, removed, retention)
     sending = (forwarding_rules, forwardings, commitments)
     who = (keys, tickets, overrides, login)
     for routes in (wado_uri, patients, *api, *sending, *who, health, pages):

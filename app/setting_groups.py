@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_settings import NoDecode
 
 from app.dicom.limits import Limits
+from app.dimse.peers import Peer, check_ae_title, read_peers
 from app.objects.bucket import Bucket, CopyPlace, objects_address, read_copies
 from app.rights import Role
 
@@ -45,6 +46,21 @@ def read_secret(name: str, path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not text"
         raise SettingsError(f"{name}: {path} cannot be read: {why}.") from None
+
+
+def read_key(name: str, path: Path) -> SecretStr:
+    """Return the key that a file holds.
+
+    Raises:
+        SettingsError: the file cannot be read, or holds no good key.
+    """
+    key = read_secret(name, path)
+    if len(key) < SHORTEST_KEY or not key.isascii() or any(letter.isspace() for letter in key):
+        raise SettingsError(
+            f"{name}: {path} should hold one key of at least "
+            f"{SHORTEST_KEY} plain characters, such as `openssl rand -hex 32` prints."
+        )
+    return SecretStr(key)
 
 
 def _words(value: Any) -> Any:
@@ -121,6 +137,7 @@ Signatures = Annotated[
     BeforeValidator(_words),
     Field(min_length=1),
 ]
+Peers = Annotated[tuple[Peer, ...], NoDecode, BeforeValidator(read_peers)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -254,13 +271,40 @@ class Auth(Group):
         """
         if self.key_file is None:
             return None
-        key = read_secret(f"{PREFIX}AUTH{BETWEEN}KEY_FILE", self.key_file)
-        if len(key) < SHORTEST_KEY or not key.isascii() or any(letter.isspace() for letter in key):
-            raise SettingsError(
-                f"{PREFIX}AUTH{BETWEEN}KEY_FILE: {self.key_file} should hold one key of at least "
-                f"{SHORTEST_KEY} plain characters, such as `openssl rand -hex 32` prints."
-            )
-        return SecretStr(key)
+        return read_key(f"{PREFIX}AUTH{BETWEEN}KEY_FILE", self.key_file)
+
+
+class Dimse(Group):
+    """The bridge for DICOM's own network protocol: where it listens, and to whom."""
+
+    host: str = "127.0.0.1"
+    port: int | None = Field(default=None, ge=0, le=65_535)
+    ae_title: Annotated[str, AfterValidator(check_ae_title)] = "FILEROOM"
+    peers: Peers = ()
+    open: bool = False
+    archive_url: WebAddress | None = None
+    archive_ca: Path | None = None
+    key_file: Path | None = None
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_peers: Path | None = None
+    associations: int = Field(default=100, ge=1, le=10_000)
+    associations_per_peer: int = Field(default=20, ge=1, le=10_000)
+    pdu_bytes: ByteSize = Field(default=ByteSize(2**18), ge=4_096, le=2**24)
+    idle_seconds: Seconds = 60
+    patience_seconds: Seconds = 10
+    utf8: bool = False
+    spool: Path | None = None
+    spool_bytes: ByteSize = Field(default=ByteSize(100 * 2**30), ge=2**20)
+    metrics_port: int | None = Field(default=None, ge=1, le=65_535)
+
+    @model_validator(mode="after")
+    def _certificate_has_a_key(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key belong together")
+        if self.tls_peers is not None and self.tls_key is None:
+            raise ValueError("tls_peers needs tls_certificate and tls_key, too")
+        return self
 
 
 class Jobs(Group):

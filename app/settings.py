@@ -34,6 +34,7 @@ from app.setting_groups import (
     Auth,
     Backup,
     Database,
+    Dimse,
     Http,
     Jobs,
     Log,
@@ -68,7 +69,7 @@ WILDCARDS = frozenset({"0.0.0.0", "::", "*", ""})  # noqa: S104 - recognised, no
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Not ours: `prometheus_client` reads it, and `serve` sets it for the workers."""
 DOTENV = Path(".env")
-FILES = frozenset({f"{PREFIX}AUTH{BETWEEN}KEY_FILE"})
+FILES = frozenset({f"{PREFIX}AUTH{BETWEEN}KEY_FILE", f"{PREFIX}DIMSE{BETWEEN}KEY_FILE"})
 """Settings that are files themselves; another `…_FILE` holds the value of the setting before it."""
 
 
@@ -89,6 +90,7 @@ class Settings(BaseSettings):
     objects: Objects = Objects()
     backup: Backup = Backup()
     auth: Auth = Auth()
+    dimse: Dimse = Dimse()
     limits: Annotated[Limits, AfterValidator(positive)] = Limits()
     jobs: Jobs = Jobs()
     retention: Retention = Retention()
@@ -258,7 +260,7 @@ def _names(variable: str, annotation: Any) -> Iterator[str]:
             yield from _names(f"{variable}{BETWEEN}{name}".upper(), field.annotation)
         return
     yield variable
-    if "SecretStr" in str(annotation) or "CopyPlace" in str(annotation):
+    if any(kind in str(annotation) for kind in ("SecretStr", "CopyPlace", "Peer,")):
         yield f"{variable}_FILE"
 
 

@@ -13,6 +13,7 @@ from app import __version__
 from app.cli import (
     audit,
     background,
+    exchange,
     forwarding,
     identity,
     label,
@@ -239,6 +240,9 @@ tenant.add_commands(application)
 
 
 background.add_commands(application)
+
+
+exchange.add_commands(application)
 
 
 @application.command()

@@ -39,7 +39,7 @@ def _log(message: str) -> None:
 
 def _announce(settings: Settings) -> None:
     base = settings.base_url
-    lines = (
+    lines = [
         f"Fileroom {__version__} is ready",
         f"  Page       {base}/",
         f"  DICOMweb   {base}/dicom-web",
@@ -48,7 +48,10 @@ def _announce(settings: Settings) -> None:
         f"  Data       {settings.data_dir.absolute()}",
         f"  Open to    {_open_to(settings.auth)}",
         "Stop with Ctrl-C.",
-    )
+    ]
+    if settings.dimse.port is not None:
+        where = f"{settings.dimse.host}, port {settings.dimse.port}"
+        lines.insert(-1, f"  DIMSE      {settings.dimse.ae_title} on {where}")
     typer.echo("\n".join(lines))
 
 

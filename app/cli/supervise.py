@@ -45,6 +45,8 @@ MEMORY_HABITS = {
 }
 """glibc's, for workers: bodies come in pieces of 256 kB, whose memory is not new each time."""
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+SERVER, BRIDGE = "app.cli.worker", "app.cli.bridging"
+"""What a child runs: the archive itself, or the DIMSE bridge to it."""
 
 
 class _Stop(BaseException):
@@ -56,6 +58,8 @@ class _Worker:
     """One child. It reads its order from its standard input and reports on its output."""
 
     process: subprocess.Popen[bytes]
+    kind: str
+    listening: socket.socket
     begun: float = field(default_factory=time.monotonic)
 
     @property
@@ -90,6 +94,7 @@ class Supervisor:
         self._postgres = None if settings.database.url else own_postgres(settings)
         self._workers: list[_Worker] = []
         self._listening: socket.socket
+        self._dimse: socket.socket | None = None
         self._counts: Path | None
         self._pause = FIRST_PAUSE
         self._signals = 0
@@ -111,6 +116,12 @@ class Supervisor:
             port = self._listening.getsockname()[1]
             http = settings.http.model_copy(update={"port": port})
             self._settings = settings.model_copy(update={"http": http})
+            if settings.dimse.port is not None:
+                address = (settings.dimse.host, settings.dimse.port)
+                self._dimse = stack.enter_context(bound_socket(*address))
+                bridge = {"port": self._dimse.getsockname()[1]}
+                dimse = settings.dimse.model_copy(update=bridge)
+                self._settings = self._settings.model_copy(update={"dimse": dimse})
             self._counts = stack.enter_context(counting_directory(settings.data_dir))
             stack.callback(self._end)
             self._start()
@@ -141,7 +152,10 @@ class Supervisor:
             raise _Stop
 
     def _start(self) -> None:
-        self._workers = [self._hire() for _ in range(self._settings.http.workers)]
+        number = self._settings.http.workers
+        self._workers = [self._hire(SERVER, self._listening) for _ in range(number)]
+        if self._dimse is not None:
+            self._workers.append(self._hire(BRIDGE, self._dimse))
         if self._postgres is not None:
             self._start_postgres()
             self._settings = self._settings.with_database(self._postgres.url())
@@ -184,15 +198,16 @@ class Supervisor:
         if done.returncode:
             raise Refusal(done.stderr.decode(errors="replace").strip())
 
-    def _hire(self) -> _Worker:
+    def _hire(self, kind: str, listening: socket.socket) -> _Worker:
         """Start a worker, which imports what it needs and then waits for its order."""
+        arguments = [self._application] if kind == SERVER else []
         try:
             process = subprocess.Popen(  # noqa: S603 - ourselves
-                [sys.executable, "-P", "-m", "app.cli.worker", self._application],
+                [sys.executable, "-P", "-m", kind, *arguments],
                 env={**MEMORY_HABITS, **counting_environment(self._counts)},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                pass_fds=(self._listening.fileno(),),
+                pass_fds=(listening.fileno(),),
                 process_group=0,  # a Ctrl-C in the terminal is for the parent alone
                 preexec_fn=ends_with_parent(signal.SIGKILL),  # noqa: PLW1509 - only a system call
             )
@@ -201,10 +216,10 @@ class Supervisor:
                 f"A worker cannot be started with {sys.executable}: {error.strerror}. This user "
                 "must be able to run it."
             ) from None
-        return _Worker(process)
+        return _Worker(process, kind, listening)
 
     def _order(self, worker: _Worker) -> None:
-        order = Order(self._settings, self._listening.fileno())
+        order = Order(self._settings, worker.listening.fileno())
         with contextlib.suppress(BrokenPipeError), worker.orders as pipe:
             pipe.write(pickle.dumps(order))
 
@@ -238,7 +253,7 @@ class Supervisor:
         if self._counts is not None:
             keep_totals(self._counts, pid)
         self._rest(time.monotonic() - dead.begun)
-        worker = self._hire()
+        worker = self._hire(dead.kind, dead.listening)
         self._order(worker)
         return worker
 
@@ -259,7 +274,8 @@ class Supervisor:
         """Stop the workers, then PostgreSQL; a further signal shortens the wait."""
         self._interruptible = False
         asked = self._signals
-        self._listening.close()  # the workers close theirs: nobody is kept waiting in a queue
+        for listening in filter(None, (self._dimse, self._listening)):
+            listening.close()  # the workers close theirs: nobody is kept waiting in a queue
         if asked:
             drain = self._settings.http.drain_seconds
             self._tell(

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from struct import pack
 
 from app.dicom.cursor import BLOCK, Cursor
-from app.dicom.deflated import inflate_dataset
+from app.dicom.deflated import inflate_dataset, rendition
 from app.dicom.file_meta import HEAD_BYTES, read_file_meta
 from app.dicom.headers import EXPLICIT_LITTLE, IMPLICIT_LITTLE, Encoding
 from app.dicom.limits import Limits
-from app.dicom.rewrite import Rewriter, element
+from app.dicom.rewrite import Rewriter, element, implicit_header
 from app.dicom.source import BytesSource, Source
 from app.dicom.transfer_syntaxes import EXPLICIT_LITTLE_ENDIAN, TransferSyntax, find
 from app.dicom.value_representations import certain_vr
@@ -50,6 +50,31 @@ def _uncompressed(source: Source, syntax: TransferSyntax, limits: Limits) -> Ite
         yield from inflate_dataset(source, meta.dataset_offset, limits)
     else:
         yield from Rewriter(source, meta.elements_offset, syntax, limits).walk()
+
+
+def plain_dataset(
+    source: Source, transfer_syntax_uid: str, limits: Limits, *, implicit: bool
+) -> Iterator[bytes]:
+    """Yield the Data Set alone of a stored, unencapsulated Instance, in a plain Transfer Syntax.
+
+    Little endian, in implicit or explicit VR: what a modality or a workstation takes. Pieces are
+    up to 1 MiB.
+
+    Raises:
+        InvalidDataset: as `to_explicit_little_endian`.
+
+    Source: PS3.5 §7, §A.1, §A.2
+    """
+    syntax = find(transfer_syntax_uid)
+    if syntax is None or syntax.encapsulated:
+        raise InvalidDataset(f"{transfer_syntax_uid} is not an uncompressed Transfer Syntax")
+    offset = read_file_meta(source.read(0, HEAD_BYTES)).elements_offset
+    if syntax.deflated:
+        source = rendition(source, offset, limits)
+    rewriter = Rewriter(source, offset, syntax, limits)
+    if implicit:
+        rewriter.header = implicit_header
+    return gather(rewriter.walk())
 
 
 def rewritten(source: Source, transfer_syntax_uid: str, limits: Limits) -> Iterator[bytes]:

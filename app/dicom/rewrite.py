@@ -72,6 +72,8 @@ _SEQUENCE_STOP = pack("<HHL", SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF, 0)
 
 IconChanges = Callable[[OpenDataset], Mapping[int, bytes]]
 """What to change in an item of an icon's Sequence."""
+HeaderWriter = Callable[[int, str, int], bytes]
+"""Encodes what stands before a value, of its tag, VR and length."""
 
 
 def element_header(tag: int, vr: str, length: int) -> bytes:
@@ -87,6 +89,14 @@ def element_header(tag: int, vr: str, length: int) -> bytes:
     if length > 0xFFFF:
         return head + b"UN" + pack("<HL", 0, length)
     return head + vr.encode() + pack("<H", length)
+
+
+def implicit_header(tag: int, _vr: str, length: int) -> bytes:
+    """Encode what stands before a value where the encoding has no VR.
+
+    Source: PS3.5 §7.1.3
+    """
+    return pack("<HHL", tag >> 16, tag & 0xFFFF, length)
 
 
 def element(tag: int, vr: str, value: bytes) -> bytes:
@@ -128,6 +138,8 @@ class Rewriter:
         )
         self.at_pixels = False
         """The walk has stopped at the outermost Pixel Data."""
+        self.header: HeaderWriter = element_header
+        """Writes what stands before a value; `implicit_header` may stand here instead."""
 
     def walk(self, *, stops_at_native: bool = False) -> Iterator[bytes]:
         """Yield the rewritten elements, in pieces of up to 1 MiB.
@@ -236,7 +248,7 @@ class Rewriter:
         return iter((dataset.changes.get(header.tag, b""),))
 
     def _value(self, tag: int, vr: str, length: int, dataset: OpenDataset) -> Iterator[bytes]:
-        yield element_header(tag, vr, length)
+        yield self.header(tag, vr, length)
         word = self._word(tag, vr, dataset)
         for block in self._cursor.blocks(length):
             yield block if word == 1 else swap_whole_words(block, word)
@@ -283,10 +295,10 @@ class Rewriter:
             cursor.window, cursor.position, dataset.limit, dataset.encoding, self._limits
         )
         if value.offsets is None or value.lengths is None:
-            yield element_header(tag, vr, value.length)
+            yield self.header(tag, vr, value.length)
             yield from cursor.blocks(value.length)
         else:
-            yield element_header(tag, "OB", UNDEFINED)
+            yield self.header(tag, "OB", UNDEFINED)
             for offset, length in zip(value.offsets, value.lengths, strict=True):
                 yield pack("<HHL", ITEM >> 16, ITEM & 0xFFFF, length)
                 cursor.position = offset
@@ -299,13 +311,13 @@ class Rewriter:
     ) -> Iterator[bytes]:
         """Write a Sequence; a `length` of None is an undefined one."""
         if length == 0:
-            yield element_header(tag, "SQ", 0)
+            yield self.header(tag, "SQ", 0)
             return
         if dataset.depth >= min(self._limits.nesting_depth, MAX_DEPTH):
             raise InvalidDataset("Sequences are nested too deeply")
         cursor = self._cursor
         limit = dataset.limit if length is None else cursor.position + length
-        yield element_header(tag, "SQ", UNDEFINED)
+        yield self.header(tag, "SQ", UNDEFINED)
         while (item := self._next_item(encoding, limit)) is not None:
             inner = self._inner(item, limit, dataset, encoding)
             if self._icon_changes is not None and (tag == ICON_IMAGE_SEQUENCE or is_private(tag)):

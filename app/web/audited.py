@@ -68,9 +68,10 @@ ELSEWHERE: Mapping[str, str] = {
     "/wado": VIEWED,
     "/api/v1/audit": AUDIT_USED,
     "/api/v1/patients": SEARCHED,
+    f"/api/v1{_STUDIES[-1]}/original": DOWNLOADED,
 }
 _UNSEEN = re.compile(
-    r"/|/docs|/static/.*|/openapi\.json|/metrics|/health/.*|/api/v1/(?!audit|patients).*"
+    r"/|/docs|/static/.*|/openapi\.json|/metrics|/health/.*|/api/v1/(?!audit|patients|.*/original$).*"
 )
 _UNSEEN_DICOMWEB = re.compile(rf"(/commitment-requests/.*|/({'|'.join(_CATEGORIES)})(/.*)?)?")
 _STUDY_IN_PATH = re.compile(r"/studies/([0-9.]{1,64})(?![^/])")

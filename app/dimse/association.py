@@ -1,0 +1,60 @@
+"""An association of the bridge: pynetdicom's, with our reading and sending."""
+
+import queue
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from pynetdicom import AE
+from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import A_RELEASE
+
+from app.dimse.messages import MessageLimits, Messages, Store
+from app.dimse.sending import message_pdus, payload_of
+from app.dimse.upper_layer import UpperLayer
+
+LOOK_SECONDS = 0.5
+
+
+class BridgeAssociation(Association):
+    """An association of which either side may be the bridge's."""
+
+    def __init__(self, ae: AE, mode: str, limits: MessageLimits, store: Store) -> None:
+        super().__init__(ae, mode)
+        self.messages = Messages(self, limits, store)
+        self.dimse = self.messages
+        self.dul = UpperLayer(self, self.messages)
+        self.acse_timeout = ae.acse_timeout
+        self.network_timeout = ae.network_timeout
+
+    def send_message(self, context_id: int, command: bytes, data_set: Iterable[bytes] = ()) -> None:
+        """Send a message; what cannot be sent is told by `is_gone`."""
+        payload = payload_of(self.dimse.maximum_pdu_size)
+        for block in message_pdus(context_id, command, data_set, payload):
+            connection = self.dul.socket
+            if connection is None:
+                return
+            connection.send(block)
+
+    @property
+    def is_gone(self) -> bool:
+        """Say whether the association has ended, by whatever end, or its release is asked for."""
+        ended = not self.is_established or self.acse.is_aborted() or not self.dul.is_alive()
+        return ended or isinstance(self.dul.peek_next_pdu(), A_RELEASE)
+
+    def next_message(self, seconds: float) -> Any:
+        """Return the next message that comes, None if the association ends or none comes."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            with suppress(queue.Empty):
+                _, message = self.messages.msg_queue.get(timeout=min(left, LOOK_SECONDS))
+                if message is not None:
+                    return message
+            if self.is_gone:
+                return None
+        return None
+
+    def context_of(self, context_id: int) -> Any:
+        """Return the accepted Presentation Context of an ID."""
+        return self._accepted_cx[context_id]

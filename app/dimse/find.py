@@ -1,0 +1,249 @@
+"""C-FIND in patient and study root (PS3.4 §C.4.1) over QIDO-RS, page by page.
+
+Every query is answered relationally, whether that was negotiated or not: keys of any level are
+matched at any level.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import orjson
+
+from app.dicom.identifiers import UTF_8, character_set_of, read_identifier, write_identifier
+from app.dicom.transfer_syntaxes import IMPLICIT_LITTLE_ENDIAN
+from app.dimse import commands, status
+from app.dimse.archive import Archive
+from app.dimse.incoming import Call
+from app.dimse.peers import Peer
+from app.errors import InvalidDataset
+
+PAGE = 200
+"""Matches that are asked for at once: as many as are held."""
+MOST_UIDS = 500
+CHARACTER_SET, LEVEL = "00080005", "00080052"
+RETRIEVE_AE_TITLE, AVAILABILITY = "00080054", "00080056"
+PATIENT_ID, ISSUER = "00100020", "00100021"
+PATHS = {"PATIENT": "studies", "STUDY": "studies", "SERIES": "series", "IMAGE": "instances"}
+UNIQUE_KEYS = {"STUDY": "0020000D", "SERIES": "0020000E", "IMAGE": "00080018"}
+_OURS = frozenset({CHARACTER_SET, LEVEL, "00080053", RETRIEVE_AE_TITLE, AVAILABILITY})
+"""Keys that say how to answer, or that the bridge answers for."""
+_MEDIA = frozenset({"00880130", "00880140"})
+"""On which medium it lies: on none."""
+_OF_A_PATIENT = ("0010", "00201200", "00201202", "00201204")
+_log = logging.getLogger(__name__)
+Identifier = Mapping[str, Any]
+
+
+class Refused(Exception):
+    """A request that cannot be answered, with its status and a comment."""
+
+    def __init__(self, code: int, comment: str) -> None:
+        super().__init__(comment)
+        self.code, self.comment = code, comment
+
+
+@dataclass(frozen=True, slots=True)
+class Finder:
+    """Answers C-FIND; `utf8` is answered in for all, else the character set of each query is."""
+
+    archive: Archive
+    ae_title: str
+    utf8: bool = False
+
+    def serve(self, call: Call) -> None:
+        """Answer one request: a response for each match, and a last one."""
+        answer = _Answers(call)
+        try:
+            identifier = read_request(call)
+            for match in self._matches(call, identifier):
+                if call.is_cancelled:
+                    answer.end(0xFE00, "cancelled")
+                    return
+                answer.match(self._written(call, identifier, match))
+        except Refused as refused:
+            answer.end(refused.code, refused.comment)
+        except httpx.HTTPError as error:
+            _log.warning("the archive does not answer: %s", type(error).__name__)
+            answer.end(status.OUT_OF_RESOURCES, "the archive does not answer")
+        else:
+            answer.end(status.SUCCESS)
+
+    def _matches(self, call: Call, identifier: Identifier) -> Iterator[Identifier]:
+        level = _level(identifier)
+        asked = parameters(identifier)
+        if call.association.is_fuzzy(str(call.message.AffectedSOPClassUID)):
+            asked.append(("fuzzymatching", "true"))
+        found = search(self.archive, call.peer, PATHS[level], asked)
+        return _patients(found) if level == "PATIENT" else found
+
+    def _written(self, call: Call, identifier: Identifier, match: Identifier) -> bytes:
+        """Return a match with what was asked for, and nothing else."""
+        answered = {key: _wanted(key, asked, match) for key, asked in identifier.items()}
+        answered[LEVEL] = {"vr": "CS", "Value": [_level(identifier)]}
+        answered[RETRIEVE_AE_TITLE] = {"vr": "AE", "Value": [self.ae_title]}
+        if AVAILABILITY in identifier:
+            answered[AVAILABILITY] = {"vr": "CS", "Value": ["ONLINE"]}
+        named = UTF_8 if self.utf8 else character_set_of(call.identifier, call.transfer_syntax_uid)
+        implicit = call.transfer_syntax_uid == IMPLICIT_LITTLE_ENDIAN
+        return write_identifier(answered, named, implicit=implicit)
+
+
+class _Answers:
+    """Sends the responses to one C-FIND."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def match(self, identifier: bytes) -> None:
+        """Send a match."""
+        self._send(0xFF00, identifier=identifier)
+
+    def end(self, code: int, comment: str = "") -> None:
+        """Send the last response."""
+        self._send(code, comment)
+
+    def _send(self, code: int, comment: str = "", identifier: bytes = b"") -> None:
+        call = self._call
+        values = commands.response(
+            commands.C_FIND_RSP,
+            call.message.MessageID,
+            str(call.message.AffectedSOPClassUID),
+            commands.Said(code, comment),
+            has_data_set=bool(identifier),
+        )
+        call.association.send_message(call.context_id, values, (identifier,) if identifier else ())
+
+
+def read_request(call: Call) -> Identifier:
+    """Return the Identifier of a request as DICOM JSON.
+
+    Raises:
+        Refused: it cannot be understood.
+    """
+    try:
+        return read_identifier(call.identifier, call.transfer_syntax_uid)
+    except InvalidDataset as error:
+        raise Refused(status.DOES_NOT_MATCH, str(error)) from error
+
+
+def _level(identifier: Identifier) -> str:
+    level = str(next(iter(_values(identifier, LEVEL)), "")).strip()
+    if level not in PATHS:
+        raise Refused(status.DOES_NOT_MATCH, "Query/Retrieve Level is needed")
+    return level
+
+
+def _values(identifier: Identifier, key: str) -> list[Any]:
+    values = identifier.get(key, {}).get("Value", [])
+    return list(values)
+
+
+def parameters(identifier: Identifier) -> list[tuple[str, str]]:
+    """Return the parameters of a Search that asks what an Identifier asks."""
+    asked: list[tuple[str, str]] = []
+    for key, content in identifier.items():
+        if key in _OURS | _MEDIA or key.endswith("0000"):
+            continue
+        asked += _parameter(key, content)
+    return asked
+
+
+def _parameter(path: str, content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    values = content.get("Value") or []
+    top = path.split(".", maxsplit=1)[0]
+    if content.get("vr") == "SQ":
+        yield "includefield", top
+        for item in values[:1]:
+            for key, inner in item.items():
+                if _text(inner):
+                    yield from _parameter(f"{path}.{key}", inner)
+    elif text := _text(content):
+        yield path, text
+    else:
+        yield "includefield", top
+
+
+def _text(content: Mapping[str, Any]) -> str:
+    """Return a key's value as it stood in the query; '' for universal matching."""
+    if content.get("vr") == "SQ":
+        return "*" if content.get("Value") else ""
+    return "\\".join(map(_single, content.get("Value") or []))
+
+
+def _single(value: Any) -> str:
+    if isinstance(value, dict):
+        groups = (value.get(name, "") for name in ("Alphabetic", "Ideographic", "Phonetic"))
+        return "=".join(groups).rstrip("=")
+    return "" if value is None else str(value)
+
+
+def search(
+    archive: Archive, peer: Peer, path: str, asked: list[tuple[str, str]]
+) -> Iterator[Identifier]:
+    """Yield all matches of a Search, in pages.
+
+    Raises:
+        Refused: the archive refuses it.
+        httpx.HTTPError: it does not answer.
+    """
+    offset = 0
+    while True:
+        page = _page(archive, peer, path, [*asked, ("limit", str(PAGE)), ("offset", str(offset))])
+        yield from page
+        if len(page) < PAGE:
+            return
+        offset += PAGE
+
+
+def _page(
+    archive: Archive, peer: Peer, path: str, asked: list[tuple[str, str]]
+) -> list[Identifier]:
+    response = archive.send(
+        peer,
+        "GET",
+        f"/dicom-web/{path}",
+        params=asked,
+        headers={"Accept": "application/dicom+json"},
+    )
+    if response.status_code == 204:
+        return []
+    if response.status_code != 200:
+        raise Refused(status.of_search(response.status_code), _detail(response))
+    matches: list[Identifier] = orjson.loads(response.content)
+    return matches
+
+
+def _detail(response: httpx.Response) -> str:
+    try:
+        return str(orjson.loads(response.content).get("detail", ""))
+    except (orjson.JSONDecodeError, AttributeError):
+        return f"HTTP status {response.status_code}"
+
+
+def _patients(found: Iterator[Identifier]) -> Iterator[Identifier]:
+    """Yield one match for each Patient of the Studies that were found."""
+    seen: set[tuple[str, str]] = set()
+    for study in found:
+        patient = tuple(str(next(iter(_values(study, key)), "")) for key in (PATIENT_ID, ISSUER))
+        name = (patient[0], patient[1])
+        if name not in seen:
+            seen.add(name)
+            yield {key: study[key] for key in study if key.startswith(_OF_A_PATIENT)}
+
+
+def _wanted(key: str, asked: Mapping[str, Any], match: Identifier) -> Mapping[str, Any]:
+    """Return what a match has of an attribute; of items, what was asked for in them."""
+    found: Mapping[str, Any] = match.get(key) or {"vr": asked.get("vr", "UN")}
+    items = asked.get("Value") or [{}]
+    if asked.get("vr") != "SQ" or not items[0] or "Value" not in found:
+        return found
+    inner = items[0]
+    return {
+        "vr": "SQ",
+        "Value": [
+            {name: _wanted(name, inner[name], item) for name in inner} for item in found["Value"]
+        ],
+    }

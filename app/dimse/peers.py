@@ -1,0 +1,164 @@
+"""Who may call the bridge, and what each may do: the table of peers, and its limits."""
+
+import json
+import re
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+SERVICES = ("store", "find", "retrieve", "commit")
+_WORDS = ("ae_title", "address", "key_file")
+_LONGEST_TITLE = 16
+_LABEL = re.compile(r"[a-z0-9][a-z0-9._:-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """An AE that is known.
+
+    `address` is the only one that it may call from, and where it listens if it has a `port`.
+    `key_file` holds the key that stands for it at the archive; without it the bridge's own is used.
+    Studies that it stores bear `labels`.
+    """
+
+    ae_title: str
+    address: str | None = None
+    port: int | None = None
+    services: frozenset[str] = frozenset(SERVICES)
+    key_file: str | None = None
+    tls: bool = False
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why an association is refused: result, source and reason of PS3.8 Table 9-21."""
+
+    why: str
+    code: tuple[int, int, int]
+
+
+CALLING_UNKNOWN = (1, 1, 3)
+CALLED_UNKNOWN = (1, 1, 7)
+TOO_MANY = (2, 3, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """All peers; whoever is not in it may do everything where the bridge is `open` to all."""
+
+    ae_title: str
+    peers: Mapping[str, Peer]
+    open: bool = False
+
+    def admitted(self, calling: str, called: str, address: str) -> Peer | Refusal:
+        """Return who calls from an address, or why it is refused."""
+        if called != self.ae_title:
+            return Refusal("the called AE title is not ours", CALLED_UNKNOWN)
+        peer = self.peers.get(calling)
+        if peer is None and self.open:
+            return Peer(calling)
+        if peer is None:
+            return Refusal("the calling AE title is not known", CALLING_UNKNOWN)
+        if peer.address not in {None, address}:
+            return Refusal("the calling AE title belongs to another address", CALLING_UNKNOWN)
+        return peer
+
+
+@dataclass(slots=True)
+class Places:
+    """How many associations there may be, in all and of one peer."""
+
+    in_all: int
+    of_one: int
+    _taken: Counter[str] = field(default_factory=Counter)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self, ae_title: str) -> bool:
+        """Take a place, if there is one."""
+        with self._lock:
+            if self._taken.total() >= self.in_all or self._taken[ae_title] >= self.of_one:
+                return False
+            self._taken[ae_title] += 1
+            return True
+
+    def taken(self) -> int:
+        """Return how many there are."""
+        with self._lock:
+            return self._taken.total()
+
+    def give_back(self, ae_title: str) -> None:
+        """Give a place back that was taken."""
+        with self._lock:
+            self._taken[ae_title] -= 1
+            if not self._taken[ae_title]:
+                del self._taken[ae_title]
+
+
+def read_peers(value: Any) -> Any:
+    """Return the peers that a JSON list in a variable names.
+
+    Raises:
+        ValueError: it cannot be understood; the message says what should stand there.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        entries = json.loads(value)
+    except ValueError:
+        entries = None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError(
+            'should be a JSON list such as [{"ae_title": "CT1", "address": "10.0.0.5"}]'
+        )
+    peers = tuple(_peer(entry) for entry in entries)
+    if len({peer.ae_title for peer in peers}) < len(peers):
+        raise ValueError("each peer needs an AE title of its own")
+    return peers
+
+
+def check_ae_title(title: str) -> str:
+    """Return an AE title, if it is one (PS3.5 Table 6.2-1).
+
+    Raises:
+        ValueError: it is none.
+    """
+    good = title.isascii() and title.isprintable() and "\\" not in title and title == title.strip()
+    if not good or not 0 < len(title) <= _LONGEST_TITLE:
+        raise ValueError("an AE title has 1 to 16 plain characters, and no backslash")
+    return title
+
+
+def _peer(entry: Mapping[str, Any]) -> Peer:
+    unknown = set(entry) - {*_WORDS, "port", "services", "tls", "labels"}
+    if unknown or not all(isinstance(entry.get(word, ""), str) for word in _WORDS):
+        words = ", ".join(sorted(unknown)) or "something that is no text"
+        raise ValueError(
+            f"a peer has ae_title, address, port, services, key_file, tls, labels; not {words}"
+        )
+    port, tls = entry.get("port"), entry.get("tls", False)
+    if port is not None and not (type(port) is int and 0 < port < 2**16):
+        raise ValueError("the port of a peer is a number from 1 to 65535")
+    if port is not None and "address" not in entry:
+        raise ValueError("a peer with a port needs an address")
+    if not isinstance(tls, bool):
+        raise ValueError("tls of a peer is true or false")
+    title = check_ae_title(entry.get("ae_title", ""))
+    services = frozenset(_services(entry.get("services", SERVICES)))
+    labels = _labels(entry.get("labels", ()))
+    return Peer(title, entry.get("address"), port, services, entry.get("key_file"), tls, labels)
+
+
+def _labels(value: Any) -> tuple[str, ...]:
+    words = value if isinstance(value, list | tuple) else [None]
+    if not all(isinstance(word, str) and _LABEL.fullmatch(word) for word in words):
+        raise ValueError("the labels of a peer are a list of words of a-z, 0-9, -, ., _ and :")
+    return tuple(words)
+
+
+def _services(value: Any) -> Sequence[str]:
+    if not isinstance(value, list | tuple) or not set(value) <= set(SERVICES):
+        raise ValueError(f"the services of a peer are a list of {', '.join(SERVICES)}")
+    return value

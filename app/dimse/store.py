@@ -1,0 +1,160 @@
+"""C-STORE: the data set goes to the archive as the bytes that came, behind a File Meta Information
+that is the same for the same Instance (PS3.10 §7.1), and the peer gets what the archive answered.
+"""
+
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import httpx
+import orjson
+
+from app.dicom.file_meta import add_file_meta
+from app.dicom.non_patient import category_of
+from app.dicom.uids import check_uid
+from app.dimse import status
+from app.dimse.archive import Archive
+from app.dimse.messages import StoreRequest
+from app.dimse.parts import body_of
+from app.dimse.peers import Peer
+from app.errors import InvalidUID
+
+DICOM_JSON = "application/dicom+json"
+FAILED, STORED, UNNAMED = "00081198", "00081199", "0008119A"
+_UID = "00081155"
+_SENT_AT_ONCE = 2**17
+_STUDY = re.compile(r"/studies/([0-9.]+)/")
+_log = logging.getLogger(__name__)
+Answer = tuple[int, str]
+NOT_LABELLED: Answer = (status.OUT_OF_RESOURCES, "its Study cannot be labelled now")
+NO_ANSWER: Answer = (status.OUT_OF_RESOURCES, "the archive does not answer")
+
+
+class Instance:
+    """An Instance as a file: what stands before the data set, then the data set."""
+
+    def __init__(self, request: StoreRequest) -> None:
+        self._meta = add_file_meta(
+            request.sop_class_uid, request.sop_instance_uid, request.transfer_syntax_uid
+        )
+        self._data_set = request.data_set
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        return len(self._meta) + self._data_set.size
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield it from the beginning, in pieces that are worth a system call each."""
+        waiting, size = [self._meta], len(self._meta)
+        for piece in self._data_set.chunks():
+            waiting.append(piece)
+            size += len(piece)
+            if size >= _SENT_AT_ONCE:
+                yield b"".join(waiting)
+                waiting, size = [], 0
+        if waiting:
+            yield b"".join(waiting)
+
+
+def store_instance(archive: Archive, peer: Peer, request: StoreRequest) -> Answer:
+    """Store an Instance; return the status for the peer, and a comment where it is no success."""
+    refused = refusal_of(peer, request)
+    if refused is not None:
+        return refused
+    path, body = path_of(request.sop_class_uid), body_of([Instance(request)])
+    try:
+        response = archive.send(peer, "POST", path, body, headers={"Accept": DICOM_JSON})
+    except httpx.HTTPError as error:
+        _log.warning("the archive does not answer: %s", type(error).__name__)
+        return NO_ANSWER
+    uid = request.sop_instance_uid
+    return labelled(archive, peer, response, uid, answer_of(response, uid))
+
+
+def path_of(sop_class_uid: str) -> str:
+    """Return where Instances of a SOP Class are stored."""
+    category = category_of(sop_class_uid)
+    return f"/dicom-web/{category.name if category else 'studies'}"
+
+
+def refusal_of(peer: Peer, request: StoreRequest) -> Answer | None:
+    """Return why an Instance is not even sent to the archive."""
+    if "store" not in peer.services:
+        return status.NOT_AUTHORIZED, "this AE may not store"
+    if request.data_set.trouble:
+        return status.OUT_OF_RESOURCES, request.data_set.trouble
+    try:
+        check_uid(request.sop_class_uid)
+        check_uid(request.sop_instance_uid)
+    except InvalidUID:
+        return status.DOES_NOT_MATCH, "SOP Class and SOP Instance UID are needed"
+    return None
+
+
+def answer_of(response: httpx.Response, sop_instance_uid: str) -> Answer:
+    """Return what became of the one Instance of a Store request."""
+    report = _report(response)
+    if stored := _items(report, STORED):
+        if _value(stored[0], _UID) != sop_instance_uid:
+            return status.OTHER_IDENTITY, "stored under the UID that is in the data set"
+        return int(_value(stored[0], "00081196", status.SUCCESS)), ""
+    for item in (*_items(report, FAILED), *_items(report, UNNAMED)):
+        return _failure(item)
+    return status.of_store_request(response.status_code), f"HTTP status {response.status_code}"
+
+
+def answers_of(response: httpx.Response) -> dict[str, Answer]:
+    """Return what became of the Instances of a Store request, by their UIDs, as far as it says."""
+    report = _report(response)
+    answers: dict[str, Answer] = {
+        str(_value(item, _UID)): (int(_value(item, "00081196", status.SUCCESS)), "")
+        for item in _items(report, STORED)
+    }
+    for item in _items(report, FAILED):
+        answers[str(_value(item, _UID))] = _failure(item)
+    return answers
+
+
+def labelled(
+    archive: Archive, peer: Peer, response: httpx.Response, uid: str, answer: Answer
+) -> Answer:
+    """Put a peer's labels on the Study of an Instance that is stored; return what to answer.
+
+    An Instance whose Study cannot be labelled is to be sent again: rights may go by labels.
+    """
+    if not peer.labels or not (answer[0] == status.SUCCESS or answer[0] >> 12 == 0xB):
+        return answer
+    for item in _items(_report(response), STORED):
+        study = _STUDY.search(str(_value(item, "00081190")))
+        if study is None or (_value(item, _UID) != uid and answer[0] != status.OTHER_IDENTITY):
+            continue
+        try:
+            good = archive.label(peer, study[1])
+        except httpx.HTTPError:
+            good = False
+        return answer if good else NOT_LABELLED
+    return answer
+
+
+def _failure(item: Mapping[str, Any]) -> Answer:
+    reason = status.store_status(int(_value(item, "00081197", status.CANNOT_UNDERSTAND)))
+    return reason, str(_value(item, "00000902", ""))
+
+
+def _report(response: httpx.Response) -> Mapping[str, Any]:
+    if DICOM_JSON not in response.headers.get("content-type", ""):
+        return {}
+    report = orjson.loads(response.content)
+    return report if isinstance(report, dict) else {}
+
+
+def _items(report: Mapping[str, Any], tag: str) -> list[Mapping[str, Any]]:
+    items = report.get(tag, {}).get("Value", [])
+    return list(items)
+
+
+def _value(item: Mapping[str, Any], tag: str, default: Any = "") -> Any:
+    values = item.get(tag, {}).get("Value") or [default]
+    return values[0]

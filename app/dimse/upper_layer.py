@@ -1,0 +1,237 @@
+"""The upper layer (PS3.8): pynetdicom's states, on a socket that is waited for and read by us.
+
+pynetdicom's reader looks for data a thousand times a second, reads 4096 bytes at a time, makes an
+object of each PDU and copies its data five times; and it holds a PDU of whatever length is
+declared. Here a thread sleeps until there is something to read or to send, data go from the
+socket's buffer straight to the message, and only what changes the state goes through the table.
+"""
+
+import contextlib
+import logging
+import os
+import queue
+import select
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from pynetdicom.dul import DULServiceProvider
+from pynetdicom.fsm import InvalidEventError
+from pynetdicom.transport import T_CONNECT, AddressInformation, AssociationSocket
+
+from app.dimse.messages import Messages
+from app.dimse.pdus import PduReader, ProtocolError, Receiver
+
+if TYPE_CHECKING:
+    from pynetdicom.association import Association
+
+_BUFFER = 2**17
+_LOOK_SECONDS = 0.5
+_ESTABLISHED = frozenset({"Sta6", "Sta7"})
+_INVALID_PDU, _CLOSED = "Evt19", "Evt17"
+_log = logging.getLogger(__name__)
+
+
+class WakingQueue(queue.Queue[Any]):
+    """A queue that tells somebody of what was put into it."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        super().__init__()
+        self._wake = wake
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Put an item, and tell."""
+        super().put(item, block, timeout)
+        self._wake()
+
+
+class Connection(AssociationSocket):
+    """A socket on which two threads may send PDUs; each goes out whole.
+
+    What TLS keeps of a connection is no two threads' at once, so with it one reads by turns, too.
+    """
+
+    def __init__(
+        self,
+        assoc: "Association",
+        client_socket: socket.socket | None = None,
+        address: AddressInformation | None = None,
+    ) -> None:
+        self._sending = threading.Lock()
+        super().__init__(assoc, client_socket, address)
+
+    def connect(self, primitive: T_CONNECT) -> None:
+        """Connect; afterwards nothing waits for a peer longer than the association may be idle."""
+        super().connect(primitive)
+        if self.socket is not None:
+            self.socket.settimeout(self.assoc.network_timeout)
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def send(self, bytestream: bytes) -> None:
+        """Send all of it; a connection that is gone is told to the state machine."""
+        connected = self.socket
+        try:
+            if connected is None:
+                raise ConnectionError
+            with self._sending:
+                connected.sendall(bytestream)
+        except OSError:
+            self.event_queue.put(_CLOSED)
+
+    @property
+    def is_connected(self) -> bool:
+        """Say whether there is a peer; a socket that is not connected yet always has an event."""
+        return self._is_connected
+
+    def receive(self, buffer: bytearray) -> int:
+        """Read what has come; return how many bytes, 0 at the end.
+
+        Raises:
+            OSError: there is nothing yet (of TLS), or the connection is broken.
+        """
+        connected = self.socket
+        if connected is None:
+            return 0
+        if not isinstance(connected, ssl.SSLSocket):
+            return connected.recv_into(buffer)
+        with self._sending:
+            return connected.recv_into(buffer)
+
+    def _shutdown_socket(self) -> None:
+        connected = self.socket
+        if connected is not None:
+            with contextlib.suppress(OSError):
+                connected.shutdown(socket.SHUT_RDWR)
+            connected.close()
+
+
+class UpperLayer(DULServiceProvider):
+    """One association's upper layer, run by a thread of its own."""
+
+    def __init__(self, assoc: "Association", messages: Messages) -> None:
+        super().__init__(assoc)
+        self._run_loop_delay = 0  # `_is_transport_event` waits
+        self._messages = messages
+        self._wake_lock = threading.Lock()
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._reader = PduReader(Receiver(self._take_pdu, self._take_fragment))
+        self._broken = False
+        self.is_busy = False
+        """Something is being done with what was read; the peer has to wait."""
+        self._buffer = bytearray(_BUFFER)
+        self.to_provider_queue = WakingQueue(self.wake)
+        self.to_user_queue = WakingQueue(self._wake_user)
+        self.event_queue = WakingQueue(self.wake)
+
+    def wake(self) -> None:
+        """Let the thread look around."""
+        with self._wake_lock:
+            if self._wake_fd >= 0 and threading.current_thread() is not self:
+                os.eventfd_write(self._wake_fd, 1)
+
+    def _wake_user(self) -> None:
+        self.assoc.dimse.msg_queue.put((None, None))
+
+    def run_reactor(self) -> None:
+        """Read and send until the association has ended."""
+        try:
+            super().run_reactor()
+        except InvalidEventError:
+            _log.info("an association has ended while it was being answered")
+        finally:
+            self._messages.forget()
+            if self.socket is not None:
+                self.socket._shutdown_socket()
+                self.socket._ready.set()
+            with self._wake_lock:
+                os.close(self._wake_fd)
+                self._wake_fd = -1
+            self.to_user_queue.put(None)  # nobody waits for what will not come
+
+    def kill_dul(self) -> None:
+        """Let the thread end."""
+        super().kill_dul()
+        self.wake()
+
+    def stop_dul(self) -> bool:
+        """Wait for the end of the thread, if the association has ended."""
+        if self.state_machine.current_state != "Sta1":
+            return False
+        self.kill_dul()
+        self.join()
+        return True
+
+    def _is_transport_event(self) -> bool:
+        """Wait for something to do, and read what has come."""
+        connection = cast("Connection | None", self.socket)
+        if self.event_queue.queue:
+            return False
+        if connection is None or connection.socket is None or not connection.is_connected:
+            self._wait(None, _LOOK_SECONDS)
+            return False
+        if self.state_machine.current_state == "Sta13":
+            if self._wait(connection.socket, 0):
+                self._receive(connection)
+            else:
+                connection.close()
+            return True
+        if not self._wait(connection.socket, _LOOK_SECONDS):
+            return False
+        self._receive(connection)
+        return True
+
+    def _wait(self, connected: socket.socket | None, seconds: float) -> bool:
+        """Wait until the socket can be read (True), or until there is something else to do."""
+        if isinstance(connected, ssl.SSLSocket) and connected.pending():
+            return True
+        poll = select.poll()
+        poll.register(self._wake_fd, select.POLLIN)
+        if connected is not None and connected.fileno() >= 0:
+            poll.register(connected, select.POLLIN)
+        ready = {descriptor for descriptor, _ in poll.poll(seconds * 1000)}
+        if self._wake_fd in ready:
+            os.eventfd_read(self._wake_fd)
+        return bool(ready - {self._wake_fd})
+
+    def _receive(self, connection: Connection) -> None:
+        try:
+            count = connection.receive(self._buffer)
+        except (ssl.SSLWantReadError, BlockingIOError):
+            return
+        except OSError:
+            count = 0
+        if count == 0:
+            self.event_queue.put(_CLOSED)
+            return
+        if self._broken:
+            return
+        self.is_busy = True
+        try:
+            self._reader.feed(memoryview(self._buffer)[:count])
+        except ProtocolError as error:
+            _log.warning("an association is aborted: %s", error)
+            self._broken = True
+            self.event_queue.put(_INVALID_PDU)
+        self._idle_timer.restart()
+        self.is_busy = False
+
+    def idle_timer_expired(self) -> bool:
+        """Say whether the peer has been silent for too long, while nothing is done for it."""
+        return not self.is_busy and super().idle_timer_expired()
+
+    def _take_pdu(self, _kind: int, whole: bytes) -> None:
+        try:
+            pdu, event = self._decode_pdu(bytearray(whole))
+        except Exception as error:
+            raise ProtocolError(f"a PDU that cannot be decoded ({type(error).__name__})") from None
+        self._recv_pdu.put(pdu)
+        self.event_queue.put(event)
+
+    def _take_fragment(self, context_id: int, control: int, piece: memoryview, ended: bool) -> None:
+        state = self.state_machine.current_state
+        if state in _ESTABLISHED:
+            self._messages.take(context_id, control, piece, ended)
+        elif state != "Sta13":
+            raise ProtocolError(f"data while the association is in {state}")

@@ -1,0 +1,95 @@
+"""The table of peers: who is admitted, how it is written down, and how many at once."""
+
+from typing import Any
+
+import pytest
+
+from app.dimse.peers import (
+    CALLED_UNKNOWN,
+    CALLING_UNKNOWN,
+    Peer,
+    Places,
+    Refusal,
+    Table,
+    check_ae_title,
+    read_peers,
+)
+
+CT1 = Peer("CT1", "10.0.0.5")
+
+
+@pytest.mark.parametrize(
+    ("calling", "called", "address", "open_", "code"),
+    [
+        ("CT1", "FILEROOM", "10.0.0.5", False, None),
+        ("CT1", "FILEROOM", "10.0.0.6", False, CALLING_UNKNOWN),
+        ("CT1", "FILEROOM", "10.0.0.6", True, CALLING_UNKNOWN),
+        ("CT1", "OTHER", "10.0.0.5", True, CALLED_UNKNOWN),
+        ("CT2", "FILEROOM", "10.0.0.5", False, CALLING_UNKNOWN),
+        ("CT2", "FILEROOM", "10.0.0.5", True, None),
+        ("ct1", "FILEROOM", "10.0.0.5", False, CALLING_UNKNOWN),
+    ],
+)
+def test_who_is_in_the_table_is_admitted(
+    calling: str, called: str, address: str, open_: bool, code: tuple[int, int, int] | None
+) -> None:
+    admitted = Table("FILEROOM", {"CT1": CT1}, open=open_).admitted(calling, called, address)
+    assert (admitted.code if isinstance(admitted, Refusal) else None) == code
+
+
+def test_places_are_counted_in_all_and_for_each_peer() -> None:
+    places = Places(3, 2)
+    assert [places.take(title) for title in ("A", "A", "A", "B", "C")] == [True] * 2 + [
+        False,
+        True,
+        False,
+    ]
+    places.give_back("A")
+    assert places.take("C")
+
+
+def test_peers_are_read_from_json() -> None:
+    text = (
+        '[{"ae_title": "CT1", "address": "10.0.0.5", "port": 104, "services": ["store"],'
+        ' "key_file": "ct1.key", "tls": true, "labels": ["ward:7"]}, {"ae_title": "WS"}]'
+    )
+    assert read_peers(text) == (
+        Peer("CT1", "10.0.0.5", 104, frozenset({"store"}), "ct1.key", True, ("ward:7",)),
+        Peer("WS"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("CT1", "should be a JSON list"),
+        ('{"ae_title": "CT1"}', "should be a JSON list"),
+        ("[{}]", "1 to 16 plain characters"),
+        ('[{"ae_title": "A TITLE TOO LONG FOR IT"}]', "1 to 16 plain characters"),
+        ('[{"ae_title": "A"}, {"ae_title": "A"}]', "an AE title of its own"),
+        ('[{"ae_title": "A", "aet": "B"}]', "not aet"),
+        ('[{"ae_title": 1}]', "no text"),
+        ('[{"ae_title": "A", "address": "h", "port": 0}]', "from 1 to 65535"),
+        ('[{"ae_title": "A", "address": "h", "port": true}]', "from 1 to 65535"),
+        ('[{"ae_title": "A", "port": 104}]', "needs an address"),
+        ('[{"ae_title": "A", "tls": "yes"}]', "true or false"),
+        ('[{"ae_title": "A", "labels": "ward"}]', "a list of words"),
+        ('[{"ae_title": "A", "labels": ["Ward 7"]}]', "a list of words"),
+        ('[{"ae_title": "A", "services": "store"}]', "a list of store, find"),
+        ('[{"ae_title": "A", "services": ["print"]}]', "a list of store, find"),
+    ],
+)
+def test_peers_that_cannot_be_understood_are_refused_in_words(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_peers(text)
+
+
+@pytest.mark.parametrize("value", [(), [], (CT1,)])
+def test_peers_that_are_peers_already_stay(value: Any) -> None:
+    assert read_peers(value) == value
+
+
+@pytest.mark.parametrize("title", ["", " A", "A\\B", "A\nB", "Ä", "A" * 17])
+def test_what_is_no_ae_title_is_refused(title: str) -> None:
+    with pytest.raises(ValueError, match="AE title"):
+        check_ae_title(title)

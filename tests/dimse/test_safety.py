@@ -1,0 +1,258 @@
+"""Who is let in, how much one may take, and what hostile peers cannot do."""
+
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pynetdicom import AE
+from pynetdicom.association import Association
+from pynetdicom.pdu import A_ASSOCIATE_RQ
+from pynetdicom.pdu_primitives import (
+    A_ASSOCIATE,
+    ImplementationClassUIDNotification,
+    MaximumLengthNotification,
+)
+from pynetdicom.presentation import build_context
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+
+from app.dimse import commands
+from app.dimse.peers import Peer
+from tests.bridges import RunningBridge, associated, bridge_to, called, dcmtk, send_bytes
+from tests.bridges import data_set_of as data_set_of_file
+from tests.factories import make_dataset, make_part10
+from tests.live_server import LiveServer
+
+CT = str(CTImageStorage)
+REJECT, ABORT = b"\x03", b"\x07"
+VERIFICATION = str(Verification)
+
+
+def _request(calling: str = "MODALITY", called_title: str = "FILEROOM") -> bytes:
+    primitive = A_ASSOCIATE()
+    primitive.application_context_name = "1.2.840.10008.3.1.1.1"
+    primitive.calling_ae_title, primitive.called_ae_title = calling, called_title
+    length, implementation = MaximumLengthNotification(), ImplementationClassUIDNotification()
+    length.maximum_length_received = 16384
+    implementation.implementation_class_uid = "1.2.3.4"
+    primitive.user_information = [length, implementation]
+    contexts = [build_context(VERIFICATION), build_context(CT, ExplicitVRLittleEndian)]
+    for number, context in enumerate(contexts):
+        context.context_id = 2 * number + 1
+    primitive.presentation_context_definition_list = contexts
+    pdu = A_ASSOCIATE_RQ()
+    pdu.from_primitive(primitive)
+    return pdu.encode()
+
+
+@contextmanager
+def _connected(bridge: RunningBridge) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", bridge.port), timeout=30) as peer:
+        yield peer
+
+
+def _answer(peer: socket.socket) -> bytes:
+    """Return the type of the PDU that comes, b'' if the connection was closed."""
+    try:
+        head = peer.recv(6, socket.MSG_WAITALL)
+        if len(head) == 6:
+            peer.recv(struct.unpack(">L", head[2:])[0], socket.MSG_WAITALL)
+    except ConnectionResetError:
+        return b""
+    return head[:1]
+
+
+def _store_command() -> bytes:
+    return commands.command_pdu(3, commands.store_request(1, CT, "1.2.3"))
+
+
+def _echoes(bridge: RunningBridge) -> bool:
+    return dcmtk("echoscu", *called(bridge), good=False).returncode == 0
+
+
+def test_unknown_peers_are_refused_unless_the_bridge_is_open(archive: LiveServer) -> None:
+    with bridge_to(archive, open=False, peers=(Peer("KNOWN"),)) as bridge:
+        dcmtk("echoscu", *called(bridge, calling="KNOWN"))
+        refused = dcmtk("echoscu", *called(bridge, calling="UNKNOWN"), good=False)
+    assert refused.returncode != 0
+    assert "Calling AE Title Not Recognized" in refused.stderr + refused.stdout
+
+
+def test_a_wrong_called_title_or_address_is_refused(archive: LiveServer) -> None:
+    peers = (Peer("AWAY", "192.0.2.1"),)
+    with bridge_to(archive, peers=peers) as bridge:
+        port = str(bridge.port)
+        wrong = dcmtk("echoscu", "-aec", "OTHER", "127.0.0.1", port, good=False)
+        away = dcmtk("echoscu", *called(bridge, calling="AWAY"), good=False)
+    assert "Called AE Title Not Recognized" in wrong.stderr + wrong.stdout
+    assert "Calling AE Title Not Recognized" in away.stderr + away.stdout
+
+
+def test_a_peer_uses_only_the_services_that_it_may(archive: LiveServer) -> None:
+    peers = (Peer("VIEWER", services=frozenset({"find", "retrieve"})),)
+    data = data_set_of_file(make_part10(dataset := make_dataset()))
+    with bridge_to(archive, peers=peers) as bridge:
+        pair = (CT, ExplicitVRLittleEndian)
+        with associated(bridge, pair, calling="VIEWER") as association:
+            code, _ = send_bytes(association, data, CT, dataset.SOPInstanceUID)
+    assert code == 0x0124
+    assert list((archive.data_dir / "objects").rglob(f"{dataset.SOPInstanceUID}.*")) == []
+
+
+def test_associations_are_limited_for_each_peer_and_in_all(archive: LiveServer) -> None:
+    with bridge_to(archive, associations=3, associations_per_peer=2) as bridge:
+
+        def ask(calling: str) -> bool:
+            entity = AE(calling)
+            entity.add_requested_context(Verification)
+            held.append(entity.associate("127.0.0.1", bridge.port, ae_title="FILEROOM"))
+            return held[-1].is_established
+
+        held: list[Association] = []
+        try:
+            assert [ask(title) for title in ("A", "A", "A", "B", "C")] == [
+                True,
+                True,
+                False,
+                True,
+                False,
+            ]
+        finally:
+            for association in held:
+                association.release()
+
+
+HOSTILE = [
+    pytest.param(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", id="another protocol"),
+    pytest.param(b"\x01\0\xff\xff\xff\xff" + bytes(100), id="a request of 4 GB"),
+    pytest.param(b"\x01\0\0\0\0\x46" + bytes(70), id="a request of nothing but zeros"),
+    pytest.param(b"\x04\0\xff\xff\xff\xff" + bytes(100), id="data before an association"),
+    pytest.param(_request() + b"\x09\0\0\0\0\4\0\0\0\0", id="an unknown PDU"),
+    pytest.param(_request() + _request(), id="a second request"),
+]
+
+
+@pytest.mark.parametrize("stream", HOSTILE)
+def test_what_is_no_dicom_ends_its_own_association_alone(
+    bridge: RunningBridge, stream: bytes
+) -> None:
+    with _connected(bridge) as peer:
+        peer.sendall(stream)
+        answers = [_answer(peer)]
+        while answers[-1]:
+            answers.append(_answer(peer))
+    assert answers[-2:-1] in ([ABORT], [])
+    assert _echoes(bridge)
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        pytest.param(b"\x04\0\xff\xff\xff\xff" + struct.pack(">LBB", 2**32 - 5, 3, 0), id="data"),
+        pytest.param(
+            b"\x04\0\xff\xff\xff\xff" + struct.pack(">LBB", 2**32 - 5, 3, 1), id="command"
+        ),
+        pytest.param(_store_command() + b"\x04\0\0\0\0\x08" + bytes(8), id="fragment of nothing"),
+        pytest.param(_store_command() + _store_command(), id="command within a message"),
+        pytest.param(commands.command_pdu(9, b""), id="unknown context"),
+        pytest.param(commands.command_pdu(3, b"\xff" * 40), id="no command"),
+        pytest.param(commands.command_pdu(3, b""), id="empty command"),
+    ],
+)
+def test_hostile_data_is_answered_with_an_abort(bridge: RunningBridge, stream: bytes) -> None:
+    with _connected(bridge) as peer:
+        peer.sendall(_request())
+        assert _answer(peer) == b"\x02"
+        peer.sendall(stream + bytes(2**17))
+        peer.shutdown(socket.SHUT_WR)
+        assert _answer(peer) in {ABORT, b""}
+    assert _echoes(bridge)
+
+
+def test_four_gigabytes_that_are_announced_take_no_memory(bridge: RunningBridge) -> None:
+    process = psutil.Process()
+    with _connected(bridge) as peer:
+        peer.sendall(_request())
+        assert _answer(peer) == b"\x02"
+        before = process.memory_info().rss
+        peer.sendall(_store_command())
+        peer.sendall(b"\x04\0\xff\xff\xff\xff" + struct.pack(">LBB", 2**32 - 5, 3, 0))
+        for _ in range(64):
+            peer.sendall(bytes(2**20))  # 64 MiB: 4 MiB stay in memory, the rest is on the disk
+        assert process.memory_info().rss - before < 32 * 2**20
+    assert _echoes(bridge)
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(_request()[:40], id="half a request"),
+        pytest.param(_request(), id="an association"),
+        pytest.param(_request() + _store_command()[:20], id="half a PDU"),
+        pytest.param(
+            _request() + _store_command() + b"\x04\0\0\0\x40\0" + bytes(9), id="half a data set"
+        ),
+    ],
+)
+def test_who_stalls_is_let_go_and_nobody_else_waits(archive: LiveServer, stream: bytes) -> None:
+    with (
+        bridge_to(archive, idle_seconds=1, request_seconds=1) as bridge,
+        _connected(bridge) as peer,
+    ):
+        peer.sendall(stream[: len(_request())])
+        if stream.startswith(_request()):
+            assert _answer(peer) == b"\x02"
+        peer.sendall(stream[len(_request()) :])
+        assert _echoes(bridge)
+        while _answer(peer):
+            pass
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 3])
+def test_a_connection_that_breaks_in_any_state_harms_nobody(
+    bridge: RunningBridge, after: int
+) -> None:
+    steps = [_request(), _store_command(), b"\x04\0\0\0\x40\0" + struct.pack(">LBB", 9999, 3, 0)]
+    with _connected(bridge) as peer:
+        for step in steps[:after]:
+            peer.sendall(step)
+            if step == steps[0]:
+                assert _answer(peer) == b"\x02"
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert _echoes(bridge)
+
+
+def test_places_come_back_when_associations_break(archive: LiveServer) -> None:
+    with bridge_to(archive, associations=2, associations_per_peer=2) as bridge:
+        for _ in range(3):
+            with _connected(bridge) as one, _connected(bridge) as other:
+                for peer in (one, other):
+                    peer.sendall(_request())
+                    assert _answer(peer) == b"\x02"
+            end = time.monotonic() + 30
+            while not _echoes(bridge):
+                assert time.monotonic() < end
+
+
+@pytest.mark.slow
+def test_a_hundred_associations_at_once_are_served(archive: LiveServer, tmp_path: Path) -> None:
+    with bridge_to(archive, associations=101, associations_per_peer=101) as bridge:
+        held = []
+        for _ in range(100):
+            entity = AE("MODALITY")
+            entity.add_requested_context(CT, ExplicitVRLittleEndian)
+            held.append(entity.associate("127.0.0.1", bridge.port, ae_title="FILEROOM"))
+        assert all(association.is_established for association in held)
+        for association in held:
+            dataset = make_dataset()
+            data = data_set_of_file(make_part10(dataset))
+            assert send_bytes(association, data, CT, dataset.SOPInstanceUID) == (0, "")
+        assert _echoes(bridge)
+        for association in held:
+            association.release()
