@@ -296,6 +296,7 @@ class Dimse(Group):
     utf8: bool = False
     spool: Path | None = None
     spool_bytes: ByteSize = Field(default=ByteSize(100 * 2**30), ge=2**20)
+    forwardings: int = Field(default=2, ge=0, le=64)
     metrics_port: int | None = Field(default=None, ge=1, le=65_535)
 
     @model_validator(mode="after")

@@ -52,6 +52,7 @@ def plan_of(settings: Settings) -> Plan:
         utf8=dimse.utf8,
         spool=dimse.spool,
         spool_bytes=dimse.spool_bytes,
+        forwardings=dimse.forwardings,
         metrics_port=dimse.metrics_port,
         tls=tls,
     )

@@ -4,11 +4,12 @@ import logging
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 
 from app.dimse.peers import Peer
 from app.dimse.received import ReceivedBytes
@@ -16,7 +17,9 @@ from app.dimse.received import ReceivedBytes
 _CONNECT_SECONDS, _ANSWER_SECONDS = 5.0, 300.0
 _PAUSE = 0.1
 _PIECE = 2**18
-_MOST_REMEMBERED = 10_000
+JSON, DICOM_JSON = "application/json", "application/dicom+json"
+CALLING_AE = "Fileroom-Calling-AE"
+"""Names the AE that the bridge asks for; the archive heeds it of services (PS3.8 §7.1.1.3)."""
 _log = logging.getLogger(__name__)
 
 
@@ -37,21 +40,21 @@ class Pieces:
         raise NotImplementedError
 
 
-class Labelled:
-    """Which Studies were labelled lately; what is forgotten is labelled once more."""
+class _Json(Pieces):
+    """A JSON document."""
 
-    def __init__(self) -> None:
-        self._known: set[tuple[str, str]] = set()
+    def __init__(self, data: bytes) -> None:
+        self._data = data
 
-    def knows(self, study: str, label: str) -> bool:
-        """Say whether a Study was given a label."""
-        return (study, label) in self._known
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield it."""
+        yield self._data
 
-    def learn(self, study: str, label: str) -> None:
-        """Remember it."""
-        if len(self._known) >= _MOST_REMEMBERED:
-            self._known = set()
-        self._known.add((study, label))
+
+def json_body(value: Any, content_type: str = JSON) -> Body:
+    """Return a value as the JSON document that a request carries."""
+    data = orjson.dumps(value)
+    return Body(content_type, len(data), _Json(data))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +69,13 @@ class Archive:
     client: httpx.Client
     keys: Mapping[str, str]
     patience: float
-    labelled: Labelled = field(default_factory=Labelled)
 
     def headers(self, peer: Peer | None) -> dict[str, str]:
-        """Return the header fields that say who asks."""
-        key = self.keys.get(peer.ae_title if peer else "", self.keys.get("", ""))
-        return {"Authorization": f"Bearer {key}"} if key else {}
+        """Return the header fields that say who asks, and for which AE; None is the bridge."""
+        title = peer.ae_title if peer else ""
+        key = self.keys.get(title, self.keys.get("", ""))
+        said = {"Authorization": f"Bearer {key}" if key else "", CALLING_AE: title}
+        return {name: value for name, value in said.items() if value}
 
     def send(
         self, peer: Peer | None, method: str, path: str, body: Body | None = None, **more: Any
@@ -101,22 +105,6 @@ class Archive:
                     return response
             time.sleep(pause)
             pause = min(2 * pause + _PAUSE, 2.0)
-
-    def label(self, peer: Peer, study: str) -> bool:
-        """Put a peer's labels on a Study, unless that was just done; say whether it bears them.
-
-        Raises:
-            httpx.HTTPError: the archive did not answer in time.
-        """
-        for label in peer.labels:
-            if self.labelled.knows(study, label):
-                continue
-            answer = self.send(peer, "PUT", f"/api/v1/studies/{study}/labels/{label}")
-            if answer.status_code not in {201, 204}:
-                _log.error("Study %s cannot be labelled: HTTP %d", study, answer.status_code)
-                return False
-            self.labelled.learn(study, label)
-        return True
 
     def receive(
         self, peer: Peer | None, path: str, headers: Mapping[str, str], into: ReceivedBytes

@@ -14,18 +14,16 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from app.dimse.archive import Archive
+from app.dimse.archive import DICOM_JSON, Archive
 from app.dimse.messages import StoreRequest
 from app.dimse.parts import body_of
 from app.dimse.peers import Peer
 from app.dimse.store import (
-    DICOM_JSON,
     NO_ANSWER,
     Answer,
     Instance,
     answer_of,
     answers_of,
-    labelled,
     path_of,
     refusal_of,
     store_instance,
@@ -122,18 +120,12 @@ class Batches:
     def _answers(self, taken: list[_Waiting]) -> list[Answer]:
         response = self._ask(taken)
         if len(taken) == 1:
-            return [self._labelled(response, taken[0], answer_of(response, taken[0].uid))]
+            return [answer_of(response, taken[0].uid)]
         told = answers_of(response)
-        return [
-            self._labelled(response, one, told[one.uid]) if one.uid in told else self._alone(one)
-            for one in taken
-        ]
+        return [told[one.uid] if one.uid in told else self._alone(one) for one in taken]
 
     def _alone(self, one: _Waiting) -> Answer:
         return self._answers([one])[0]
-
-    def _labelled(self, response: httpx.Response, one: _Waiting, answer: Answer) -> Answer:
-        return labelled(self._archive, one.peer, response, one.uid, answer)
 
     def _ask(self, taken: list[_Waiting]) -> httpx.Response:
         body = body_of([one.instance for one in taken])

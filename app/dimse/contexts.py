@@ -12,6 +12,8 @@ from pynetdicom.service_class import (
     StorageServiceClass,
 )
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    ModalityPerformedProcedureStep,
+    ModalityWorklistInformationFind,
     PatientRootQueryRetrieveInformationModelFind,
     PatientRootQueryRetrieveInformationModelGet,
     PatientRootQueryRetrieveInformationModelMove,
@@ -25,6 +27,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 from app.dicom import transfer_syntaxes
 
+WORKLIST_FIND = str(ModalityWorklistInformationFind)
 SERVICE_OF = {
     str(Verification): "",
     str(PatientRootQueryRetrieveInformationModelFind): "find",
@@ -34,6 +37,8 @@ SERVICE_OF = {
     str(PatientRootQueryRetrieveInformationModelGet): "retrieve",
     str(StudyRootQueryRetrieveInformationModelGet): "retrieve",
     str(StorageCommitmentPushModel): "commit",
+    WORKLIST_FIND: "worklist",
+    str(ModalityPerformedProcedureStep): "mpps",
 }
 """SOP Classes that are not stored, and the service that a peer needs the right to; '': none."""
 
@@ -48,6 +53,13 @@ _FIND_ABILITIES = b"\1\0\1\0\0"
 """Relational queries and fuzzy matching of names; no combined dates, time zones, views."""
 _RETRIEVE_ABILITIES = b"\1\0"
 """Relational retrieval; no views."""
+_WORKLIST_ABILITIES = b"\1\1\1\0"
+"""Two that are always so, and fuzzy matching of names; no time zones (PS3.4 §K.5.1)."""
+_ABILITIES = {
+    "find": _FIND_ABILITIES,
+    "retrieve": _RETRIEVE_ABILITIES,
+    "worklist": _WORKLIST_ABILITIES,
+}
 _STORAGE_LEVEL = b"\2\0\3\0\0\0"
 """Level 2 (all is kept), signatures stay whole, nothing is coerced (PS3.4 Table B.3-3)."""
 _STORING = frozenset({NonPatientObjectStorageServiceClass, ServiceClass, StorageServiceClass})
@@ -116,9 +128,8 @@ def answered_abilities(asked: Mapping[str, bytes]) -> dict[UID, bytes]:
     """Return the answer to SOP Class Extended Negotiation (PS3.4 §B.3.1, §C.5): what both can."""
     answers: dict[UID, bytes] = {}
     for sop_class, information in asked.items():
-        service = SERVICE_OF.get(sop_class)
-        if service in {"find", "retrieve"}:
-            ours = _FIND_ABILITIES if service == "find" else _RETRIEVE_ABILITIES
+        ours = _ABILITIES.get(SERVICE_OF.get(sop_class, ""))
+        if ours is not None:
             both = bytes(one & other for one, other in zip(information, ours, strict=False))
             answers[UID(sop_class)] = both or b"\0"
         elif is_storage(sop_class):

@@ -19,11 +19,12 @@ _LOOPBACK = "127.0.0.1"
 
 
 class Counts:
-    """Counts C-STOREs by their status."""
+    """Counts C-STOREs by their status, and what was sent on by its result."""
 
     def __init__(self, store: Callable[[Peer, StoreRequest], Answer]) -> None:
         self._store, self._lock = store, Lock()
         self.by_status: Counter[str] = Counter()
+        self.forwarded: Counter[str] = Counter()
 
     def store(self, peer: Peer, request: StoreRequest) -> Answer:
         """Store, and count."""
@@ -47,6 +48,14 @@ class Figures(Collector):
         for status, count in sorted(self._counts.by_status.items()):
             stores.add_metric([status], count)
         yield stores
+        forwarded = CounterMetricFamily(
+            "fileroom_dimse_forwarded",
+            "Instances that were sent on for the archive",
+            labels=["result"],
+        )
+        for result in ("sent", "failed"):
+            forwarded.add_metric([result], self._counts.forwarded[result])
+        yield forwarded
         yield GaugeMetricFamily(
             "fileroom_dimse_associations", "Associations that are open", self._open_now()
         )

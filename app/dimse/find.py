@@ -1,4 +1,4 @@
-"""C-FIND in patient and study root (PS3.4 §C.4.1) over QIDO-RS, page by page.
+"""C-FIND (PS3.4 §C.4.1, §K.4.1) over QIDO-RS, the archive's Patients and its worklist, in pages.
 
 Every query is answered relationally, whether that was negotiated or not: keys of any level are
 matched at any level.
@@ -6,7 +6,7 @@ matched at any level.
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -15,7 +15,8 @@ import orjson
 from app.dicom.identifiers import UTF_8, character_set_of, read_identifier, write_identifier
 from app.dicom.transfer_syntaxes import IMPLICIT_LITTLE_ENDIAN
 from app.dimse import commands, status
-from app.dimse.archive import Archive
+from app.dimse.archive import DICOM_JSON, Archive
+from app.dimse.contexts import WORKLIST_FIND
 from app.dimse.incoming import Call
 from app.dimse.peers import Peer
 from app.errors import InvalidDataset
@@ -26,13 +27,19 @@ MOST_UIDS = 500
 CHARACTER_SET, LEVEL = "00080005", "00080052"
 RETRIEVE_AE_TITLE, AVAILABILITY = "00080054", "00080056"
 PATIENT_ID, ISSUER = "00100020", "00100021"
-PATHS = {"PATIENT": "studies", "STUDY": "studies", "SERIES": "series", "IMAGE": "instances"}
+INSTANCES = "/dicom-web/instances"
+PATHS = {
+    "PATIENT": "/api/v1/patients",
+    "STUDY": "/dicom-web/studies",
+    "SERIES": "/dicom-web/series",
+    "IMAGE": INSTANCES,
+}
+WORKLIST = "/dicom-web/modality-scheduled-procedure-steps"
 UNIQUE_KEYS = {"STUDY": "0020000D", "SERIES": "0020000E", "IMAGE": "00080018"}
 _OURS = frozenset({CHARACTER_SET, LEVEL, "00080053", RETRIEVE_AE_TITLE, AVAILABILITY})
 """Keys that say how to answer, or that the bridge answers for."""
 _MEDIA = frozenset({"00880130", "00880140"})
 """On which medium it lies: on none."""
-_OF_A_PATIENT = ("0010", "00201200", "00201202", "00201204")
 _log = logging.getLogger(__name__)
 Identifier = Mapping[str, Any]
 
@@ -43,6 +50,14 @@ class Refused(Exception):
     def __init__(self, code: int, comment: str) -> None:
         super().__init__(comment)
         self.code, self.comment = code, comment
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """Where a query is asked, and what each answer says besides what was found."""
+
+    path: str
+    said: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +73,12 @@ class Finder:
         answer = _Answers(call)
         try:
             identifier = read_request(call)
-            for match in self._matches(call, identifier):
+            question = self._question(call, identifier)
+            for match in self._matches(call, question, identifier):
                 if call.is_cancelled:
                     answer.end(0xFE00, "cancelled")
                     return
-                answer.match(self._written(call, identifier, match))
+                answer.match(self._written(call, question, identifier, match))
         except Refused as refused:
             answer.end(refused.code, refused.comment)
         except httpx.HTTPError as error:
@@ -71,21 +87,32 @@ class Finder:
         else:
             answer.end(status.SUCCESS)
 
-    def _matches(self, call: Call, identifier: Identifier) -> Iterator[Identifier]:
+    def _question(self, call: Call, identifier: Identifier) -> _Question:
+        if str(call.message.AffectedSOPClassUID) == WORKLIST_FIND:
+            return _Question(WORKLIST)
         level = _level(identifier)
+        said = {
+            LEVEL: {"vr": "CS", "Value": [level]},
+            RETRIEVE_AE_TITLE: {"vr": "AE", "Value": [self.ae_title]},
+        }
+        if AVAILABILITY in identifier:
+            said[AVAILABILITY] = {"vr": "CS", "Value": ["ONLINE"]}
+        return _Question(PATHS[level], said)
+
+    def _matches(
+        self, call: Call, question: _Question, identifier: Identifier
+    ) -> Iterator[Identifier]:
         asked = parameters(identifier)
         if call.association.is_fuzzy(str(call.message.AffectedSOPClassUID)):
             asked.append(("fuzzymatching", "true"))
-        found = search(self.archive, call.peer, PATHS[level], asked)
-        return _patients(found) if level == "PATIENT" else found
+        return search(self.archive, call.peer, question.path, asked)
 
-    def _written(self, call: Call, identifier: Identifier, match: Identifier) -> bytes:
+    def _written(
+        self, call: Call, question: _Question, identifier: Identifier, match: Identifier
+    ) -> bytes:
         """Return a match with what was asked for, and nothing else."""
-        answered = {key: _wanted(key, asked, match) for key, asked in identifier.items()}
-        answered[LEVEL] = {"vr": "CS", "Value": [_level(identifier)]}
-        answered[RETRIEVE_AE_TITLE] = {"vr": "AE", "Value": [self.ae_title]}
-        if AVAILABILITY in identifier:
-            answered[AVAILABILITY] = {"vr": "CS", "Value": ["ONLINE"]}
+        found = {key: _wanted(key, asked, match) for key, asked in identifier.items()}
+        answered = {**found, **question.said}
         named = UTF_8 if self.utf8 else character_set_of(call.identifier, call.transfer_syntax_uid)
         implicit = call.transfer_syntax_uid == IMPLICIT_LITTLE_ENDIAN
         return write_identifier(answered, named, implicit=implicit)
@@ -204,9 +231,9 @@ def _page(
     response = archive.send(
         peer,
         "GET",
-        f"/dicom-web/{path}",
+        path,
         params=asked,
-        headers={"Accept": "application/dicom+json"},
+        headers={"Accept": DICOM_JSON},
     )
     if response.status_code == 204:
         return []
@@ -221,17 +248,6 @@ def _detail(response: httpx.Response) -> str:
         return str(orjson.loads(response.content).get("detail", ""))
     except (orjson.JSONDecodeError, AttributeError):
         return f"HTTP status {response.status_code}"
-
-
-def _patients(found: Iterator[Identifier]) -> Iterator[Identifier]:
-    """Yield one match for each Patient of the Studies that were found."""
-    seen: set[tuple[str, str]] = set()
-    for study in found:
-        patient = tuple(str(next(iter(_values(study, key)), "")) for key in (PATIENT_ID, ISSUER))
-        name = (patient[0], patient[1])
-        if name not in seen:
-            seen.add(name)
-            yield {key: study[key] for key in study if key.startswith(_OF_A_PATIENT)}
 
 
 def _wanted(key: str, asked: Mapping[str, Any], match: Identifier) -> Mapping[str, Any]:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import httpx
 
 from app.dimse import status
-from app.dimse.archive import Archive
+from app.dimse.archive import DICOM_JSON, Archive
 from app.dimse.parts import body_of
 from app.dimse.peers import Peer
 from app.dimse.spool import Entry, Spool
-from app.dimse.store import DICOM_JSON, Answer, answer_of, answers_of, labelled, path_of
+from app.dimse.store import Answer, answer_of, answers_of, path_of
 
 MOST, MOST_BYTES = 64, 64 * 2**20
 """Instances and bytes of one request."""
@@ -86,10 +86,10 @@ class Forwarder(threading.Thread):
             return False
         if len(together) == 1:
             one = together[0]
-            return self._settle(one, response, answer_of(response, one.sop_instance_uid))
+            return self._settle(one, answer_of(response, one.sop_instance_uid))
         answers = answers_of(response)
         settled = [
-            self._settle(one, response, answers[one.sop_instance_uid])
+            self._settle(one, answers[one.sop_instance_uid])
             for one in together
             if one.sop_instance_uid in answers
         ]
@@ -105,9 +105,8 @@ class Forwarder(threading.Thread):
     def _peer(self, entry: Entry) -> Peer:
         return self._peers.get(entry.ae_title, Peer(entry.ae_title))
 
-    def _settle(self, entry: Entry, response: httpx.Response, answer: Answer) -> bool:
-        uid, peer = entry.sop_instance_uid, self._peer(entry)
-        code, comment = labelled(self._archive, peer, response, uid, answer)
+    def _settle(self, entry: Entry, answer: Answer) -> bool:
+        code, comment = answer
         if code == status.SUCCESS or code >> 12 == 0xB:
             self._spool.forget(entry)
             return True

@@ -17,7 +17,7 @@ import httpx
 from app.dimse import asking
 from app.dimse.archive import Archive
 from app.dimse.asking import element, first
-from app.dimse.find import Refused, search
+from app.dimse.find import INSTANCES, Refused, search
 from app.dimse.originals import PLAIN
 from app.dimse.outgoing import MOST_CONTEXTS, Caller, OwnAssociation
 from app.dimse.peers import Peer
@@ -123,7 +123,7 @@ class Migration:
                     yield {**match, SERIES: element("UI", uid)}
 
     def _known(self, study: str) -> set[str]:
-        found = search(self.archive, Peer(""), "instances", [(STUDY, study)])
+        found = search(self.archive, Peer(""), INSTANCES, [(STUDY, study)])
         return {first(match, INSTANCE) for match in found}
 
     @contextmanager
@@ -162,7 +162,7 @@ class Migration:
     def _called(
         self, contexts: Sequence[tuple[str, Sequence[str]]], stored: Sequence[str]
     ) -> OwnAssociation:
-        store = partial(store_instance, self.archive, Peer(""))
+        store = partial(store_instance, self.archive, Peer(self.peer.ae_title))
         association = self.caller.call(self.peer, contexts, store=store, stored=stored)
         if association is None:
             raise Unavailable(f"{self.peer.ae_title} takes no association")

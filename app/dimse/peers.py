@@ -1,17 +1,15 @@
 """Who may call the bridge, and what each may do: the table of peers, and its limits."""
 
 import json
-import re
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-SERVICES = ("store", "find", "retrieve", "commit")
+SERVICES = ("store", "find", "retrieve", "commit", "worklist", "mpps")
 _WORDS = ("ae_title", "address", "key_file")
 _LONGEST_TITLE = 16
-_LABEL = re.compile(r"[a-z0-9][a-z0-9._:-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +18,6 @@ class Peer:
 
     `address` is the only one that it may call from, and where it listens if it has a `port`.
     `key_file` holds the key that stands for it at the archive; without it the bridge's own is used.
-    Studies that it stores bear `labels`.
     """
 
     ae_title: str
@@ -29,7 +26,6 @@ class Peer:
     services: frozenset[str] = frozenset(SERVICES)
     key_file: str | None = None
     tls: bool = False
-    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +54,7 @@ class Table:
         if called != self.ae_title:
             return Refusal("the called AE title is not ours", CALLED_UNKNOWN)
         peer = self.peers.get(calling)
-        if peer is None and self.open:
+        if peer is None and self.open and is_ae_title(calling):
             return Peer(calling)
         if peer is None:
             return Refusal("the calling AE title is not known", CALLING_UNKNOWN)
@@ -125,18 +121,23 @@ def check_ae_title(title: str) -> str:
     Raises:
         ValueError: it is none.
     """
-    good = title.isascii() and title.isprintable() and "\\" not in title and title == title.strip()
-    if not good or not 0 < len(title) <= _LONGEST_TITLE:
+    if not is_ae_title(title):
         raise ValueError("an AE title has 1 to 16 plain characters, and no backslash")
     return title
 
 
+def is_ae_title(title: str) -> bool:
+    """Say whether a peer may be called so."""
+    good = title.isascii() and title.isprintable() and "\\" not in title and title == title.strip()
+    return good and 0 < len(title) <= _LONGEST_TITLE
+
+
 def _peer(entry: Mapping[str, Any]) -> Peer:
-    unknown = set(entry) - {*_WORDS, "port", "services", "tls", "labels"}
+    unknown = set(entry) - {*_WORDS, "port", "services", "tls"}
     if unknown or not all(isinstance(entry.get(word, ""), str) for word in _WORDS):
         words = ", ".join(sorted(unknown)) or "something that is no text"
         raise ValueError(
-            f"a peer has ae_title, address, port, services, key_file, tls, labels; not {words}"
+            f"a peer has ae_title, address, port, services, key_file and tls; not {words}"
         )
     port, tls = entry.get("port"), entry.get("tls", False)
     if port is not None and not (type(port) is int and 0 < port < 2**16):
@@ -147,15 +148,7 @@ def _peer(entry: Mapping[str, Any]) -> Peer:
         raise ValueError("tls of a peer is true or false")
     title = check_ae_title(entry.get("ae_title", ""))
     services = frozenset(_services(entry.get("services", SERVICES)))
-    labels = _labels(entry.get("labels", ()))
-    return Peer(title, entry.get("address"), port, services, entry.get("key_file"), tls, labels)
-
-
-def _labels(value: Any) -> tuple[str, ...]:
-    words = value if isinstance(value, list | tuple) else [None]
-    if not all(isinstance(word, str) and _LABEL.fullmatch(word) for word in words):
-        raise ValueError("the labels of a peer are a list of words of a-z, 0-9, -, ., _ and :")
-    return tuple(words)
+    return Peer(title, entry.get("address"), port, services, entry.get("key_file"), tls)
 
 
 def _services(value: Any) -> Sequence[str]:

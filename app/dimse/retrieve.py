@@ -1,7 +1,7 @@
 """C-GET and C-MOVE in patient and study root (PS3.4 §C.4.2, §C.4.3): QIDO-RS and stored files."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,8 @@ from app.dimse import commands, status
 from app.dimse.archive import Archive
 from app.dimse.association import BridgeAssociation
 from app.dimse.find import (
+    INSTANCES,
+    ISSUER,
     LEVEL,
     MOST_UIDS,
     PATHS,
@@ -80,12 +82,12 @@ class _Counts:
 
 @dataclass(frozen=True, slots=True)
 class Retriever:
-    """Answers C-GET and C-MOVE; destinations are the peers that have an address and a port."""
+    """Answers C-GET and C-MOVE; `destination` says where an AE listens, None if it is not known."""
 
     archive: Archive
     fetcher: Fetcher
     caller: Caller
-    peers: Mapping[str, Peer]
+    destination: Callable[[str], Peer | None]
     answer_seconds: float
     limits: Limits = _LIMITS
 
@@ -109,7 +111,7 @@ class Retriever:
 
     def _found(self, call: Call) -> Iterator[Found]:
         for asked in _questions(read_request(call)):
-            for match in search(self.archive, call.peer, "instances", asked):
+            for match in search(self.archive, call.peer, INSTANCES, asked):
                 yield found_of(match)
 
     def _get(self, call: Call, answer: "_Answers", found: Sequence[Found]) -> None:
@@ -118,8 +120,8 @@ class Retriever:
 
     def _move(self, call: Call, answer: "_Answers", found: Sequence[Found]) -> None:
         title = str(call.message.MoveDestination or "").strip()
-        peer = self.peers.get(title)
-        if peer is None or peer.port is None:
+        peer = self.destination(title)
+        if peer is None:
             raise Refused(NO_SUCH_DESTINATION, f"no AE {title} is known")
         if not found:
             answer.send(status.SUCCESS, counts=_Counts(0))
@@ -207,7 +209,8 @@ def _questions(identifier: Identifier) -> Iterator[list[tuple[str, str]]]:
     if level == "PATIENT":
         if not patient or set(patient) & set("*?\\"):
             raise Refused(status.DOES_NOT_MATCH, "one Patient ID is needed")
-        yield [*asked, (PATIENT_ID, patient)]
+        issuer = _first(identifier, ISSUER)
+        yield [*asked, (PATIENT_ID, patient), *([(ISSUER, issuer)] if issuer else [])]
         return
     keys = [UNIQUE_KEYS[name] for name in ("STUDY", "SERIES", "IMAGE")]
     named = {key: _uids(identifier, key) for key in keys[: keys.index(UNIQUE_KEYS[level]) + 1]}

@@ -1,15 +1,16 @@
 """C-STORE as the one who sends: Instances of the archive over an association."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from app.dicom.limits import Limits
 from app.dimse import commands
 from app.dimse.association import BridgeAssociation
 from app.dimse.messages import StoreResponse
-from app.dimse.originals import PLAIN, Fetched, Found
-from app.dimse.outgoing import MOST_CONTEXTS
+from app.dimse.originals import PLAIN, Fetched, Fetcher, Found, choose_way
+from app.dimse.outgoing import MOST_CONTEXTS, Caller
+from app.dimse.peers import Peer
 from app.errors import InvalidDataset
 
 _MOST_MESSAGES = 0xFFFF
@@ -84,3 +85,38 @@ def _begun(pieces: Iterator[bytes]) -> Iterator[bytes]:
         yield from pieces
 
     return all_of_them()
+
+
+def send_all(
+    caller: Caller, fetcher: Fetcher, peer: Peer, found: Sequence[Found], answer_seconds: float
+) -> Iterator[tuple[Found, str]]:
+    """Send Instances on an association of ours; yield each, and why it was not sent, '' if it was.
+
+    The bridge asks the archive for them in its own name.
+    """
+    association = caller.call(peer, proposed(found))
+    if association is None:
+        for one in found:
+            yield one, f"{peer.ae_title} takes no association"
+        return
+    try:
+        accepted = by_syntax(association.accepted_contexts)
+        sender = Sender(association, Limits(), answer_seconds)
+        wanted = (
+            (one, None if association.is_gone else choose_way(accepted, one)) for one in found
+        )
+        for one, fetched in fetcher.fetch_all(Peer(""), wanted):
+            if fetched is not None:
+                yield one, _refusal(sender.send(one, fetched))
+            elif association.is_gone:
+                yield one, "the association has ended"
+            else:
+                yield one, "it cannot be had in what is taken there"
+    finally:
+        association.end()
+
+
+def _refusal(code: int | None) -> str:
+    if code is None:
+        return "no answer"
+    return "" if code == 0 or code >> 12 == 0xB else f"refused with status {code:04X}"

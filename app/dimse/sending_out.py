@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 import httpx
 
-from app.dicom.limits import Limits
-from app.dimse.find import Refused, search
-from app.dimse.originals import SHOWN, Fetcher, choose_way, found_of
+from app.dimse.find import INSTANCES, Refused, search
+from app.dimse.originals import SHOWN, Fetcher, found_of
 from app.dimse.peers import Peer
-from app.dimse.sender import Sender, by_syntax, proposed
+from app.dimse.sender import send_all
 from app.dimse.server import Speaker
 
 _ANSWER_SECONDS = 300.0
@@ -29,7 +28,7 @@ class Outcome:
 def send_study(ours: Speaker, peer: Peer, study: str) -> Iterator[Outcome]:
     """Send a Study; yield what became of each Instance."""
     try:
-        matches = search(ours.archive, Peer(""), "instances", [*SHOWN, (_STUDY, study)])
+        matches = search(ours.archive, Peer(""), INSTANCES, [*SHOWN, (_STUDY, study)])
         found = [found_of(match) for match in matches]
     except (Refused, httpx.HTTPError) as error:
         yield Outcome(study, 1, False, f"the archive does not tell what is in it: {error}")
@@ -37,23 +36,6 @@ def send_study(ours: Speaker, peer: Peer, study: str) -> Iterator[Outcome]:
     if not found:
         yield Outcome(study, 1, False, "the archive has no such Study")
         return
-    association = ours.caller.call(peer, proposed(found))
-    if association is None:
-        yield Outcome(study, 1, False, f"{peer.ae_title} takes no association")
-        return
-    try:
-        accepted = by_syntax(association.accepted_contexts)
-        sender = Sender(association, Limits(), _ANSWER_SECONDS)
-        fetcher = Fetcher(ours.archive, ours.limits)
-        wanted = ((one, choose_way(accepted, one)) for one in found)
-        for one, fetched in fetcher.fetch_all(Peer(""), wanted):
-            code = sender.send(one, fetched) if fetched else None
-            good = code is not None and (code == 0 or code >> 12 == 0xB)
-            why = "it cannot be had in what is taken there" if fetched is None else _words(code)
-            yield Outcome(one.instance, len(found), good, "" if good else why)
-    finally:
-        association.end()
-
-
-def _words(code: int | None) -> str:
-    return "no answer" if code is None else f"refused with status {code:04X}"
+    fetcher = Fetcher(ours.archive, ours.limits)
+    for one, why in send_all(ours.caller, fetcher, peer, found, _ANSWER_SECONDS):
+        yield Outcome(one.instance, len(found), not why, why)

@@ -6,7 +6,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ from pynetdicom import AE, _config
 from app.dicom.file_meta import IMPLEMENTATION_CLASS_UID
 from app.dimse.archive import Archive, open_client
 from app.dimse.batches import Batches
+from app.dimse.claims import Courier, Work
 from app.dimse.commit import Committer
+from app.dimse.destinations import Destinations
 from app.dimse.figures import Counts, Figures, served_figures
 from app.dimse.find import Finder
 from app.dimse.forwarding import Forwarder
@@ -25,6 +27,8 @@ from app.dimse.messages import MessageLimits
 from app.dimse.originals import Fetcher
 from app.dimse.outgoing import Caller
 from app.dimse.peers import Peer, Places, Table
+from app.dimse.performed import Performer
+from app.dimse.reporting import Reporter
 from app.dimse.retrieve import Retriever
 from app.dimse.spool import Spool
 
@@ -35,7 +39,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that a bridge needs to know; `keys` are the archive's, by AE title, '' for the others."""
+    """All that a bridge needs to know; `keys` are the archive's, by AE title, '' for the others.
+
+    Of several processes on one port the first tells of commitments and sends on.
+    """
 
     archive_url: str
     keys: dict[str, str]
@@ -58,6 +65,8 @@ class Plan:
     directory: Path | None = None
     archive_ca: Path | None = None
     tls: "Tls | None" = None
+    forwardings: int = 2
+    is_first: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,28 +115,37 @@ class Bridge:
         self._spool = Spool(plan.spool, plan.spool_bytes) if plan.spool else None
         self._counts = Counts(self._spool.keep if self._spool else Batches(self._archive).store)
         peers = {peer.ae_title: peer for peer in plan.peers}
+        fetcher, destinations = Fetcher(self._archive, limits), Destinations(self._archive, peers)
+        self._work = Work(
+            self._archive,
+            self._caller,
+            fetcher,
+            destinations,
+            plan.idle_seconds,
+            self._counts.forwarded,
+        )
+        self._committer = Committer(self._archive)
         self._services = Services(
             Table(plan.ae_title, peers, plan.open),
             Places(plan.associations, plan.associations_per_peer),
             limits,
             self._counts.store,
-            self._others(limits, peers),
+            self._others(),
         )
 
-    def _others(
-        self, limits: MessageLimits, peers: Mapping[str, Peer]
-    ) -> dict[str, Callable[[Call], None]]:
+    def _others(self) -> dict[str, Callable[[Call], None]]:
         """Return what answers the messages that are no C-STORE, by pynetdicom's names of them."""
-        plan, archive = self._plan, self._archive
-        finder = Finder(archive, plan.ae_title, plan.utf8)
-        fetcher = Fetcher(archive, limits)
-        retriever = Retriever(archive, fetcher, self._caller, peers, plan.idle_seconds)
-        committer = Committer(archive, self._caller, stopping=self._stopping)
+        plan, archive, work = self._plan, self._archive, self._work
+        finder, performer = Finder(archive, plan.ae_title, plan.utf8), Performer(archive)
+        find = work.destinations.find
+        retriever = Retriever(archive, work.fetcher, self._caller, find, plan.idle_seconds)
         return {
             "C_FIND": finder.serve,
             "C_GET": retriever.get,
             "C_MOVE": retriever.move,
-            "N_ACTION": committer.serve,
+            "N_ACTION": self._committer.serve,
+            "N_CREATE": performer.create,
+            "N_SET": performer.change,
         }
 
     def serve(self, ready: Callable[[], None] = lambda: None) -> None:
@@ -142,18 +160,29 @@ class Bridge:
                 stack.enter_context(served_figures(figures, self._plan.metrics_port))
             if self._spool is not None:
                 stack.callback(self._spool.close)
-                stack.enter_context(self._forwarding(self._spool))
+            stack.enter_context(self._at_work())
             stack.callback(self._drain)
             for connected, address in self._connections():
                 threading.Thread(target=self._begin, args=(connected, address), daemon=True).start()
 
     @contextlib.contextmanager
-    def _forwarding(self, spool: Spool) -> Iterator[None]:
-        forwarder = Forwarder(spool, self._archive, self._services.table.peers)
-        forwarder.start()
+    def _at_work(self) -> Iterator[None]:
+        """Have threads do what no peer waits for."""
+        workers: list[Forwarder | Courier | Reporter] = []
+        peers = self._services.table.peers
+        if self._spool is not None:
+            workers.append(Forwarder(self._spool, self._archive, peers))
+        if self._plan.is_first:
+            workers.append(Reporter(self._archive, self._caller, self._committer, peers))
+            workers += [Courier(self._work) for _ in range(self._plan.forwardings)]
+        for worker in workers:
+            worker.start()
         yield
-        forwarder.stop()
-        forwarder.join(self._plan.drain_seconds)
+        for worker in workers:
+            worker.stop()
+        end = time.monotonic() + self._plan.drain_seconds
+        for worker in workers:
+            worker.join(max(0.0, end - time.monotonic()))
 
     @property
     def spool(self) -> Spool | None:

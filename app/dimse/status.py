@@ -3,7 +3,9 @@
 from http import HTTPStatus
 
 SUCCESS = 0x0000
-NOT_AUTHORIZED = 0x0124
+INVALID_ATTRIBUTE_VALUE, PROCESSING_FAILURE, NO_SUCH_SOP_INSTANCE = 0x0106, 0x0110, 0x0112
+INVALID_SOP_INSTANCE, NO_SUCH_SOP_CLASS = 0x0117, 0x0118
+NOT_AUTHORIZED, RESOURCE_LIMITATION = 0x0124, 0x0213
 OUT_OF_RESOURCES = 0xA700
 DOES_NOT_MATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
@@ -40,6 +42,23 @@ FIND_HTTP: dict[int, int] = {
 }
 """Of a Search (PS3.4 Table C.4-1). What is not here: out of resources."""
 
+PERFORMED_REASONS = {
+    "duplicate": 0x0111,
+    "final": PROCESSING_FAILURE,
+    "missing-attribute": 0x0120,
+    "invalid-attribute": INVALID_ATTRIBUTE_VALUE,
+}
+"""Of N-CREATE and N-SET, by what the archive says is wrong (PS3.4 §F.7.2)."""
+
+PERFORMED_HTTP: dict[int, int] = {
+    HTTPStatus.BAD_REQUEST: PROCESSING_FAILURE,
+    HTTPStatus.UNAUTHORIZED: NOT_AUTHORIZED,
+    HTTPStatus.FORBIDDEN: NOT_AUTHORIZED,
+    HTTPStatus.NOT_FOUND: NO_SUCH_SOP_INSTANCE,
+    HTTPStatus.CONFLICT: PROCESSING_FAILURE,
+}
+"""Of N-CREATE and N-SET. What is not here: resource limitation."""
+
 
 def store_status(reason: int) -> int:
     """Return the status for a Failure Reason that a Store report gives for an Instance."""
@@ -56,3 +75,11 @@ def of_store_request(code: int) -> int:
 def of_search(code: int) -> int:
     """Return the status for the answer to a Search that is no list of matches."""
     return FIND_HTTP.get(code, OUT_OF_RESOURCES)
+
+
+def of_performed_step(code: int, reason: str) -> int:
+    """Return the status for what the archive answers to a step that it does not take.
+
+    `reason` is the member of that name of its problem document, '' if it has none.
+    """
+    return PERFORMED_REASONS.get(reason) or PERFORMED_HTTP.get(code, RESOURCE_LIMITATION)

@@ -3,7 +3,6 @@ that is the same for the same Instance (PS3.10 §7.1), and the peer gets what th
 """
 
 import logging
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,20 +13,17 @@ from app.dicom.file_meta import add_file_meta
 from app.dicom.non_patient import category_of
 from app.dicom.uids import check_uid
 from app.dimse import status
-from app.dimse.archive import Archive
+from app.dimse.archive import DICOM_JSON, Archive
 from app.dimse.messages import StoreRequest
 from app.dimse.parts import body_of
 from app.dimse.peers import Peer
 from app.errors import InvalidUID
 
-DICOM_JSON = "application/dicom+json"
 FAILED, STORED, UNNAMED = "00081198", "00081199", "0008119A"
 _UID = "00081155"
 _SENT_AT_ONCE = 2**17
-_STUDY = re.compile(r"/studies/([0-9.]+)/")
 _log = logging.getLogger(__name__)
 Answer = tuple[int, str]
-NOT_LABELLED: Answer = (status.OUT_OF_RESOURCES, "its Study cannot be labelled now")
 NO_ANSWER: Answer = (status.OUT_OF_RESOURCES, "the archive does not answer")
 
 
@@ -69,8 +65,7 @@ def store_instance(archive: Archive, peer: Peer, request: StoreRequest) -> Answe
     except httpx.HTTPError as error:
         _log.warning("the archive does not answer: %s", type(error).__name__)
         return NO_ANSWER
-    uid = request.sop_instance_uid
-    return labelled(archive, peer, response, uid, answer_of(response, uid))
+    return answer_of(response, request.sop_instance_uid)
 
 
 def path_of(sop_class_uid: str) -> str:
@@ -115,27 +110,6 @@ def answers_of(response: httpx.Response) -> dict[str, Answer]:
     for item in _items(report, FAILED):
         answers[str(_value(item, _UID))] = _failure(item)
     return answers
-
-
-def labelled(
-    archive: Archive, peer: Peer, response: httpx.Response, uid: str, answer: Answer
-) -> Answer:
-    """Put a peer's labels on the Study of an Instance that is stored; return what to answer.
-
-    An Instance whose Study cannot be labelled is to be sent again: rights may go by labels.
-    """
-    if not peer.labels or not (answer[0] == status.SUCCESS or answer[0] >> 12 == 0xB):
-        return answer
-    for item in _items(_report(response), STORED):
-        study = _STUDY.search(str(_value(item, "00081190")))
-        if study is None or (_value(item, _UID) != uid and answer[0] != status.OTHER_IDENTITY):
-            continue
-        try:
-            good = archive.label(peer, study[1])
-        except httpx.HTTPError:
-            good = False
-        return answer if good else NOT_LABELLED
-    return answer
 
 
 def _failure(item: Mapping[str, Any]) -> Answer:

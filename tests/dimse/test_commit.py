@@ -1,6 +1,7 @@
 """Storage commitment: asked by N-ACTION, told by N-EVENT-REPORT, by what the archive has."""
 
 import queue
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,15 +68,21 @@ class _Told:
         return self.reports.get(timeout=PATIENCE)
 
 
+def _untold(archive: LiveServer, ae_title: str) -> list[dict[str, Any]]:
+    answer = httpx.get(f"{archive.url}/api/v1/commitments", params={"ae_title": ae_title})
+    listed: list[dict[str, Any]] = answer.json()["commitments"]
+    return listed
+
+
 @contextmanager
-def _listening(told: _Told) -> Iterator[Peer]:
-    entity = AE("MODALITY")
+def _listening(told: _Told, title: str = "MODALITY") -> Iterator[Peer]:
+    entity = AE(title)
     entity.add_supported_context(PUSH, scu_role=False, scp_role=True)
     handlers: list[Any] = [(evt.EVT_N_EVENT_REPORT, told)]
     server = entity.start_server(("127.0.0.1", 0), False, evt_handlers=handlers)
     assert server is not None
     try:
-        yield Peer("MODALITY", "127.0.0.1", server.server_address[1])
+        yield Peer(title, "127.0.0.1", server.server_address[1])
     finally:
         server.shutdown()
 
@@ -119,6 +126,42 @@ def test_a_peer_that_has_gone_is_told_on_a_new_association(archive: LiveServer) 
     assert kind == 1
     assert report.TransactionUID == request.TransactionUID
     assert "FailedSOPSequence" not in report
+
+
+def test_who_was_not_told_is_told_by_the_bridge_that_starts_next(archive: LiveServer) -> None:
+    dataset = _stored(archive)
+    request = _request((dataset.SOPClassUID, dataset.SOPInstanceUID))
+    calling = f"CT{new_uid()[-12:]}"
+    told = _Told()
+    with bridge_to(archive) as bridge, associated(bridge, PAIR, calling=calling) as association:
+        association.bind(evt.EVT_N_EVENT_REPORT, lambda _: (0x0110, None))
+        status, _ = association.send_n_action(request, 1, PUSH, PUSH_INSTANCE)
+        assert status.Status == 0
+    assert [one["transaction"] for one in _untold(archive, calling)] == [request.TransactionUID]
+    with _listening(told, calling) as peer, bridge_to(archive, peers=(peer,)):
+        kind, report = told.next()
+        assert (kind, report.TransactionUID) == (1, request.TransactionUID)
+        end = time.monotonic() + PATIENCE
+        while _untold(archive, calling):
+            assert time.monotonic() < end
+            time.sleep(0.02)
+    with bridge_to(archive, peers=(peer,)):
+        assert told.reports.empty()
+
+
+def test_who_was_told_on_the_same_association_is_listed_no_more(archive: LiveServer) -> None:
+    dataset = _stored(archive)
+    request = _request((dataset.SOPClassUID, dataset.SOPInstanceUID))
+    calling = f"CT{new_uid()[-12:]}"
+    told = _Told()
+    handlers: list[Any] = [(evt.EVT_N_EVENT_REPORT, told)]
+    with (
+        bridge_to(archive) as bridge,
+        associated(bridge, PAIR, calling=calling, evt_handlers=handlers) as association,
+    ):
+        association.send_n_action(request, 1, PUSH, PUSH_INSTANCE)
+        assert told.next()[0] == 1
+    assert _untold(archive, calling) == []
 
 
 def test_what_is_only_spooled_is_not_committed(archive: LiveServer, tmp_path: Path) -> None:

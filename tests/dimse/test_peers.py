@@ -28,6 +28,8 @@ CT1 = Peer("CT1", "10.0.0.5")
         ("CT2", "FILEROOM", "10.0.0.5", False, CALLING_UNKNOWN),
         ("CT2", "FILEROOM", "10.0.0.5", True, None),
         ("ct1", "FILEROOM", "10.0.0.5", False, CALLING_UNKNOWN),
+        ("", "FILEROOM", "10.0.0.5", True, CALLING_UNKNOWN),
+        ("A\\B", "FILEROOM", "10.0.0.5", True, CALLING_UNKNOWN),
     ],
 )
 def test_who_is_in_the_table_is_admitted(
@@ -51,10 +53,10 @@ def test_places_are_counted_in_all_and_for_each_peer() -> None:
 def test_peers_are_read_from_json() -> None:
     text = (
         '[{"ae_title": "CT1", "address": "10.0.0.5", "port": 104, "services": ["store"],'
-        ' "key_file": "ct1.key", "tls": true, "labels": ["ward:7"]}, {"ae_title": "WS"}]'
+        ' "key_file": "ct1.key", "tls": true}, {"ae_title": "WS"}]'
     )
     assert read_peers(text) == (
-        Peer("CT1", "10.0.0.5", 104, frozenset({"store"}), "ct1.key", True, ("ward:7",)),
+        Peer("CT1", "10.0.0.5", 104, frozenset({"store"}), "ct1.key", True),
         Peer("WS"),
     )
 
@@ -73,8 +75,6 @@ def test_peers_are_read_from_json() -> None:
         ('[{"ae_title": "A", "address": "h", "port": true}]', "from 1 to 65535"),
         ('[{"ae_title": "A", "port": 104}]', "needs an address"),
         ('[{"ae_title": "A", "tls": "yes"}]', "true or false"),
-        ('[{"ae_title": "A", "labels": "ward"}]', "a list of words"),
-        ('[{"ae_title": "A", "labels": ["Ward 7"]}]', "a list of words"),
         ('[{"ae_title": "A", "services": "store"}]', "a list of store, find"),
         ('[{"ae_title": "A", "services": ["print"]}]', "a list of store, find"),
     ],

@@ -16,7 +16,6 @@ from pydicom.uid import (
 
 from app.dicom.transfer_syntaxes import ROWS
 from app.dimse import status
-from app.dimse.peers import Peer
 from benchmarks.server import free_port
 from tests.bridges import (
     DCMTK,
@@ -31,7 +30,7 @@ from tests.bridges import (
     until_forwarded,
 )
 from tests.factories import make_dataset, make_non_patient, make_part10, make_series, new_uid
-from tests.live_server import LiveServer
+from tests.live_server import FILEROOM, LiveServer, clean_environment
 
 PRIVATE = "1.3.12.2.1107.5.9.1"
 RETIRED = "1.2.840.10008.5.1.4.1.1.6"  # Ultrasound Image Storage of 1993
@@ -254,18 +253,28 @@ def test_an_archive_that_is_not_there_is_out_of_resources() -> None:
     assert (code, comment) == (0xA700, "the archive does not answer")
 
 
+@pytest.fixture(scope="module")
+def _labelled_by_rule(archive: LiveServer) -> None:
+    rule = ["label", "rules", "add", "ward:7", "--calling-ae", "WARD"]
+    arguments = [FILEROOM, *rule, "--data-dir", str(archive.data_dir)]
+    subprocess.run(arguments, env=clean_environment(), check=True, timeout=60)
+
+
+@pytest.mark.usefixtures("_labelled_by_rule")
 @pytest.mark.parametrize("spooled", [False, True])
-def test_studies_bear_the_labels_of_who_stored_them(
+def test_the_archive_knows_which_ae_has_stored(
     archive: LiveServer, tmp_path: Path, spooled: bool
 ) -> None:
-    series = make_series(3)
-    labels = "ward:7", "trial"
+    mine, other = make_dataset(), make_dataset()
     spool = tmp_path / "spool" if spooled else None
-    with bridge_to(archive, peers=(Peer("WARD", labels=labels),), spool=spool) as bridge:
-        with associated(bridge, (CT, ExplicitVRLittleEndian), calling="WARD") as association:
-            for dataset in series:
+    with bridge_to(archive, spool=spool) as bridge:
+        for calling, dataset in (("WARD", mine), ("OTHER", other)):
+            with associated(bridge, (CT, ExplicitVRLittleEndian), calling=calling) as association:
                 data = data_set_of(make_part10(dataset))
                 assert send_bytes(association, data, CT, dataset.SOPInstanceUID) == (0, "")
         until_forwarded(bridge)
-    url = f"{archive.url}/api/v1/studies/{series[0].StudyInstanceUID}/labels"
-    assert set(httpx.get(url).json()["labels"]) == set(labels)
+    labels = [
+        httpx.get(f"{archive.url}/api/v1/studies/{one.StudyInstanceUID}/labels").json()["labels"]
+        for one in (mine, other)
+    ]
+    assert labels == [["ward:7"], []]

@@ -1,0 +1,175 @@
+"""What the archive wants sent on is claimed, sent and told; destinations of its registry."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pynetdicom import AE, StoragePresentationContexts, evt
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    StudyRootQueryRetrieveInformationModelMove,
+)
+
+from benchmarks.server import free_port
+from tests.bridges import PATIENCE, RunningBridge, associated, bridge_to, data_set_of, send_bytes
+from tests.factories import make_dataset, make_part10, make_series, new_uid
+from tests.live_server import LiveServer
+
+CT = str(CTImageStorage)
+MOVE = str(StudyRootQueryRetrieveInformationModelMove)
+
+
+class _Workstation:
+    """Keeps what is sent to it, and answers with a status."""
+
+    def __init__(self) -> None:
+        self.came: dict[str, bytes] = {}
+        self.status, self.port = 0, 0
+
+    def __call__(self, event: Any) -> int:
+        if self.status == 0:
+            data = event.request.DataSet.getvalue()
+            self.came[str(event.request.AffectedSOPInstanceUID)] = data
+        return self.status
+
+
+@contextmanager
+def _listening(title: str) -> Iterator[_Workstation]:
+    workstation = _Workstation()
+    entity = AE(title)
+    entity.supported_contexts = StoragePresentationContexts
+    handlers: list[Any] = [(evt.EVT_C_STORE, workstation)]
+    server = entity.start_server(("127.0.0.1", 0), False, evt_handlers=handlers)
+    assert server is not None
+    workstation.port = server.server_address[1]
+    try:
+        yield workstation
+    finally:
+        server.shutdown()
+
+
+def _title() -> str:
+    return f"WS{new_uid()[-12:]}"
+
+
+def _registered(archive: LiveServer, title: str, port: int) -> None:
+    address = {"host": "127.0.0.1", "port": port}
+    kept = httpx.put(f"{archive.url}/api/v1/destinations/{title}", json=address)
+    assert kept.status_code in {201, 204}
+
+
+def _ruled(archive: LiveServer, title: str, source: str) -> None:
+    rule = {"destination": title, "sources": [source]}
+    assert httpx.post(f"{archive.url}/api/v1/forwarding-rules", json=rule).status_code == 201
+
+
+def _queue(archive: LiveServer, title: str) -> list[dict[str, Any]]:
+    answer = httpx.get(f"{archive.url}/api/v1/forwardings", params={"destination": title})
+    queue: list[dict[str, Any]] = answer.json()["forwardings"]
+    return queue
+
+
+def _until(met: Callable[[], object]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not met():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def _store(bridge: RunningBridge, calling: str, *datasets: Dataset) -> dict[str, bytes]:
+    sent = {str(one.SOPInstanceUID): data_set_of(make_part10(one)) for one in datasets}
+    with associated(bridge, (CT, ExplicitVRLittleEndian), calling=calling) as association:
+        for uid, data in sent.items():
+            assert send_bytes(association, data, CT, uid) == (0, "")
+    return sent
+
+
+@pytest.mark.parametrize("spooled", [False, True])
+def test_what_meets_a_rule_is_sent_on_and_leaves_the_queue(
+    archive: LiveServer, tmp_path: Path, spooled: bool
+) -> None:
+    title, source = _title(), _title()
+    spool = tmp_path / "spool" if spooled else None
+    with _listening(title) as workstation, bridge_to(archive, spool=spool) as bridge:
+        _registered(archive, title, workstation.port)
+        _ruled(archive, title, source)
+        sent = _store(bridge, source, *make_series(25, Rows=4, Columns=4))
+        _store(bridge, "OTHER", make_dataset())
+        _until(lambda: len(workstation.came) == len(sent) and not _queue(archive, title))
+    assert workstation.came == sent
+
+
+def test_what_is_refused_waits_with_the_reason(archive: LiveServer, bridge: RunningBridge) -> None:
+    title, source = _title(), _title()
+    with _listening(title) as workstation:
+        workstation.status = 0xA700
+        _registered(archive, title, workstation.port)
+        _ruled(archive, title, source)
+        sent = _store(bridge, source, make_dataset())
+        _until(lambda: [one for one in _queue(archive, title) if one["reason"]])
+        (waiting,) = _queue(archive, title)
+        assert (waiting["state"], waiting["reason"]) == ("waiting", "refused with status A700")
+        workstation.status = 0
+        chosen = {"destination": title}
+        assert httpx.post(f"{archive.url}/api/v1/forwardings/retry", json=chosen).json()
+        _until(lambda: not _queue(archive, title))
+    assert workstation.came == sent
+
+
+def test_a_destination_that_is_down_keeps_no_other_waiting(
+    archive: LiveServer, bridge: RunningBridge
+) -> None:
+    down, title, source = _title(), _title(), _title()
+    with _listening(title) as workstation:
+        _registered(archive, down, free_port())
+        _registered(archive, title, workstation.port)
+        for one in (down, title):
+            _ruled(archive, one, source)
+        sent = _store(bridge, source, make_dataset())
+        _until(lambda: workstation.came and not _queue(archive, title))
+        _until(lambda: [one for one in _queue(archive, down) if one["reason"]])
+        (waiting,) = _queue(archive, down)
+    assert workstation.came == sent
+    assert waiting["reason"] == f"{down} takes no association"
+    chosen = {"destination": down}
+    assert httpx.post(f"{archive.url}/api/v1/forwardings/discard", json=chosen).json()
+
+
+def test_a_bridge_that_stops_lets_go_of_what_it_has_not_sent(archive: LiveServer) -> None:
+    title = _title()
+    dataset = make_dataset()
+    with _listening(title) as workstation:
+        _registered(archive, title, workstation.port)
+        with bridge_to(archive, forwardings=0) as bridge:
+            sent = _store(bridge, "MODALITY", dataset)
+            wanted = {"destination": title, "study": dataset.StudyInstanceUID}
+            assert httpx.post(f"{archive.url}/api/v1/forwardings", json=wanted).status_code == 201
+            assert [one["state"] for one in _queue(archive, title)] == ["waiting"]
+        with bridge_to(archive):
+            _until(lambda: not _queue(archive, title))
+    assert workstation.came == sent
+
+
+def test_a_c_move_finds_destinations_in_the_registry_of_the_archive(
+    archive: LiveServer, bridge: RunningBridge
+) -> None:
+    title = _title()
+    dataset = make_dataset()
+    sent = _store(bridge, "MODALITY", dataset)
+    level = Dataset()
+    level.QueryRetrieveLevel, level.StudyInstanceUID = "STUDY", dataset.StudyInstanceUID
+    with (
+        _listening(title) as workstation,
+        associated(bridge, (MOVE, ExplicitVRLittleEndian)) as association,
+    ):
+        *_, (unknown, _) = association.send_c_move(level, title, MOVE)
+        assert unknown.Status == 0xA801
+        _registered(archive, title, workstation.port)
+        *_, (last, _) = association.send_c_move(level, title, MOVE)
+    assert (last.Status, last.NumberOfCompletedSuboperations) == (0, 1)
+    assert workstation.came == sent
