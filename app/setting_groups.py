@@ -288,6 +288,7 @@ class Dimse(Group):
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     tls_peers: Path | None = None
+    processes: int = Field(default=1, ge=1, le=64)
     associations: int = Field(default=100, ge=1, le=10_000)
     associations_per_peer: int = Field(default=20, ge=1, le=10_000)
     pdu_bytes: ByteSize = Field(default=ByteSize(2**18), ge=4_096, le=2**24)
@@ -305,6 +306,12 @@ class Dimse(Group):
             raise ValueError("tls_certificate and tls_key belong together")
         if self.tls_peers is not None and self.tls_key is None:
             raise ValueError("tls_peers needs tls_certificate and tls_key, too")
+        return self
+
+    @model_validator(mode="after")
+    def _spool_is_of_one(self) -> Self:
+        if self.spool is not None and self.processes > 1:
+            raise ValueError("a spool is one process's: set spool or processes, not both")
         return self
 
 

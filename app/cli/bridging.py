@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app import __version__
+from app.cli.bridge_processes import helping
 from app.cli.listening import bound_socket
 from app.cli.order import Order
 from app.cli.refusal import Refusal
@@ -24,8 +25,8 @@ DEFAULT_PORT = 11_112
 """Registered for DICOM, and open to every user; 104 is root's."""
 
 
-def plan_of(settings: Settings) -> Plan:
-    """Return what the bridge needs to know.
+def plan_of(settings: Settings, number: int = 0) -> Plan:
+    """Return what a bridge needs to know; `number` counts those on one port from 0.
 
     Raises:
         SettingsError: a key's file cannot be used.
@@ -53,7 +54,8 @@ def plan_of(settings: Settings) -> Plan:
         spool=dimse.spool,
         spool_bytes=dimse.spool_bytes,
         forwardings=dimse.forwardings,
-        metrics_port=dimse.metrics_port,
+        metrics_port=None if dimse.metrics_port is None else dimse.metrics_port + number,
+        is_first=number == 0,
         tls=tls,
     )
 
@@ -96,7 +98,8 @@ def run_bridge(settings: Settings) -> None:
             f"  Open to    {_who(plan)}",
             "Stop with Ctrl-C.",
         )
-        _serve(plan, listening, lambda: _print(lines))
+        with helping(settings, listening, settings.dimse.processes):
+            _serve(plan, listening, lambda: _print(lines))
 
 
 def _who(plan: Plan) -> str:
@@ -117,7 +120,7 @@ def serve_orders() -> None:
     settings = order.settings
     configure_logs(settings.log.level, settings.log.format)
     try:
-        plan = plan_of(settings)
+        plan = plan_of(settings, order.number)
         _serve(plan, socket.socket(fileno=order.listening), _tell_parent)
     except (Refusal, SettingsError) as error:
         logging.getLogger(__name__).error("the DIMSE bridge: %s", error)

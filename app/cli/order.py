@@ -7,7 +7,11 @@ from app.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """`listening` is the descriptor of the socket that the worker inherits."""
+    """`listening` is the descriptor of the socket that the worker inherits.
+
+    `number` counts those of a kind from 0.
+    """
 
     settings: Settings
     listening: int
+    number: int = 0

@@ -60,6 +60,7 @@ class _Worker:
     process: subprocess.Popen[bytes]
     kind: str
     listening: socket.socket
+    number: int = 0
     begun: float = field(default_factory=time.monotonic)
 
     @property
@@ -152,10 +153,7 @@ class Supervisor:
             raise _Stop
 
     def _start(self) -> None:
-        number = self._settings.http.workers
-        self._workers = [self._hire(SERVER, self._listening) for _ in range(number)]
-        if self._dimse is not None:
-            self._workers.append(self._hire(BRIDGE, self._dimse))
+        self._hire_all()
         if self._postgres is not None:
             self._start_postgres()
             self._settings = self._settings.with_database(self._postgres.url())
@@ -169,6 +167,15 @@ class Supervisor:
             if not worker.reports.read(1):
                 code = worker.process.wait()
                 raise Refusal(f"The server could not start ({_ending(code)}); see what it says.")
+
+    def _hire_all(self) -> None:
+        settings = self._settings
+        self._workers = [
+            self._hire(SERVER, self._listening, one) for one in range(settings.http.workers)
+        ]
+        if self._dimse is not None:
+            for one in range(settings.dimse.processes):
+                self._workers.append(self._hire(BRIDGE, self._dimse, one))
 
     def _start_postgres(self) -> None:
         if self._postgres is None:
@@ -198,7 +205,7 @@ class Supervisor:
         if done.returncode:
             raise Refusal(done.stderr.decode(errors="replace").strip())
 
-    def _hire(self, kind: str, listening: socket.socket) -> _Worker:
+    def _hire(self, kind: str, listening: socket.socket, number: int = 0) -> _Worker:
         """Start a worker, which imports what it needs and then waits for its order."""
         arguments = [self._application] if kind == SERVER else []
         try:
@@ -216,10 +223,10 @@ class Supervisor:
                 f"A worker cannot be started with {sys.executable}: {error.strerror}. This user "
                 "must be able to run it."
             ) from None
-        return _Worker(process, kind, listening)
+        return _Worker(process, kind, listening, number)
 
     def _order(self, worker: _Worker) -> None:
-        order = Order(self._settings, worker.listening.fileno())
+        order = Order(self._settings, worker.listening.fileno(), worker.number)
         with contextlib.suppress(BrokenPipeError), worker.orders as pipe:
             pipe.write(pickle.dumps(order))
 
@@ -253,7 +260,7 @@ class Supervisor:
         if self._counts is not None:
             keep_totals(self._counts, pid)
         self._rest(time.monotonic() - dead.begun)
-        worker = self._hire(dead.kind, dead.listening)
+        worker = self._hire(dead.kind, dead.listening, dead.number)
         self._order(worker)
         return worker
 

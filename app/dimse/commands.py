@@ -90,7 +90,7 @@ def store_response(request: Mapping[int, bytes], status: int, comment: str = "")
     values[STATUS] = _US.pack(status)
     if comment:
         values[ERROR_COMMENT] = _comment(comment)
-    return _written(values)
+    return written(values)
 
 
 def response(
@@ -110,7 +110,7 @@ def response(
     values[STATUS] = _US.pack(said.status)
     if said.comment:
         values[ERROR_COMMENT] = _comment(said.comment)
-    return _written(values)
+    return written(values)
 
 
 def store_request(
@@ -134,7 +134,7 @@ def store_request(
     if originator is not None:
         values[MOVE_ORIGINATOR] = _padded(originator[0].encode("ascii", "replace"), b" ")
         values[MOVE_ORIGINATOR_MESSAGE_ID] = _US.pack(originator[1])
-    return _written(values)
+    return written(values)
 
 
 def command_pdu(context_id: int, command: bytes) -> bytes:
@@ -148,7 +148,8 @@ def data_header(context_id: int, length: int, *, last: bool) -> bytes:
     return _PDU.pack(4, length + 6, length + 2, context_id, 2 if last else 0)
 
 
-def _written(values: Mapping[int, bytes]) -> bytes:
+def written(values: Mapping[int, bytes]) -> bytes:
+    """Return a Command Set of values by element number."""
     body = b"".join(
         _HEADER.pack(0, element, len(value)) + value for element, value in sorted(values.items())
     )

@@ -189,6 +189,11 @@ class Bridge:
         """What waits to be forwarded, if there is a spool."""
         return self._spool
 
+    @property
+    def associations(self) -> int:
+        """How many have not ended."""
+        return self._forget_ended()
+
     def stop(self) -> None:
         """Take no more associations; may be called by a signal's handler."""
         self._stopping.set()

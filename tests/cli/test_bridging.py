@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from app.cli.bridging import plan_of
@@ -94,3 +96,55 @@ def test_half_a_certificate_is_refused() -> None:
         load_settings({"dimse": {"tls_key": "k"}})
     with pytest.raises(SettingsError, match="tls_peers needs"):
         load_settings({"dimse": {"tls_peers": "k"}})
+
+
+@pytest.mark.slow
+def test_several_processes_share_a_port_and_one_that_died_is_replaced(tmp_path: Path) -> None:
+    port = free_port()
+    arguments = ["dimse", "--port", str(port), "--archive-url", "http://127.0.0.1:9"]
+    settings = {"FILEROOM_DIMSE__OPEN": "true", "FILEROOM_DIMSE__PROCESSES": "3"}
+    with subprocess.Popen(
+        [FILEROOM, *arguments], cwd=tmp_path, env=clean_environment(settings)
+    ) as process:
+        first = psutil.Process(process.pid)
+        try:
+            assert _echoed(port)
+            _until(lambda: len(first.children()) == 2)
+            dead, other = first.children()
+            dead.kill()
+            _until(lambda: len(first.children()) == 2 and dead not in first.children())
+            assert other in first.children()
+            first.suspend()  # so that the others alone can answer
+            assert _echoed(port)
+        finally:
+            first.resume()
+            family = first.children()
+            process.terminate()
+            assert process.wait(60) == 0
+    assert not any(one.is_running() for one in family)
+
+
+@pytest.mark.slow
+def test_serve_starts_as_many_bridges_as_are_wanted(tmp_path: Path) -> None:
+    port = free_port()
+    environment = {
+        "FILEROOM_DIMSE__PORT": str(port),
+        "FILEROOM_DIMSE__OPEN": "true",
+        "FILEROOM_DIMSE__PROCESSES": "2",
+    }
+    with serve(tmp_path, environment=environment) as server:
+        assert _echoed(port)
+        family = psutil.Process(server.process.pid).children()
+        assert len([one for one in family if "app.cli.bridging" in one.cmdline()]) == 2
+
+
+def _until(met: Callable[[], object]) -> None:
+    end = time.monotonic() + 60
+    while not met():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_a_spool_is_one_processs() -> None:
+    with pytest.raises(SettingsError, match="set spool or processes"):
+        load_settings({"dimse": {"spool": "spool", "processes": 2}})

@@ -2,13 +2,16 @@
 
 import socket
 import struct
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
+from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE
 from pynetdicom.association import Association
@@ -19,18 +22,22 @@ from pynetdicom.pdu_primitives import (
     MaximumLengthNotification,
 )
 from pynetdicom.presentation import build_context
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    StudyRootQueryRetrieveInformationModelFind,
+    Verification,
+)
 
 from app.dimse import commands
 from app.dimse.peers import Peer
 from tests.bridges import RunningBridge, associated, bridge_to, called, dcmtk, send_bytes
 from tests.bridges import data_set_of as data_set_of_file
-from tests.factories import make_dataset, make_part10
+from tests.factories import make_dataset, make_part10, make_series
+from tests.killing.bridge import BridgeProcess
 from tests.live_server import LiveServer
 
 CT = str(CTImageStorage)
 REJECT, ABORT = b"\x03", b"\x07"
-VERIFICATION = str(Verification)
+VERIFICATION, FIND = str(Verification), str(StudyRootQueryRetrieveInformationModelFind)
 
 
 def _request(calling: str = "MODALITY", called_title: str = "FILEROOM") -> bytes:
@@ -41,7 +48,11 @@ def _request(calling: str = "MODALITY", called_title: str = "FILEROOM") -> bytes
     length.maximum_length_received = 16384
     implementation.implementation_class_uid = "1.2.3.4"
     primitive.user_information = [length, implementation]
-    contexts = [build_context(VERIFICATION), build_context(CT, ExplicitVRLittleEndian)]
+    contexts = [
+        build_context(VERIFICATION),
+        build_context(CT, ExplicitVRLittleEndian),
+        build_context(FIND, ExplicitVRLittleEndian),
+    ]
     for number, context in enumerate(contexts):
         context.context_id = 2 * number + 1
     primitive.presentation_context_definition_list = contexts
@@ -214,18 +225,58 @@ def test_who_stalls_is_let_go_and_nobody_else_waits(archive: LiveServer, stream:
             pass
 
 
-@pytest.mark.parametrize("after", [0, 1, 2, 3])
-def test_a_connection_that_breaks_in_any_state_harms_nobody(
-    bridge: RunningBridge, after: int
+_FINDS = commands.command_pdu(
+    5,
+    commands.written(
+        {
+            commands.AFFECTED_SOP_CLASS_UID: FIND.encode(),
+            commands.COMMAND_FIELD: b"\x20\0",
+            commands.MESSAGE_ID: b"\7\0",
+            commands.PRIORITY: b"\0\0",
+            commands.DATA_SET_TYPE: b"\1\0",
+        }
+    ),
+)
+_LEVEL = b"\x08\0\x52\0CS\6\0STUDY \x20\0\x0d\0UI\0\0"
+STATES = {
+    "nothing said": [],
+    "half a request": [_request()[:40]],
+    "associated": [_request()],
+    "half a command": [_request(), _store_command()[:30]],
+    "a command": [_request(), _store_command()],
+    "half a data set": [
+        _request(),
+        _store_command() + b"\x04\0\0\0\x40\0" + struct.pack(">LBB", 9999, 3, 0) + bytes(99),
+    ],
+    "a query under way": [
+        _request(),
+        _FINDS + commands.data_header(5, len(_LEVEL), last=True) + _LEVEL,
+    ],
+    "release asked for": [_request(), b"\x05\0\0\0\0\4\0\0\0\0"],
+}
+ABORTED = b"\x07\0\0\0\0\4\0\0\0\0"
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("end", ["an abort", "a reset", "a close"])
+def test_an_association_that_ends_in_any_state_harms_nobody(
+    archive: LiveServer, state: str, end: str
 ) -> None:
-    steps = [_request(), _store_command(), b"\x04\0\0\0\x40\0" + struct.pack(">LBB", 9999, 3, 0)]
-    with _connected(bridge) as peer:
-        for step in steps[:after]:
-            peer.sendall(step)
-            if step == steps[0]:
-                assert _answer(peer) == b"\x02"
-        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    assert _echoes(bridge)
+    with bridge_to(archive) as bridge:
+        with _connected(bridge) as peer:
+            for step in STATES[state]:
+                peer.sendall(step)
+                if step == _request():
+                    assert _answer(peer) == b"\x02"
+            if end == "an abort":
+                peer.sendall(ABORTED)
+            elif end == "a reset":
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert _echoes(bridge)
+        until = time.monotonic() + 30
+        while bridge.bridge.associations:
+            assert time.monotonic() < until
+            time.sleep(0.02)
 
 
 def test_places_come_back_when_associations_break(archive: LiveServer) -> None:
@@ -242,17 +293,36 @@ def test_places_come_back_when_associations_break(archive: LiveServer) -> None:
 
 @pytest.mark.slow
 def test_a_hundred_associations_at_once_are_served(archive: LiveServer, tmp_path: Path) -> None:
-    with bridge_to(archive, associations=101, associations_per_peer=101) as bridge:
-        held = []
-        for _ in range(100):
-            entity = AE("MODALITY")
-            entity.add_requested_context(CT, ExplicitVRLittleEndian)
-            held.append(entity.associate("127.0.0.1", bridge.port, ae_title="FILEROOM"))
-        assert all(association.is_established for association in held)
-        for association in held:
-            dataset = make_dataset()
-            data = data_set_of_file(make_part10(dataset))
-            assert send_bytes(association, data, CT, dataset.SOPInstanceUID) == (0, "")
-        assert _echoes(bridge)
-        for association in held:
-            association.release()
+    settings = {"ASSOCIATIONS": "101", "ASSOCIATIONS_PER_PEER": "101"}
+    process = BridgeProcess(tmp_path, archive.url, None, settings)
+    process.start()
+    try:
+        before = process.memory()
+        datasets = make_series(200, Rows=256, Columns=256)
+        together = threading.Barrier(100)
+
+        def store(number: int) -> list[int]:
+            with socket.create_connection(("127.0.0.1", process.port), timeout=60) as peer:
+                peer.sendall(_request())
+                assert _answer(peer) == b"\x02"
+                together.wait(60)
+                return [_stored(peer, dataset) for dataset in datasets[number::100]]
+
+        with ThreadPoolExecutor(100) as pool:
+            statuses = list(pool.map(store, range(100)))
+        assert statuses == [[0, 0]] * 100
+        assert process.memory() - before < 256 * 2**20
+    finally:
+        assert process.stop() == 0
+    for dataset in datasets:
+        assert archive.stored_object(dataset.SOPInstanceUID)
+
+
+def _stored(peer: socket.socket, dataset: Dataset) -> int:
+    """Store an Instance over a socket; return the status."""
+    data, uid = data_set_of_file(make_part10(dataset)), str(dataset.SOPInstanceUID)
+    command = commands.command_pdu(3, commands.store_request(1, CT, uid))
+    peer.sendall(command + commands.data_header(3, len(data), last=True) + data)
+    length = struct.unpack(">L", peer.recv(6, socket.MSG_WAITALL)[2:])[0]
+    values = commands.read_command(peer.recv(length, socket.MSG_WAITALL)[6:])
+    return commands.number(values, commands.STATUS)

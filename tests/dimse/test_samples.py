@@ -12,13 +12,13 @@ import orjson
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import build_role, evt
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelGet,
 )
 
-from app.dicom.file_meta import read_file_meta
+from app.dicom.file_meta import add_file_meta, read_file_meta
 from app.dicom.scan import scan
 from app.dicom.source import BytesSource
 from app.dicom.uids import check_uid
@@ -35,6 +35,7 @@ from tests.bridges import (
     dcmtk,
     send_bytes,
 )
+from tests.dataset_comparison import differences
 from tests.factories import new_uid
 from tests.live_server import LiveServer
 from tests.pydicom_oracle import quiet
@@ -134,12 +135,28 @@ def test_what_is_stored_is_what_was_sent(archive: LiveServer, stored: list[Sampl
         assert data_set_of(archive.stored_object(sample.instance)) == sample.data_set, sample.name
 
 
-def test_wado_gives_them_out_as_they_are(archive: LiveServer, stored: list[Sample]) -> None:
+def test_http_gives_them_out_as_they_are(archive: LiveServer, stored: list[Sample]) -> None:
+    """As originals, and by WADO-RS, which writes two Transfer Syntaxes anew (PS3.18 §8.7.3)."""
+    accept = {"Accept": "application/dicom; transfer-syntax=*"}
+    rewritten = {ImplicitVRLittleEndian, ExplicitVRBigEndian}
     with httpx.Client() as client:
         for sample in stored:
             path = f"{sample.study}/series/{sample.series}/instances/{sample.instance}"
             answer = client.get(f"{archive.url}/api/v1/studies/{path}/original")
             assert data_set_of(answer.content) == sample.data_set, sample.name
+            answer = client.get(f"{archive.dicomweb}/studies/{path}", headers=accept)
+            if sample.syntax in rewritten:
+                assert _differences(sample, answer.content) == [], sample.name
+            else:
+                assert data_set_of(answer.content) == sample.data_set, sample.name
+
+
+@quiet
+def _differences(sample: Sample, rewritten: bytes) -> list[str]:
+    meta = add_file_meta(sample.sop_class, sample.instance, sample.syntax)
+    return differences(
+        dcmread(BytesIO(meta + sample.data_set)), dcmread(BytesIO(rewritten), force=True)
+    )
 
 
 def test_c_get_gives_them_out_as_they_are(bridge: RunningBridge, stored: list[Sample]) -> None:
