@@ -38,9 +38,9 @@ def check_permitted() -> None:
         sys.exit(NOT_PERMITTED)
 
 
-def enter(arguments: list[str]) -> int:
-    """Run `python -m benchmarks` with `arguments` inside a new namespace; return its exit code."""
-    command = ["unshare", "--net", "--mount", sys.executable, "-m", "benchmarks", *arguments]
+def enter(arguments: list[str], module: str = "benchmarks") -> int:
+    """Run `python -m` with `arguments` inside a new namespace; return its exit code."""
+    command = ["unshare", "--net", "--mount", sys.executable, "-m", module, *arguments]
     inner = subprocess.Popen(command, env={**os.environ, _MARK: "1"})
     signal.signal(signal.SIGTERM, lambda *_: inner.terminate())
     while True:
