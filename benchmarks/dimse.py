@@ -26,6 +26,7 @@ from benchmarks.dimse_report import Figures, build_dimse_page
 from benchmarks.dimse_servers import (
     DCMTK,
     DESTINATION,
+    PLAIN_SOCKETS,
     Archive,
     dcmqrscp,
     find_version,
@@ -63,17 +64,9 @@ class NotWhole(Exception):
 def _receiver(port: int) -> Iterator[Path]:
     """Run DCMTK's storescp; what it is sent comes into the directory."""
     with tempfile.TemporaryDirectory(prefix="dimse-received-") as name:
-        command = [
-            str(DCMTK / "storescp"),
-            "-q",
-            "-aet",
-            DESTINATION,
-            "-od",
-            name,
-            "--fork",
-            str(port),
-        ]
-        with subprocess.Popen(command) as process:
+        arguments = ["-q", "-aet", DESTINATION, "-od", name, "--fork", str(port)]
+        command = [str(DCMTK / "storescp"), *arguments]
+        with subprocess.Popen(command, env={**os.environ, **PLAIN_SOCKETS}) as process:
             try:
                 yield Path(name)
             finally:
@@ -115,7 +108,7 @@ class Bench:
             began = time.perf_counter()
             senders = [
                 subprocess.Popen(
-                    [*command, str(root / str(number))], env={**os.environ, "TCP_NODELAY": "1"}
+                    [*command, str(root / str(number))], env={**os.environ, **PLAIN_SOCKETS}
                 )
                 for number in range(associations)
             ]
