@@ -15,6 +15,11 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelMove,
 )
 
+from app.archive.forwarding import LEASE_SECONDS
+from app.dimse import claims
+from app.dimse.archive import Archive, open_client
+from app.dimse.destinations import Destinations
+from app.dimse.peers import Peer
 from benchmarks.server import free_port
 from tests.bridges import PATIENCE, RunningBridge, associated, bridge_to, data_set_of, send_bytes
 from tests.factories import make_dataset, make_part10, make_series, new_uid
@@ -29,9 +34,11 @@ class _Workstation:
 
     def __init__(self) -> None:
         self.came: dict[str, bytes] = {}
-        self.status, self.port = 0, 0
+        self.status, self.port, self.asked, self.seconds = 0, 0, 0, 0.0
 
     def __call__(self, event: Any) -> int:
+        self.asked += 1
+        time.sleep(self.seconds)
         if self.status == 0:
             data = event.request.DataSet.getvalue()
             self.came[str(event.request.AffectedSOPInstanceUID)] = data
@@ -138,6 +145,36 @@ def test_a_destination_that_is_down_keeps_no_other_waiting(
     assert waiting["reason"] == f"{down} takes no association"
     chosen = {"destination": down}
     assert httpx.post(f"{archive.url}/api/v1/forwardings/discard", json=chosen).json()
+
+
+@pytest.mark.slow
+def test_what_takes_long_is_held_and_sent_once(
+    archive: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shortest, _ = LEASE_SECONDS
+    monkeypatch.setattr(claims, "SECONDS", shortest)
+    title = _title()
+    with _listening(title) as workstation:
+        workstation.seconds = 1.5 * shortest
+        _registered(archive, title, workstation.port)
+        with bridge_to(archive) as bridge:
+            sent = _store(bridge, "MODALITY", dataset := make_dataset())
+            wanted = {"destination": title, "study": dataset.StudyInstanceUID}
+            assert httpx.post(f"{archive.url}/api/v1/forwardings", json=wanted).status_code == 201
+            _until(lambda: not _queue(archive, title))
+    assert (workstation.came, workstation.asked) == (sent, 1)
+
+
+def test_for_an_ae_that_both_know_the_settings_count() -> None:
+    ours = Peer("WS", "10.0.0.9", 104, tls=True)
+    with open_client(1, None) as client:
+        nowhere = Archive(f"http://127.0.0.1:{free_port()}", client, {}, 0.0)
+        destinations = Destinations(nowhere, {"WS": ours, "CT": Peer("CT", "10.0.0.5")})
+        described = {"host": "10.0.0.7", "port": 11112, "tls": False}
+        assert destinations.find("WS") == destinations.of({"ae_title": "WS", **described}) == ours
+        theirs = Peer("CT", "10.0.0.7", 11112)
+        assert destinations.of({"ae_title": "CT", **described}) == theirs
+        assert destinations.find("") is None
 
 
 def test_a_bridge_that_stops_lets_go_of_what_it_has_not_sent(archive: LiveServer) -> None:
