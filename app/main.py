@@ -167,7 +167,8 @@ def _routers() -> Iterator[tuple[str, APIRouter]]:
 def _plumbing(app: _Application, settings: Settings) -> ASGIApp:
     """Return what a request goes through, from the outermost to FastAPI's routes."""
     busiest = (*stow.DIRECT, *qido.DIRECT, *rendered.DIRECT)
-    direct = Direct(app.route_request, DICOMWEB, app.state, busiest)
+    elsewhere = Direct(app.route_request, "", app.state, originals.DIRECT)
+    direct = Direct(elsewhere, DICOMWEB, app.state, busiest)
     frames = FramesRoute(direct, DICOMWEB, app.state)
     origins = cross_origin_rules(settings.http.cors_origins)
     audited = Audited(frames, DICOMWEB, app.state, required=settings.audit.required)

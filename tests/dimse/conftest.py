@@ -17,6 +17,6 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 
 @pytest.fixture(scope="session")
 def bridge(archive: LiveServer) -> Iterator[RunningBridge]:
-    """A bridge that is open to all."""
-    with bridge_to(archive) as running:
+    """A bridge that is open to all, and sends nothing on."""
+    with bridge_to(archive, forwardings=0) as running:
         yield running

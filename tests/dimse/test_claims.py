@@ -111,9 +111,9 @@ def test_what_meets_a_rule_is_sent_on_and_leaves_the_queue(
     assert workstation.came == sent
 
 
-def test_what_is_refused_waits_with_the_reason(archive: LiveServer, bridge: RunningBridge) -> None:
+def test_what_is_refused_waits_with_the_reason(archive: LiveServer) -> None:
     title, source = _title(), _title()
-    with _listening(title) as workstation:
+    with _listening(title) as workstation, bridge_to(archive) as bridge:
         workstation.status = 0xA700
         _registered(archive, title, workstation.port)
         _ruled(archive, title, source)
@@ -128,11 +128,9 @@ def test_what_is_refused_waits_with_the_reason(archive: LiveServer, bridge: Runn
     assert workstation.came == sent
 
 
-def test_a_destination_that_is_down_keeps_no_other_waiting(
-    archive: LiveServer, bridge: RunningBridge
-) -> None:
+def test_a_destination_that_is_down_keeps_no_other_waiting(archive: LiveServer) -> None:
     down, title, source = _title(), _title(), _title()
-    with _listening(title) as workstation:
+    with _listening(title) as workstation, bridge_to(archive) as bridge:
         _registered(archive, down, free_port())
         _registered(archive, title, workstation.port)
         for one in (down, title):
@@ -177,19 +175,25 @@ def test_for_an_ae_that_both_know_the_settings_count() -> None:
         assert destinations.find("") is None
 
 
-def test_a_bridge_that_stops_lets_go_of_what_it_has_not_sent(archive: LiveServer) -> None:
+def test_a_bridge_that_stops_lets_go_of_what_it_has_not_sent(
+    archive: LiveServer, bridge: RunningBridge
+) -> None:
     title = _title()
-    dataset = make_dataset()
+    datasets = make_series(5, Rows=4, Columns=4)
     with _listening(title) as workstation:
+        workstation.seconds = 0.5
         _registered(archive, title, workstation.port)
-        with bridge_to(archive, forwardings=0) as bridge:
-            sent = _store(bridge, "MODALITY", dataset)
-            wanted = {"destination": title, "study": dataset.StudyInstanceUID}
-            assert httpx.post(f"{archive.url}/api/v1/forwardings", json=wanted).status_code == 201
-            assert [one["state"] for one in _queue(archive, title)] == ["waiting"]
+        sent = _store(bridge, "MODALITY", *datasets)
+        wanted = {"destination": title, "study": datasets[0].StudyInstanceUID}
+        assert httpx.post(f"{archive.url}/api/v1/forwardings", json=wanted).status_code == 201
+        with bridge_to(archive):
+            _until(lambda: workstation.came)
+        left = _queue(archive, title)
+        assert [one["state"] for one in left] == ["waiting"] * (5 - workstation.asked)
+        assert left
         with bridge_to(archive):
             _until(lambda: not _queue(archive, title))
-    assert workstation.came == sent
+    assert (workstation.came, workstation.asked) == (sent, 5)
 
 
 def test_a_c_move_finds_destinations_in_the_registry_of_the_archive(

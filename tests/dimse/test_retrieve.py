@@ -110,6 +110,15 @@ def test_getscu_gets_instances_of_every_level(
     assert came <= {dataset.SOPInstanceUID for dataset in series}
 
 
+@pytest.mark.parametrize(("issuer", "count"), [("Fileroom", 6), ("Elsewhere", 0)])
+def test_a_patient_may_be_named_by_the_issuer_too(
+    bridge: RunningBridge, series: list[Dataset], tmp_path: Path, issuer: str, count: int
+) -> None:
+    keys = _keys("PATIENT", PatientID="RETRIEVE", IssuerOfPatientID=issuer)
+    dcmtk("getscu", "-P", "+B", "-od", tmp_path, *called(bridge), *keys)
+    assert len(list(tmp_path.iterdir())) == count
+
+
 def _get(bridge: RunningBridge, level: Dataset, *syntaxes: str) -> tuple[dict[str, Any], list[Any]]:
     """Get over one association; return what came by its UID, and the statuses."""
     came: dict[str, tuple[str, bytes]] = {}
