@@ -21,6 +21,7 @@ from app.dimse.originals import Fetcher, Found
 from app.dimse.outgoing import Caller
 from app.dimse.peers import Peer
 from app.dimse.sender import send_all
+from app.errors import Unavailable
 
 CLAIMS = "/api/v1/forwardings/claims"
 MOST, SECONDS = 100, 60
@@ -109,10 +110,14 @@ class Courier(threading.Thread):
     def _carry(self, claim: Claim) -> None:
         results = _Results(self._work, claim)
         with self._holding(claim):
-            for found, why in self._sent(claim):
-                results.note(found, why)
-                if self._stopping.is_set() or claim.lost.is_set():
-                    break
+            try:
+                for found, why in self._sent(claim):
+                    results.note(found, why)
+                    if self._stopping.is_set() or claim.lost.is_set():
+                        break
+            except Unavailable as error:
+                for found in claim.found:
+                    results.note(found, str(error))
             results.tell()
         if results.left and not claim.lost.is_set():
             self._work.archive.send(None, "DELETE", claim.path)

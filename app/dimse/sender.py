@@ -11,7 +11,7 @@ from app.dimse.messages import StoreResponse
 from app.dimse.originals import PLAIN, Fetched, Fetcher, Found, choose_way
 from app.dimse.outgoing import MOST_CONTEXTS, Caller
 from app.dimse.peers import Peer
-from app.errors import InvalidDataset
+from app.errors import InvalidDataset, Unavailable
 
 _MOST_MESSAGES = 0xFFFF
 _log = logging.getLogger(__name__)
@@ -93,12 +93,13 @@ def send_all(
     """Send Instances on an association of ours; yield each, and why it was not sent, '' if it was.
 
     The bridge asks the archive for them in its own name.
+
+    Raises:
+        Unavailable: the peer takes no association.
     """
     association = caller.call(peer, proposed(found))
     if association is None:
-        for one in found:
-            yield one, f"{peer.ae_title} takes no association"
-        return
+        raise Unavailable(f"{peer.ae_title} takes no association")
     try:
         accepted = by_syntax(association.accepted_contexts)
         sender = Sender(association, Limits(), answer_seconds)

@@ -10,6 +10,7 @@ from app.dimse.originals import SHOWN, Fetcher, found_of
 from app.dimse.peers import Peer
 from app.dimse.sender import send_all
 from app.dimse.server import Speaker
+from app.errors import Unavailable
 
 _ANSWER_SECONDS = 300.0
 _STUDY = "0020000D"
@@ -37,5 +38,8 @@ def send_study(ours: Speaker, peer: Peer, study: str) -> Iterator[Outcome]:
         yield Outcome(study, 1, False, "the archive has no such Study")
         return
     fetcher = Fetcher(ours.archive, ours.limits)
-    for one, why in send_all(ours.caller, fetcher, peer, found, _ANSWER_SECONDS):
-        yield Outcome(one.instance, len(found), not why, why)
+    try:
+        for one, why in send_all(ours.caller, fetcher, peer, found, _ANSWER_SECONDS):
+            yield Outcome(one.instance, len(found), not why, why)
+    except Unavailable as error:
+        yield Outcome(study, 1, False, str(error))

@@ -2,7 +2,6 @@
 
 import datetime
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -12,7 +11,7 @@ from pydicom.uid import ImplicitVRLittleEndian, JPEG2000Lossless
 from app.dimse.migration import Migration
 from app.dimse.peers import Peer
 from app.dimse.sending_out import send_study
-from app.dimse.server import Plan, speaker
+from app.dimse.server import Plan, Speaker, speaker
 from benchmarks.server import free_port
 from tests.bridges import TITLE, bridge_to, data_set_of
 from tests.factories import make_dataset, make_part10, make_series, new_uid
@@ -45,8 +44,12 @@ def studies(other: LiveServer) -> dict[str, list[Dataset]]:
     return {series[0].StudyInstanceUID: series for series in (one, two, three)}
 
 
-def _plan(archive: LiveServer) -> Plan:
-    return Plan(archive.url, {}, "OURS")
+@pytest.fixture
+def ours(archive: LiveServer) -> Iterator[Speaker]:
+    """Who speaks to our archive, and in its name."""
+    speaking = speaker(Plan(archive.url, {}, "OURS"))
+    with speaking.archive.client:
+        yield speaking
 
 
 def _count(archive: LiveServer, study: str) -> int:
@@ -56,9 +59,8 @@ def _count(archive: LiveServer, study: str) -> int:
 
 @pytest.mark.slow
 def test_studies_come_over_whole_and_once(
-    archive: LiveServer, other: LiveServer, studies: dict[str, list[Dataset]]
+    archive: LiveServer, other: LiveServer, ours: Speaker, studies: dict[str, list[Dataset]]
 ) -> None:
-    ours = speaker(_plan(archive))
     with bridge_to(other) as bridge:
         peer = Peer(TITLE, "127.0.0.1", bridge.port)
         migration = Migration(ours.archive, ours.caller, peer, seconds=30, rate=1000)
@@ -78,15 +80,14 @@ def test_studies_come_over_whole_and_once(
             assert data_set_of(archive.stored_object(uid)) == data_set_of(other.stored_object(uid))
 
 
-def test_a_source_that_is_not_there_is_told(archive: LiveServer) -> None:
-    ours = speaker(_plan(archive))
+def test_a_source_that_is_not_there_is_told(ours: Speaker) -> None:
     away = Migration(ours.archive, ours.caller, Peer("AWAY", "127.0.0.1", free_port()))
     assert away.bring(new_uid()).trouble == "AWAY takes no association"
 
 
 @pytest.mark.slow
 def test_a_study_is_sent_to_another_archive(
-    archive: LiveServer, other: LiveServer, tmp_path: Path
+    archive: LiveServer, other: LiveServer, ours: Speaker
 ) -> None:
     series = make_series(4)
     for dataset in series:
@@ -96,7 +97,6 @@ def test_a_study_is_sent_to_another_archive(
             headers={"Content-Type": "application/dicom"},
         )
     study = series[0].StudyInstanceUID
-    ours = speaker(_plan(archive))
     with bridge_to(other) as bridge:
         peer = Peer(TITLE, "127.0.0.1", bridge.port)
         outcomes = list(send_study(ours, peer, study))

@@ -12,53 +12,28 @@ from pathlib import Path
 import psutil
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE
 from pynetdicom.association import Association
-from pynetdicom.pdu import A_ASSOCIATE_RQ
-from pynetdicom.pdu_primitives import (
-    A_ASSOCIATE,
-    ImplementationClassUIDNotification,
-    MaximumLengthNotification,
-)
-from pynetdicom.presentation import build_context
-from pynetdicom.sop_class import (  # type: ignore[attr-defined]
-    StudyRootQueryRetrieveInformationModelFind,
-    Verification,
-)
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from app.dimse import commands
 from app.dimse.peers import Peer
+from tests.bare_associations import (
+    ABORT,
+    ABORTED,
+    CT,
+    FIND,
+    RELEASE_REQUEST,
+    association_request,
+    next_pdu,
+    store_bare,
+)
 from tests.bridges import RunningBridge, associated, bridge_to, called, dcmtk, send_bytes
 from tests.bridges import data_set_of as data_set_of_file
 from tests.factories import make_dataset, make_part10, make_series
 from tests.killing.bridge import BridgeProcess
 from tests.live_server import LiveServer
-
-CT = str(CTImageStorage)
-REJECT, ABORT = b"\x03", b"\x07"
-VERIFICATION, FIND = str(Verification), str(StudyRootQueryRetrieveInformationModelFind)
-
-
-def _request(calling: str = "MODALITY", called_title: str = "FILEROOM") -> bytes:
-    primitive = A_ASSOCIATE()
-    primitive.application_context_name = "1.2.840.10008.3.1.1.1"
-    primitive.calling_ae_title, primitive.called_ae_title = calling, called_title
-    length, implementation = MaximumLengthNotification(), ImplementationClassUIDNotification()
-    length.maximum_length_received = 16384
-    implementation.implementation_class_uid = "1.2.3.4"
-    primitive.user_information = [length, implementation]
-    contexts = [
-        build_context(VERIFICATION),
-        build_context(CT, ExplicitVRLittleEndian),
-        build_context(FIND, ExplicitVRLittleEndian),
-    ]
-    for number, context in enumerate(contexts):
-        context.context_id = 2 * number + 1
-    primitive.presentation_context_definition_list = contexts
-    pdu = A_ASSOCIATE_RQ()
-    pdu.from_primitive(primitive)
-    return pdu.encode()
 
 
 @contextmanager
@@ -69,13 +44,7 @@ def _connected(bridge: RunningBridge) -> Iterator[socket.socket]:
 
 def _answer(peer: socket.socket) -> bytes:
     """Return the type of the PDU that comes, b'' if the connection was closed."""
-    try:
-        head = peer.recv(6, socket.MSG_WAITALL)
-        if len(head) == 6:
-            peer.recv(struct.unpack(">L", head[2:])[0], socket.MSG_WAITALL)
-    except ConnectionResetError:
-        return b""
-    return head[:1]
+    return next_pdu(peer)[0]
 
 
 def _store_command() -> bytes:
@@ -143,8 +112,8 @@ HOSTILE = [
     pytest.param(b"\x01\0\xff\xff\xff\xff" + bytes(100), id="a request of 4 GB"),
     pytest.param(b"\x01\0\0\0\0\x46" + bytes(70), id="a request of nothing but zeros"),
     pytest.param(b"\x04\0\xff\xff\xff\xff" + bytes(100), id="data before an association"),
-    pytest.param(_request() + b"\x09\0\0\0\0\4\0\0\0\0", id="an unknown PDU"),
-    pytest.param(_request() + _request(), id="a second request"),
+    pytest.param(association_request() + b"\x09\0\0\0\0\4\0\0\0\0", id="an unknown PDU"),
+    pytest.param(association_request() + association_request(), id="a second request"),
 ]
 
 
@@ -177,7 +146,7 @@ def test_what_is_no_dicom_ends_its_own_association_alone(
 )
 def test_hostile_data_is_answered_with_an_abort(bridge: RunningBridge, stream: bytes) -> None:
     with _connected(bridge) as peer:
-        peer.sendall(_request())
+        peer.sendall(association_request())
         assert _answer(peer) == b"\x02"
         peer.sendall(stream + bytes(2**17))
         peer.shutdown(socket.SHUT_WR)
@@ -188,7 +157,7 @@ def test_hostile_data_is_answered_with_an_abort(bridge: RunningBridge, stream: b
 def test_four_gigabytes_that_are_announced_take_no_memory(bridge: RunningBridge) -> None:
     process = psutil.Process()
     with _connected(bridge) as peer:
-        peer.sendall(_request())
+        peer.sendall(association_request())
         assert _answer(peer) == b"\x02"
         before = process.memory_info().rss
         peer.sendall(_store_command())
@@ -203,11 +172,12 @@ def test_four_gigabytes_that_are_announced_take_no_memory(bridge: RunningBridge)
     "stream",
     [
         pytest.param(b"", id="nothing"),
-        pytest.param(_request()[:40], id="half a request"),
-        pytest.param(_request(), id="an association"),
-        pytest.param(_request() + _store_command()[:20], id="half a PDU"),
+        pytest.param(association_request()[:40], id="half a request"),
+        pytest.param(association_request(), id="an association"),
+        pytest.param(association_request() + _store_command()[:20], id="half a PDU"),
         pytest.param(
-            _request() + _store_command() + b"\x04\0\0\0\x40\0" + bytes(9), id="half a data set"
+            association_request() + _store_command() + b"\x04\0\0\0\x40\0" + bytes(9),
+            id="half a data set",
         ),
     ],
 )
@@ -216,10 +186,10 @@ def test_who_stalls_is_let_go_and_nobody_else_waits(archive: LiveServer, stream:
         bridge_to(archive, idle_seconds=1, request_seconds=1) as bridge,
         _connected(bridge) as peer,
     ):
-        peer.sendall(stream[: len(_request())])
-        if stream.startswith(_request()):
+        peer.sendall(stream[: len(association_request())])
+        if stream.startswith(association_request()):
             assert _answer(peer) == b"\x02"
-        peer.sendall(stream[len(_request()) :])
+        peer.sendall(stream[len(association_request()) :])
         assert _echoes(bridge)
         while _answer(peer):
             pass
@@ -240,21 +210,20 @@ _FINDS = commands.command_pdu(
 _LEVEL = b"\x08\0\x52\0CS\6\0STUDY \x20\0\x0d\0UI\0\0"
 STATES = {
     "nothing said": [],
-    "half a request": [_request()[:40]],
-    "associated": [_request()],
-    "half a command": [_request(), _store_command()[:30]],
-    "a command": [_request(), _store_command()],
+    "half a request": [association_request()[:40]],
+    "associated": [association_request()],
+    "half a command": [association_request(), _store_command()[:30]],
+    "a command": [association_request(), _store_command()],
     "half a data set": [
-        _request(),
+        association_request(),
         _store_command() + b"\x04\0\0\0\x40\0" + struct.pack(">LBB", 9999, 3, 0) + bytes(99),
     ],
     "a query under way": [
-        _request(),
+        association_request(),
         _FINDS + commands.data_header(5, len(_LEVEL), last=True) + _LEVEL,
     ],
-    "release asked for": [_request(), b"\x05\0\0\0\0\4\0\0\0\0"],
+    "release asked for": [association_request(), RELEASE_REQUEST],
 }
-ABORTED = b"\x07\0\0\0\0\4\0\0\0\0"
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -266,7 +235,7 @@ def test_an_association_that_ends_in_any_state_harms_nobody(
         with _connected(bridge) as peer:
             for step in STATES[state]:
                 peer.sendall(step)
-                if step == _request():
+                if step == association_request():
                     assert _answer(peer) == b"\x02"
             if end == "an abort":
                 peer.sendall(ABORTED)
@@ -284,7 +253,7 @@ def test_places_come_back_when_associations_break(archive: LiveServer) -> None:
         for _ in range(3):
             with _connected(bridge) as one, _connected(bridge) as other:
                 for peer in (one, other):
-                    peer.sendall(_request())
+                    peer.sendall(association_request())
                     assert _answer(peer) == b"\x02"
             end = time.monotonic() + 30
             while not _echoes(bridge):
@@ -301,12 +270,16 @@ def test_a_hundred_associations_at_once_are_served(archive: LiveServer, tmp_path
         datasets = make_series(200, Rows=256, Columns=256)
         together = threading.Barrier(100)
 
+        def stored(peer: socket.socket, dataset: Dataset) -> int:
+            data = data_set_of_file(make_part10(dataset))
+            return store_bare(peer, data, str(dataset.SOPInstanceUID))
+
         def store(number: int) -> list[int]:
             with socket.create_connection(("127.0.0.1", process.port), timeout=60) as peer:
-                peer.sendall(_request())
+                peer.sendall(association_request())
                 assert _answer(peer) == b"\x02"
                 together.wait(60)
-                return [_stored(peer, dataset) for dataset in datasets[number::100]]
+                return [stored(peer, dataset) for dataset in datasets[number::100]]
 
         with ThreadPoolExecutor(100) as pool:
             statuses = list(pool.map(store, range(100)))
@@ -316,13 +289,3 @@ def test_a_hundred_associations_at_once_are_served(archive: LiveServer, tmp_path
         assert process.stop() == 0
     for dataset in datasets:
         assert archive.stored_object(dataset.SOPInstanceUID)
-
-
-def _stored(peer: socket.socket, dataset: Dataset) -> int:
-    """Store an Instance over a socket; return the status."""
-    data, uid = data_set_of_file(make_part10(dataset)), str(dataset.SOPInstanceUID)
-    command = commands.command_pdu(3, commands.store_request(1, CT, uid))
-    peer.sendall(command + commands.data_header(3, len(data), last=True) + data)
-    length = struct.unpack(">L", peer.recv(6, socket.MSG_WAITALL)[2:])[0]
-    values = commands.read_command(peer.recv(length, socket.MSG_WAITALL)[6:])
-    return commands.number(values, commands.STATUS)

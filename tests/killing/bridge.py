@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,17 +24,14 @@ from random import Random, SystemRandom
 
 import httpx
 import psutil
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
-from pynetdicom import AE
-from pynetdicom.association import Association
 
 from benchmarks.server import free_port
-from tests.bridges import TITLE, data_set_of, dcmtk, send_bytes
+from tests.bare_associations import ACCEPT, association_request, next_pdu, store_bare
+from tests.bridges import TITLE, data_set_of, dcmtk
 from tests.factories import make_dataset, make_part10
 from tests.killing.served import Served
 from tests.live_server import FILEROOM, clean_environment
 
-CT = str(CTImageStorage)
 SENDERS = 3
 READY_SECONDS, SPOOL_SECONDS = 120, 300
 PATIENCE_SECONDS = "2"
@@ -139,31 +137,28 @@ class Sender(threading.Thread):
     def run(self) -> None:
         """Store until it is told to stop."""
         while not self._stopping.is_set():
-            entity = AE("MODALITY")
-            entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 30
-            entity.add_requested_context(CT, ExplicitVRLittleEndian)
-            association = entity.associate("127.0.0.1", self._port, ae_title=TITLE)
-            if association.is_established:
-                self._store(association)
-            else:
+            try:
+                with socket.create_connection(("127.0.0.1", self._port), timeout=30) as peer:
+                    self._store(peer)
+            except OSError:
                 time.sleep(0.05)
 
-    def _store(self, association: Association) -> None:
+    def _store(self, peer: socket.socket) -> None:
+        peer.sendall(association_request())
+        if next_pdu(peer)[0] != ACCEPT:
+            return
         while not self._stopping.is_set():
             dataset = make_dataset()
-            data = data_set_of(make_part10(dataset))
-            uid = str(dataset.SOPInstanceUID)
+            data, uid = data_set_of(make_part10(dataset)), str(dataset.SOPInstanceUID)
             try:
-                code, _ = send_bytes(association, data, CT, uid)
-            except (AssertionError, OSError, RuntimeError):
+                code = store_bare(peer, data, uid)
+            except OSError:
                 self.unanswered += 1
-                association.abort()
-                return
+                raise
             if code == 0:
                 self.acknowledged[uid] = hashlib.sha256(data).hexdigest()
             else:
                 self.refused[f"{code:04X}"] += 1
-        association.release()
 
 
 def run(
