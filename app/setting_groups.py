@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote, urlsplit
@@ -64,6 +65,23 @@ def _web_address(value: str) -> str:
     return value.rstrip("/")
 
 
+def _origin(value: str) -> str:
+    parts = urlsplit(value)
+    if not parts.scheme or not parts.hostname or "*" in value or parts.path.strip("/"):
+        raise ValueError("should be origins such as https://viewer.example.org, each by its name")
+    return value.rstrip("/")
+
+
+def _proxy(value: str) -> str:
+    try:
+        network = ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError("should be addresses or networks of proxies, not names") from None
+    if network.prefixlen == 0:
+        raise ValueError("should list the proxies: all the world is not to be trusted")
+    return value
+
+
 def _database_address(value: SecretStr) -> SecretStr:
     if urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
         raise ValueError("should begin with postgresql://")
@@ -108,6 +126,12 @@ def positive(limits: Limits) -> Limits:
 
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+Origins = Annotated[
+    tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_words)
+]
+Proxies = Annotated[
+    tuple[Annotated[str, AfterValidator(_proxy)], ...], NoDecode, BeforeValidator(_words)
+]
 Copies = Annotated[tuple[CopyPlace, ...], NoDecode, BeforeValidator(read_copies)]
 Roles = Annotated[
     tuple[tuple[str, Role], ...], NoDecode, BeforeValidator(_pairs), AfterValidator(_named)
@@ -139,8 +163,8 @@ class Http(Group):
     workers: int = Field(default=1, ge=1, le=256)
     public_url: WebAddress | None = None
     root_path: Annotated[str, AfterValidator(_path_prefix)] = ""
-    trusted_proxies: Words = ()
-    cors_origins: Words = ()
+    trusted_proxies: Proxies = ()
+    cors_origins: Origins = ()
     header_seconds: Seconds = 30
     keep_alive_seconds: Seconds = 75
     drain_seconds: Seconds = 20
