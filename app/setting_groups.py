@@ -107,9 +107,14 @@ def _issuer(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("should be an address such as https://login.example.org/realms/hospital")
-    if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+    if _in_plain(value):
         raise ValueError("should begin with https://, unless the provider is on this machine")
     return value
+
+
+def _in_plain(address: str) -> bool:
+    parts = urlsplit(address)
+    return parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1")
 
 
 def _signature(value: str) -> str:
@@ -326,6 +331,12 @@ class Audit(Group):
     ca: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
+
+    @model_validator(mode="after")
+    def _keeps_the_token(self) -> Self:
+        if self.fhir_token is not None and _in_plain(self.fhir_url or ""):
+            raise ValueError("FHIR_URL begins with https:// where FHIR_TOKEN is sent to it")
+        return self
 
 
 class Log(Group):

@@ -320,6 +320,14 @@ def test_proxies_and_origins_are_listed_each_by_its_name(name: str, value: str) 
         load_settings({"http": {name: value}})
 
 
+def test_a_token_is_sent_to_no_other_machine_in_plain() -> None:
+    given = {"fhir_url": "http://fhir.example.org/r4", "fhir_token": "secret"}
+    with pytest.raises(SettingsError, match="https"):
+        load_settings({"audit": given})
+    for url in ("https://fhir.example.org/r4", "http://127.0.0.1:9090/r4"):
+        assert load_settings({"audit": {**given, "fhir_url": url}}).audit.fhir_url == url
+
+
 def test_a_network_of_proxies_can_be_trusted() -> None:
     given = {"http": {"trusted_proxies": "10.1.2.0/24 ::1", "cors_origins": "app://viewer"}}
     assert load_settings(given).http.trusted_proxies == ("10.1.2.0/24", "::1")
