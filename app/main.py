@@ -199,8 +199,8 @@ def _identity(settings: Settings, state: State, provider: AtProvider | None) -> 
         sources.append(BasicSource(state))
     if provider is not None and auth.oidc.audience:
         sources.append(Tokens(*provider))
-    challenges = [BEARER] if auth.key_file or auth.keys or auth.oidc.audience else []
-    challenges += [BASIC] if auth.basic else []
+    by_bearer = auth.key_file or auth.keys or auth.oidc.audience or not auth.basic  # or a ticket
+    challenges = ([BEARER] if by_bearer else []) + ([BASIC] if auth.basic else [])
     if auth.has_identity_source:
         sources += [Sessions(state, auth.session_idle_seconds), Tickets(state, DICOMWEB)]
     return Identity(sources, frozenset(settings.http.cors_origins), tuple(challenges))

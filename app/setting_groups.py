@@ -1,10 +1,12 @@
 """The groups of settings, and what each value has to look like."""
 
 import dataclasses
+import re
 from collections.abc import Iterable
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -19,7 +21,6 @@ from pydantic import (
 from pydantic_settings import NoDecode
 
 from app.dicom.limits import Limits
-from app.dimse.peers import Peer, check_ae_title, read_peers
 from app.objects.bucket import Bucket, CopyPlace, objects_address, read_copies
 from app.rights import Role
 
@@ -73,16 +74,54 @@ def _path_prefix(value: str) -> str:
     return "/" + value.strip("/") if value.strip("/") else ""
 
 
+def _parts_of(value: str) -> SplitResult | None:
+    """Return an address split, None if it is none; a name or a password in one would be logged."""
+    try:
+        parts = urlsplit(value)
+        good = parts.hostname and parts.port != 0 and parts.username is None
+    except ValueError:  # whose words may have what was given in them
+        return None
+    return parts if good and not (parts.query or parts.fragment) else None
+
+
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:/?#@]*)(:\d+)?(\?.*)?$")
+
+
 def _web_address(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    parts = _parts_of(value)
+    if parts is None or parts.scheme not in ("http", "https"):
         raise ValueError("should be a web address such as https://pacs.example.org")
     return value.rstrip("/")
 
 
+def _origin(value: str) -> str:
+    parts = _parts_of(value)
+    if parts is None or not parts.scheme or "*" in value or parts.path.strip("/"):
+        raise ValueError("should be origins such as https://viewer.example.org, each by its name")
+    return value.rstrip("/")
+
+
+def _proxy(value: str) -> str:
+    try:
+        network = ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError("should be addresses or networks of proxies, not names") from None
+    if network.prefixlen == 0:
+        raise ValueError("should list the proxies: all the world is not to be trusted")
+    return value
+
+
 def _database_address(value: SecretStr) -> SecretStr:
-    if urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
+    address = value.get_secret_value()
+    if not address.startswith(("postgresql://", "postgres://")):
         raise ValueError("should begin with postgresql://")
+    place, _, more = address.partition("://")[2].partition("/")
+    who, _, hosts = place.rpartition("@")
+    if "@" in more or "#" in address or "?" in who or not all(map(_HOST.match, hosts.split(","))):
+        raise ValueError(
+            "should be as postgresql://user:password@host:5432/name; "
+            "in a password / is written %2F, # %23, ? %3F and @ %40"
+        )
     return value
 
 
@@ -102,12 +141,17 @@ def _named(pairs: Iterable[tuple[str, Any]]) -> Any:
 
 def _issuer(value: str) -> str:
     """Check the name of a provider, which is compared as it stands, slash at its end included."""
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    parts = _parts_of(value)
+    if parts is None or parts.scheme not in ("http", "https"):
         raise ValueError("should be an address such as https://login.example.org/realms/hospital")
-    if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+    if _in_plain(value):
         raise ValueError("should begin with https://, unless the provider is on this machine")
     return value
+
+
+def _in_plain(address: str) -> bool:
+    parts = urlsplit(address)
+    return parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1")
 
 
 def _signature(value: str) -> str:
@@ -124,6 +168,12 @@ def positive(limits: Limits) -> Limits:
 
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+Origins = Annotated[
+    tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_words)
+]
+Proxies = Annotated[
+    tuple[Annotated[str, AfterValidator(_proxy)], ...], NoDecode, BeforeValidator(_words)
+]
 Copies = Annotated[tuple[CopyPlace, ...], NoDecode, BeforeValidator(read_copies)]
 Roles = Annotated[
     tuple[tuple[str, Role], ...], NoDecode, BeforeValidator(_pairs), AfterValidator(_named)
@@ -137,7 +187,6 @@ Signatures = Annotated[
     BeforeValidator(_words),
     Field(min_length=1),
 ]
-Peers = Annotated[tuple[Peer, ...], NoDecode, BeforeValidator(read_peers)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -156,8 +205,8 @@ class Http(Group):
     workers: int = Field(default=1, ge=1, le=256)
     public_url: WebAddress | None = None
     root_path: Annotated[str, AfterValidator(_path_prefix)] = ""
-    trusted_proxies: Words = ()
-    cors_origins: Words = ()
+    trusted_proxies: Proxies = ()
+    cors_origins: Origins = ()
     header_seconds: Seconds = 30
     keep_alive_seconds: Seconds = 75
     drain_seconds: Seconds = 20
@@ -274,47 +323,6 @@ class Auth(Group):
         return read_key(f"{PREFIX}AUTH{BETWEEN}KEY_FILE", self.key_file)
 
 
-class Dimse(Group):
-    """The bridge for DICOM's own network protocol: where it listens, and to whom."""
-
-    host: str = "127.0.0.1"
-    port: int | None = Field(default=None, ge=0, le=65_535)
-    ae_title: Annotated[str, AfterValidator(check_ae_title)] = "FILEROOM"
-    peers: Peers = ()
-    open: bool = False
-    archive_url: WebAddress | None = None
-    archive_ca: Path | None = None
-    key_file: Path | None = None
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
-    tls_peers: Path | None = None
-    processes: int = Field(default=1, ge=1, le=64)
-    associations: int = Field(default=100, ge=1, le=10_000)
-    associations_per_peer: int = Field(default=20, ge=1, le=10_000)
-    pdu_bytes: ByteSize = Field(default=ByteSize(2**18), ge=4_096, le=2**24)
-    idle_seconds: Seconds = 60
-    patience_seconds: Seconds = 10
-    utf8: bool = False
-    spool: Path | None = None
-    spool_bytes: ByteSize = Field(default=ByteSize(100 * 2**30), ge=2**20)
-    forwardings: int = Field(default=2, ge=0, le=64)
-    metrics_port: int | None = Field(default=None, ge=1, le=65_535)
-
-    @model_validator(mode="after")
-    def _certificate_has_a_key(self) -> Self:
-        if (self.tls_certificate is None) != (self.tls_key is None):
-            raise ValueError("tls_certificate and tls_key belong together")
-        if self.tls_peers is not None and self.tls_key is None:
-            raise ValueError("tls_peers needs tls_certificate and tls_key, too")
-        return self
-
-    @model_validator(mode="after")
-    def _spool_is_of_one(self) -> Self:
-        if self.spool is not None and self.processes > 1:
-            raise ValueError("a spool is one process's: set spool or processes, not both")
-        return self
-
-
 class Jobs(Group):
     """Work that runs beside requests."""
 
@@ -338,8 +346,8 @@ class Retention(Group):
 
 
 def _syslog_address(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme != "tls" or not parts.hostname or parts.path.strip("/") or parts.query:
+    parts = _parts_of(value)
+    if parts is None or parts.scheme != "tls" or parts.path.strip("/"):
         raise ValueError("should be as tls://collector.example.org:6514")
     return value.rstrip("/")
 
@@ -354,6 +362,12 @@ class Audit(Group):
     ca: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
+
+    @model_validator(mode="after")
+    def _keeps_the_token(self) -> Self:
+        if self.fhir_token is not None and _in_plain(self.fhir_url or ""):
+            raise ValueError("FHIR_URL begins with https:// where FHIR_TOKEN is sent to it")
+        return self
 
 
 class Log(Group):

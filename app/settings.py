@@ -25,6 +25,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from app.bridge_settings import Dimse
 from app.dicom.limits import Limits
 from app.objects.bucket import Bucket, overlap
 from app.setting_groups import (
@@ -34,7 +35,6 @@ from app.setting_groups import (
     Auth,
     Backup,
     Database,
-    Dimse,
     Http,
     Jobs,
     Log,

@@ -56,6 +56,11 @@ class Asker:
         if self.key and all(turns is not held for held, _ in self._held):
             self._held.append((turns, await turns.take()))
 
+    def turn_to(self, work: Work) -> None:
+        """Say what the rest of this request is. What the archive itself does stays as it is."""
+        if self is not NOBODY:
+            self.work = work
+
     def end(self) -> None:
         """Give back all turns."""
         for turns, key in self._held:

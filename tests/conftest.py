@@ -1,6 +1,7 @@
 """Fixtures for all tests: a real PostgreSQL, and a migrated database of its own for each test."""
 
 import itertools
+import logging
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
@@ -8,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+import structlog
 from argon2 import profiles
 
 from app.archive import passwords
@@ -15,6 +17,7 @@ from app.archive.context import Archive, Place, open_archive
 from app.index.embedded import EmbeddedPostgres
 from app.index.engine import Index, Session, open_index
 from app.index.migrations import migrate
+from app.logs import OURS
 from app.rights import Principal
 from tests import s3_server
 
@@ -106,6 +109,18 @@ async def archive(database_url: str, tmp_path: Path) -> AsyncIterator[Archive]:
     place = Place(database_url, tmp_path / "objects", tmp_path / "cache")
     async with open_archive(place) as opened:
         yield opened
+
+
+@pytest.fixture(autouse=True)
+def logs_kept() -> Iterator[None]:
+    """Logs are afterwards as they were: whatever runs a command here configures them."""
+    loggers = [logging.getLogger(), *map(logging.getLogger, OURS)]
+    before = [(one, one.handlers[:], one.level) for one in loggers]
+    yield
+    for one, handlers, level in before:
+        one.handlers[:] = handlers
+        one.setLevel(level)
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import re
 import subprocess
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,11 @@ MACHINE_PATHS = re.compile(r"(?<![\w.$}~-])/(?:work|root|Users)/[\w.]|(?<![\w.])
 
 def _name(path: Path) -> str:
     return str(path.relative_to(ROOT))
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
 def _functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -67,7 +73,7 @@ def test_no_function_is_longer_than_a_screen() -> None:
     lengths = {
         f"{_name(path)}: {node.name}": (node.end_lineno or 0) - node.lineno + 1
         for path in SOURCES
-        for node in _functions(ast.parse(path.read_text()))
+        for node in _functions(_tree(path))
     }
     assert {name: length for name, length in lengths.items() if length > 50} == {}
 
@@ -76,7 +82,7 @@ def test_every_public_function_of_the_domain_names_its_source() -> None:
     unsourced = [
         f"{_name(path)}: {node.name}"
         for path in (ROOT / "app/dicom").glob("*.py")
-        for node in ast.parse(path.read_text()).body
+        for node in _tree(path).body
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and not node.name.startswith("_")
         and "Source: " not in (ast.get_docstring(node) or "")
@@ -86,9 +92,7 @@ def test_every_public_function_of_the_domain_names_its_source() -> None:
 
 def test_every_module_says_what_it_is_for() -> None:
     silent = [
-        _name(path)
-        for path in (ROOT / "app").rglob("*.py")
-        if not ast.get_docstring(ast.parse(path.read_text()))
+        _name(path) for path in (ROOT / "app").rglob("*.py") if not ast.get_docstring(_tree(path))
     ]
     assert silent == []
 
@@ -102,7 +106,7 @@ def test_every_test_is_a_sentence() -> None:
         f"{_name(path)}: {node.name}"
         for path in SOURCES
         if path.name.startswith("test_")
-        for node in _functions(ast.parse(path.read_text()))
+        for node in _functions(_tree(path))
         if node.name.startswith("test_") and node.name.count("_") < 3
     ]
     assert terse == []

@@ -14,15 +14,6 @@ from app.errors import NotFound
 from app.logs import ACCESS, configure_logs, discreet_traceback
 
 
-@pytest.fixture(autouse=True)
-def _restored() -> object:
-    root = logging.getLogger()
-    before = (root.handlers[:], root.level)
-    yield
-    root.handlers[:], root.level = before
-    structlog.reset_defaults()
-
-
 def test_a_json_line_holds_level_time_and_what_was_given(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

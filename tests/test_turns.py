@@ -158,6 +158,8 @@ async def test_the_archive_itself_holds_nothing() -> None:
     turns = Turns("things", 1, 5)
     await asker().hold(turns)
     assert turns.used == 0
+    asker().turn_to(Work.STORE)
+    assert asker().work is Work.READ
 
 
 async def test_each_kind_of_work_has_turns_of_its_own() -> None:

@@ -12,6 +12,7 @@ from app.archive.digests import read_digest
 from app.archive.examine import State
 from app.archive.pace import Pace
 from app.archive.repair import LOST, is_awaited
+from app.archive.sealing import fetch_segment
 from app.archive.segment import Chain, Segment, entry_line, read_position
 from app.archive.segment_stores import examine_segment, fetch_sound, put_where_lost
 from app.archive.stores import stores_of
@@ -22,8 +23,8 @@ from app.index.events import Position, read_events
 from app.index.findings import end_below, note_segment
 from app.index.kept import find_kept_of, find_named
 from app.index.seal_keys import list_keys
-from app.index.segments import SegmentRow, last_segment, list_segments
-from app.objects.base import LOG, study_prefix
+from app.index.segments import SegmentRow, last_segment, list_segments, segment_at
+from app.objects.base import LOG, ObjectStore, segment_key, study_prefix
 
 _PAGE = 500
 
@@ -35,7 +36,9 @@ async def verify_log(
 
     A segment is `SEALED` if it is signed, goes on from the one before, and says what the index
     says. With `repair` one that is not is put from a store that has it so, or made again. What is
-    lost is noted in the index; what is over is forgotten there, at the end.
+    lost is noted in the index; what is over is forgotten there, at the end. A segment that lies in
+    a store and that the index does not know is `DAMAGED` unless it says what the index says: then
+    its sealer died, or is at it, and the next one takes it over.
 
     Raises:
         Unavailable: the index or a store does not answer.
@@ -43,7 +46,7 @@ async def verify_log(
     """
     keys = await list_keys(archive.index, tenant_id)
     chain = Chain([one.public for one in keys], tenant_id)
-    after, wrong = Position(), set[tuple[str, str]]()
+    after, number, wrong = Position(), 0, set[tuple[str, str]]()
     async for row in list_segments(archive.index, tenant_id):
         found, good, read = await _look_everywhere(archive, tenant_id, row, chain, after)
         lost = {one.store: one.state for one in found if one.state in LOST}
@@ -57,10 +60,47 @@ async def verify_log(
             chain.faults(best)
         else:
             chain.begin_after(row.number, row.hash, row.last)
-        after = row.last
+        after, number = row.last, row.number
+    async for unknown in _look_beyond(archive, tenant_id, number + 1, chain, after):
+        yield unknown
     for name in stores_of(archive.objects):
         but = {key for store, key in wrong if store == name}
         await end_below(archive.index, name, f"{LOG}{tenant_id}/", but)
+
+
+async def _look_beyond(
+    archive: Archive, tenant_id: int, number: int, chain: Chain, after: Position
+) -> AsyncIterator[Verified]:
+    """Yield what lies in a store where the next segments would, and is not what the index says."""
+    following: Segment | None = None
+    key = segment_key(tenant_id, number)
+    for name, store in stores_of(archive.objects).items():
+        segment, faults = await _examine_unknown(store, key)
+        if segment is not None:
+            events = await read_events(archive.index, tenant_id, after, segment.head.entries)
+            faults = chain.copy().faults(segment)
+            if tuple(map(entry_line, events)) != segment.lines:
+                faults.append("its entries are not those of the index")
+        if faults and await segment_at(archive.index, tenant_id, number) is None:
+            detail = f"the index does not know segment {number}; {'; '.join(faults)}"
+            yield Verified(State.DAMAGED, key, detail=detail, store=name)
+        elif segment is not None:
+            following = segment
+    if following is not None:
+        chain.faults(following)
+        async for one in _look_beyond(archive, tenant_id, number + 1, chain, following.head.last):
+            yield one
+
+
+async def _examine_unknown(store: ObjectStore, key: str) -> tuple[Segment | None, list[str]]:
+    """Return the segment of a key, None if there is none, and what is wrong with what is there."""
+    try:
+        return await fetch_segment(store, key), []
+    except NotFound:
+        return None, []
+    except Unavailable as error:
+        await store.check()
+        return None, [str(error)]
 
 
 async def _note(

@@ -71,7 +71,7 @@ async def admit_upload(archive: Archive, principal: Principal) -> None:
         raise Forbidden("Storing is not allowed to you")
     one = asker()
     await one.hold(archive.budgets.uploads)
-    one.work = Work.STORE
+    one.turn_to(Work.STORE)
 
 
 async def store_instances(

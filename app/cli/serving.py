@@ -59,6 +59,7 @@ def _open_to(auth: Auth) -> str:
     known = (
         (auth.key_file is not None, "holders of the key"),
         (auth.keys, "holders of API keys"),
-        (auth.basic, "users with a password"),
+        (auth.basic or auth.login, "users with a password"),
+        (auth.oidc.issuer is not None, "those whom the identity provider knows"),
     )
     return ", ".join(who for is_on, who in known if is_on) or "this machine alone"

@@ -1,7 +1,8 @@
 """Errors of SQLAlchemy and asyncpg, as ours.
 
 One that means "the database does not answer" leaves this package as `Unavailable`, a full disk as
-`StorageFull`; all others are faults of ours and stay as they are.
+`StorageFull`, text that it cannot hold as `InvalidRequest`; all others are faults of ours and stay
+as they are.
 """
 
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import asyncpg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.errors import ArchiveError, StorageFull, Unavailable
+from app.errors import ArchiveError, InvalidRequest, StorageFull, Unavailable
 
 NOT_ANSWERING = (
     asyncpg.PostgresConnectionError,
@@ -26,6 +27,8 @@ NOT_ANSWERING = (
     asyncpg.InterfaceError,  # the connection is closed
     PoolTimeout,
 )
+
+NOT_TEXT = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
 
 
 class TransactionFailed(Exception):
@@ -50,6 +53,8 @@ def translate(error: BaseException, *, connecting: bool = False) -> ArchiveError
         return StorageFull("the index has no room left")
     if isinstance(cause, NOT_ANSWERING) and not isinstance(cause, asyncpg.DataError):
         return Unavailable("the index does not answer")
+    if isinstance(cause, NOT_TEXT):
+        return InvalidRequest("There is a character that no text has, such as NUL")
     if connecting and isinstance(cause, OSError | TimeoutError):
         return Unavailable("the index does not answer")
     return None
@@ -62,6 +67,7 @@ def index_errors(*, connecting: bool = False) -> Iterator[None]:
     Raises:
         Unavailable: the database does not answer.
         StorageFull: its disk is full.
+        InvalidRequest: a value has a character that no text has.
     """
     try:
         yield

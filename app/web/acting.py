@@ -33,7 +33,7 @@ def acting(principal: Principal, scope: dict[str, Any]) -> Principal:
         InvalidRequest: that is no AE Title, or there are two.
     """
     said = [value.decode("latin-1").strip() for name, value in scope["headers"] if name == _NAME]
-    if not any(said) or not (principal.kind == "service" or principal.administers_all):
+    if not said or not (principal.kind == "service" or principal.administers_all):
         return principal
     if len(said) > 1:
         raise InvalidRequest(f"{CALLING_AE} should be one AE Title")

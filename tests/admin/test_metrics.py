@@ -152,6 +152,7 @@ async def test_an_access_log_says_the_path_and_never_the_query(
     assert all("Muster" not in str(record.__dict__) for record in told)
 
 
+@pytest.mark.slow
 def test_workers_add_up_after_they_have_ended(tmp_path: Path) -> None:
     environment = {
         **os.environ,

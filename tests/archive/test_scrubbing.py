@@ -163,8 +163,8 @@ async def test_it_runs_beside_the_server_and_survives_errors(
     monkeypatch.setattr(scrubbing, "scrub_store", faulty)
     monkeypatch.setattr(scrubbing, "look_at_quarantine", looking)
     async with scrubbed(archive, 30, 1e9):
-        for _ in range(200):
-            if (await count_safety(archive)).findings:
+        for _ in range(3000):
+            if (await count_safety(archive)).findings == {"quarantined": 1}:
                 break
             await asyncio.sleep(0.02)
     assert (await count_safety(archive)).findings == {"quarantined": 1}

@@ -107,6 +107,41 @@ async def test_an_index_that_says_otherwise_is_told(three: Archive, change: str)
     ]
 
 
+@pytest.mark.parametrize(
+    ("changes", "states"),
+    [
+        (["DELETE FROM segment WHERE number > 1"], [State.SEALED]),
+        (
+            [
+                "DELETE FROM segment WHERE number = 3",
+                "UPDATE event SET actor = 'nobody' WHERE kind = 'three'",
+            ],
+            [State.SEALED, State.SEALED, State.DAMAGED],
+        ),
+        (
+            [
+                "DELETE FROM segment WHERE number > 1",
+                "DELETE FROM event WHERE kind = 'three'",
+            ],
+            [State.SEALED, State.DAMAGED],
+        ),
+        (
+            ["DELETE FROM segment", "UPDATE event SET actor = 'nobody' WHERE kind = 'one'"],
+            [State.DAMAGED],
+        ),
+    ],
+)
+async def test_an_index_that_forgot_what_was_sealed_may_not_say_otherwise(
+    three: Archive, changes: list[str], states: list[State]
+) -> None:
+    async with three.transaction() as session:
+        for change in changes:
+            await session.execute(text(change))
+    found = await log_of(three)
+    assert [one.state for one in found] == states
+    assert all("the index does not know" in one.detail for one in found if one.detail)
+
+
 async def test_segments_of_a_store_that_does_not_answer_are_not_called_damaged(
     three: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -71,7 +70,7 @@ Run = Callable[..., str]
 
 
 @pytest.fixture
-def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run a command on this test's archive in this process; return what it prints."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FILEROOM_DATABASE__URL", database_url)
@@ -84,11 +83,7 @@ def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
         assert done.exit_code == code, done.output
         return done.stdout
 
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield call
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    return call
 
 
 async def bury_one(archive: Archive) -> None:

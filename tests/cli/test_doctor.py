@@ -81,6 +81,7 @@ def test_an_index_is_started_looked_at_and_stopped(data: Path) -> None:
     assert made.running_elsewhere() is None
 
 
+@pytest.mark.slow
 def test_an_index_that_does_not_start_is_found(data: Path) -> None:
     made = EmbeddedPostgres(data / "postgres", settings={"fsync": "off"})
     made.start()

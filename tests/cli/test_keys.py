@@ -1,10 +1,9 @@
 """`fileroom keys` as an operator runs it, and what of a key is ever written down."""
 
 import json
-import logging
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -26,7 +25,7 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run a command on this test's archive in this process."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FILEROOM_DATABASE__URL", database_url)
@@ -40,11 +39,7 @@ def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
         assert done.exit_code == code, done.output
         return done
 
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield call
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    return call
 
 
 def test_a_key_alone_is_printed_once_and_what_it_is_for_beside_it(run: Run) -> None:

@@ -149,6 +149,7 @@ def test_migrate_brings_an_external_index_to_this_version(empty_database_url: st
     assert again.stdout == "nothing to do\n"
 
 
+@pytest.mark.slow
 async def test_migrate_lets_the_log_of_an_index_that_has_moved_go_on(database_url: str) -> None:
     connection = await asyncpg.connect(database_url)
     await connection.execute(FAR_EVENT)

@@ -18,6 +18,8 @@ from app.index.overview import Overview, count_everything
 from app.rights import Scope
 from app.settings import Settings, SettingsError
 
+pytestmark = pytest.mark.slow
+
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 
 

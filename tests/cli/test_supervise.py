@@ -23,6 +23,8 @@ from app.index.embedded import EmbeddedPostgres
 from app.index.orphans import processes_in
 from app.settings import METRICS_VARIABLE
 
+pytestmark = pytest.mark.slow
+
 APPLICATION = "tests.cli.standin:create_app"
 SERVE = f"""
 from app.cli import serving
@@ -168,7 +170,6 @@ def test_a_signal_ends_all_cleanly(server: Server, number: signal.Signals) -> No
     assert "database system is shut down" in control
 
 
-@pytest.mark.slow
 def test_nohup_is_heeded(tmp_path: Path) -> None:
     """A server that was started with `nohup` outlives its terminal."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a child inherits it
@@ -181,7 +182,6 @@ def test_nohup_is_heeded(tmp_path: Path) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-@pytest.mark.slow
 def test_requests_under_way_are_finished_and_new_ones_refused(server: Server) -> None:
     answers: list[int] = []
     asking = threading.Thread(
@@ -198,7 +198,6 @@ def test_requests_under_way_are_finished_and_new_ones_refused(server: Server) ->
     assert server.process.wait(PATIENCE) == 0
 
 
-@pytest.mark.slow
 def test_a_second_signal_does_not_wait(server: Server) -> None:
     asking = threading.Thread(target=lambda: _swallow(server, "/sleep?seconds=60"))
     asking.start()
@@ -216,7 +215,6 @@ def _swallow(server: Server, path: str) -> None:
         server.get(path)
 
 
-@pytest.mark.slow
 def test_requests_that_do_not_end_are_given_up_after_the_drain_time(tmp_path: Path) -> None:
     with serving(tmp_path / "data", FILEROOM_HTTP__DRAIN_SECONDS="1") as server:
         asking = threading.Thread(target=lambda: _swallow(server, "/sleep?seconds=60"))
@@ -227,7 +225,6 @@ def test_requests_that_do_not_end_are_given_up_after_the_drain_time(tmp_path: Pa
         asking.join()
 
 
-@pytest.mark.slow
 def test_a_killed_worker_is_replaced(server: Server) -> None:
     before = server.get("/pid").json()
     counts = Path(server.workers[0].environ()[METRICS_VARIABLE])
@@ -265,7 +262,6 @@ def test_nothing_is_left_when_the_parent_is_killed(server: Server) -> None:
         assert again.get("/sql").json() == 42
 
 
-@pytest.mark.slow
 def test_workers_share_the_port(tmp_path: Path) -> None:
     with serving(tmp_path / "data", "--workers", "2") as server:
         assert len(server.workers) == 2
@@ -287,7 +283,6 @@ def test_a_second_serve_on_the_directory_is_refused_and_the_first_goes_on(server
     assert server.get("/sql").json() == 42
 
 
-@pytest.mark.slow
 def test_a_port_in_use_is_named(tmp_path: Path, server: Server) -> None:
     port = server.url.rsplit(":", 1)[1]
     assert f"Port {port} on 127.0.0.1 is in use by another program" in refused(
@@ -295,7 +290,6 @@ def test_a_port_in_use_is_named(tmp_path: Path, server: Server) -> None:
     )
 
 
-@pytest.mark.slow
 def test_a_tool_that_runs_postgresql_is_named(tmp_path: Path) -> None:
     postgres = EmbeddedPostgres(tmp_path / "data" / "postgres", settings={"fsync": "off"})
     postgres.start(note="fileroom import")
@@ -305,7 +299,6 @@ def test_a_tool_that_runs_postgresql_is_named(tmp_path: Path) -> None:
     postgres.stop()
 
 
-@pytest.mark.slow
 def test_an_interrupt_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
     server = start(tmp_path / "data")
     cluster = tmp_path / "data" / "postgres" / "18"
@@ -320,7 +313,6 @@ def test_an_interrupt_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
     assert not list(processes_in(cluster))
 
 
-@pytest.mark.slow
 def test_an_application_that_cannot_start_ends_serve(tmp_path: Path) -> None:
     assert "The server could not start (exit code 3)" in refused(
         start(tmp_path / "data", STANDIN_FAILS="1")
@@ -338,7 +330,6 @@ def test_a_setting_that_is_not_known_ends_serve(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.slow
 def test_an_external_index_has_to_be_migrated_first(
     tmp_path: Path, empty_database_url: str, database_url: str
 ) -> None:
@@ -357,7 +348,6 @@ def test_an_external_index_that_does_not_answer_is_said(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.slow
 def test_the_parent_is_small(server: Server) -> None:
     """It is there all the time: no web framework, no database driver, no migrations."""
     own = psutil.Process(server.process.pid).memory_full_info().pss

@@ -1,8 +1,6 @@
 """`fileroom tenants`, and two institutions over HTTP that know nothing of each other."""
 
 import asyncio
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,18 +38,12 @@ class Operator:
 
 
 @pytest.fixture
-def operator(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Operator]:
+def operator(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Operator:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FILEROOM_DATABASE__URL", database_url)
     monkeypatch.setenv("FILEROOM_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setattr(api_keys, "LEASE_SECONDS", 0)
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield Operator()
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    return Operator()
 
 
 def test_tenants_are_made_and_listed(operator: Operator) -> None:

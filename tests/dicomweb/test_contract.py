@@ -104,6 +104,7 @@ async def asked(app: FastAPI) -> Asked:
     return asked
 
 
+@pytest.mark.slow
 async def test_each_status_that_is_sent_is_in_the_contract(asked: Asked) -> None:
     missing = {
         operation: statuses - set(asked.paths[operation[1]][operation[0]]["responses"])

@@ -14,6 +14,7 @@ from app.dicom.uids import InstanceRef
 from app.errors import Forbidden, NotFound
 from app.index.events import Position, read_events
 from app.index.overview import Overview, count_everything
+from app.index.reads import READS
 from app.rights import Principal, Scope, Verb
 from tests.factories import make_dataset, make_part10, make_series, new_uid
 
@@ -284,7 +285,8 @@ async def test_what_was_rejected_can_be_deleted_and_then_stored_again(
     assert (await client.delete(f"{path_of(dataset)}/reject")).status_code == 404
     await store(client, dataset)
     assert (await client.get(path_of(dataset))).status_code == 200
-    events = await read_events(app.state.archive.index, 1, Position())
+    log = await read_events(app.state.archive.index, 1, Position())
+    events = [event for event in log if event.kind not in READS]
     assert [event.kind for event in events] == ["accepted", "rejected", "removed", "accepted"]
     assert events[2].payload["reason"] == "deleted"
     assert (await overview(app)).instances == 1

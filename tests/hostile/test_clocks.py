@@ -358,6 +358,7 @@ BEARS = {
     "cli/serving.py": "the time of a line in the log",
     "jobs/queue.py": "writes down when a job failed",
     "objects/base.py": "the age in a key: see sweep",
+    "web/oidc/checking.py": "compares a provider's clock with ours, for `doctor` to tell",
     "web/oidc/source.py": "how long a token is remembered: never beyond the end it was checked for",
     "web/oidc/tokens.py": "whether a token is in force, which its provider's clock says",
     "objects/s3_uploads.py": "the time in a signature, which the bucket checks",

@@ -53,7 +53,7 @@ BOUNDED = {
         "app.cli.asgi_server": "from our parent alone",
         "app.cli.supervise": "writes",
     },
-    "xml.etree": {},
+    "xml.etree": {"app.dicom.audit_message": "writes"},
 }
 """What else reads bytes that may be hostile, who calls it, and what bounds it there."""
 

@@ -20,6 +20,7 @@ from app.index.locks import FileLock
 from app.index.orphans import processes_in
 from tests.ordinary_users import as_root
 
+pytestmark = pytest.mark.slow
 FAST = {"fsync": "off"}
 
 HOLD = """
@@ -348,7 +349,6 @@ def test_a_link_directory_of_others_is_not_used(
 
 
 @as_root
-@pytest.mark.slow
 @pytest.mark.parametrize("mode", [0o700, 0o755])
 def test_it_runs_in_a_directory_that_its_user_may_not_enter(tmp_path: Path, mode: int) -> None:
     data = tmp_path / "data"

@@ -134,6 +134,7 @@ def test_a_migration_gives_their_keys_to_the_names_that_are_there(
     assert {row[0] for row in rows} == {"", name}
 
 
+@pytest.mark.slow
 def test_a_migration_of_many_studies_is_in_steps_and_says_how_far_it_is(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
