@@ -1,11 +1,12 @@
 """The groups of settings, and what each value has to look like."""
 
 import dataclasses
+import re
 from collections.abc import Iterable
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -58,16 +59,29 @@ def _path_prefix(value: str) -> str:
     return "/" + value.strip("/") if value.strip("/") else ""
 
 
+def _parts_of(value: str) -> SplitResult | None:
+    """Return an address split, None if it is none; a name or a password in one would be logged."""
+    try:
+        parts = urlsplit(value)
+        good = parts.hostname and parts.port != 0 and parts.username is None
+    except ValueError:  # whose words may have what was given in them
+        return None
+    return parts if good and not (parts.query or parts.fragment) else None
+
+
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:/?#@]*)(:\d+)?(\?.*)?$")
+
+
 def _web_address(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    parts = _parts_of(value)
+    if parts is None or parts.scheme not in ("http", "https"):
         raise ValueError("should be a web address such as https://pacs.example.org")
     return value.rstrip("/")
 
 
 def _origin(value: str) -> str:
-    parts = urlsplit(value)
-    if not parts.scheme or not parts.hostname or "*" in value or parts.path.strip("/"):
+    parts = _parts_of(value)
+    if parts is None or not parts.scheme or "*" in value or parts.path.strip("/"):
         raise ValueError("should be origins such as https://viewer.example.org, each by its name")
     return value.rstrip("/")
 
@@ -83,8 +97,16 @@ def _proxy(value: str) -> str:
 
 
 def _database_address(value: SecretStr) -> SecretStr:
-    if urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
+    address = value.get_secret_value()
+    if not address.startswith(("postgresql://", "postgres://")):
         raise ValueError("should begin with postgresql://")
+    place, _, more = address.partition("://")[2].partition("/")
+    who, _, hosts = place.rpartition("@")
+    if "@" in more or "#" in address or "?" in who or not all(map(_HOST.match, hosts.split(","))):
+        raise ValueError(
+            "should be as postgresql://user:password@host:5432/name; "
+            "in a password / is written %2F, # %23, ? %3F and @ %40"
+        )
     return value
 
 
@@ -104,8 +126,8 @@ def _named(pairs: Iterable[tuple[str, Any]]) -> Any:
 
 def _issuer(value: str) -> str:
     """Check the name of a provider, which is compared as it stands, slash at its end included."""
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    parts = _parts_of(value)
+    if parts is None or parts.scheme not in ("http", "https"):
         raise ValueError("should be an address such as https://login.example.org/realms/hospital")
     if _in_plain(value):
         raise ValueError("should begin with https://, unless the provider is on this machine")
@@ -315,8 +337,8 @@ class Retention(Group):
 
 
 def _syslog_address(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme != "tls" or not parts.hostname or parts.path.strip("/") or parts.query:
+    parts = _parts_of(value)
+    if parts is None or parts.scheme != "tls" or parts.path.strip("/"):
         raise ValueError("should be as tls://collector.example.org:6514")
     return value.rstrip("/")
 

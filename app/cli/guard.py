@@ -26,6 +26,7 @@ from app.admin.metrics import ENDED
 from app.cli.door import LINGERING, Door
 from app.cli.outlet import Outlet
 from app.objects.extents import FILES
+from app.web.shielded import PROBLEM
 
 HEAD_BYTES = 64 * 2**10
 LINGER_SECONDS = 1.0
@@ -41,6 +42,7 @@ _TLS = b"\x16\x03"
 _PLAIN = "Plain HTTP was expected here, not TLS: use http://, or a proxy that has a certificate"
 _ENCODE = "A URL of ASCII was expected; percent-encode other characters as UTF-8"
 _NO_HTTP = "A request of HTTP was expected; this is none, or a malformed one"
+_SAID_TO_BROWSERS = tuple(f"{name.decode()}: {value.decode()}" for name, value in PROBLEM)
 _TOO_LONG = f"Request line and header fields of up to {HEAD_BYTES} bytes were expected"
 
 
@@ -106,6 +108,13 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.scheme == "http":
             self.scope["extensions"] = _EXTENSIONS
 
+    def on_headers_complete(self) -> None:
+        """Begin to answer; a head that came at once is bounded as one that came in pieces."""
+        if self.head_bytes + len(self._parsed) > HEAD_BYTES and self._head_length() > HEAD_BYTES:
+            self.refuse(self._too_long(), _TOO_LONG)
+        else:
+            super().on_headers_complete()
+
     def data_received(self, data: bytes) -> None:
         """Take what came; a head that is too long is refused, however it is cut in pieces."""
         if self.refused:
@@ -131,10 +140,13 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """End a request."""
         self._hand_on()
-        super().on_message_complete()
+        if not self.refused:
+            super().on_message_complete()
 
     def _hand_on(self) -> None:
         """Hand on what came of a body: uvicorn copies each piece twice, and lets fewer wait."""
+        if self.refused:
+            self._pieces.clear()
         if not self._pieces:
             return
         body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
@@ -234,6 +246,9 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.left > LEFT_BYTES:
             self.transport.abort()
 
+    def _head_length(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
     def _too_long(self) -> HTTPStatus:
         if len(self.url) >= HEAD_BYTES:
             return HTTPStatus.REQUEST_URI_TOO_LONG
@@ -274,6 +289,7 @@ def _answer(status: HTTPStatus, detail: str) -> bytes:
         "connection: close",
         *(("retry-after: 5",) if status is HTTPStatus.SERVICE_UNAVAILABLE else ()),
         "content-type: application/problem+json",
+        *_SAID_TO_BROWSERS,
         f"content-length: {len(body)}",
     )
     return "\r\n".join((*lines, "", "")).encode() + body

@@ -31,7 +31,8 @@ def main() -> None:
 def _place(url: str) -> str:
     """Return where a PostgreSQL of the operator's is, without what may be a password."""
     parts = urlsplit(url)
-    return f" at {parts.hostname}:{parts.port or 5432}{parts.path}" if parts.hostname else ""
+    hosts = parts.netloc.rpartition("@")[2]
+    return f" at {hosts}{parts.path}" if hosts else ""
 
 
 def _cause(error: BaseException) -> str:

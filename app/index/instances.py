@@ -28,7 +28,7 @@ import asyncpg
 from app.dicom.attributes import Level, instance_values, series_document, study_document
 from app.dicom.scanned import DERIVED_VERSION, ScannedInstance
 from app.dicom.uids import InstanceRef
-from app.errors import ArchiveError, InvalidDataset
+from app.errors import ArchiveError, InvalidDataset, InvalidRequest
 from app.index.access import visible_arguments
 from app.index.add_rows import CHOSEN, SEARCHED, STATEMENTS, Alone
 from app.index.admission import (
@@ -99,9 +99,9 @@ async def add_each_instance(
         )
         _remember(index, tenant_id, parents)
         return [*results]
-    except ArchiveError:
-        raise
     except Exception as error:
+        if isinstance(error, ArchiveError) and not isinstance(error, InvalidRequest):
+            raise
         if len(new) == 1:
             # where it happened, but not its message: that may quote a patient's name
             said = type(error).__name__, "".join(format_tb(error.__traceback__))

@@ -24,10 +24,10 @@ def acting(principal: Principal, scope: dict[str, Any]) -> Principal:
     if principal.kind != "service":
         return principal
     said = [value.decode("latin-1").strip() for name, value in scope["headers"] if name == _NAME]
-    if not any(said):
+    if not said:
         return principal
     title = said[0]
-    if len(said) > 1 or len(title) > LONGEST_AE or not _is_title(title):
+    if len(said) > 1 or not title or len(title) > LONGEST_AE or not _is_title(title):
         raise InvalidRequest(f"{CALLING_AE} should be one AE Title of up to {LONGEST_AE} letters")
     return replace(principal, calling_ae=title)
 

@@ -61,8 +61,17 @@ SHOWS: Mapping[str, str] = {
     **{_FRAMES + what: VIEWED for what in ("", "/rendered", "/thumbnail")},
 }
 """Below the DICOMweb prefix: what an answer to GET is of, for the trail."""
-ELSEWHERE: Mapping[str, str] = {"/wado": VIEWED, "/api/v1/audit": AUDIT_USED}
-_UNSEEN = re.compile(r"/|/docs|/static/.*|/openapi\.json|/metrics|/health/.*|/api/v1/(?!audit).*")
+ELSEWHERE: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("/wado", *("/api/v1/receipts" + at for at in (_STUDIES[0], _STUDIES[2]))), VIEWED
+    ),
+    **{f"/api/v1{_STUDIES[0]}/{what}": VIEWED for what in ("labels", "hold")},
+    "/api/v1/audit": AUDIT_USED,
+}
+"""What is not below it. The change feed and lists of UIDs alone are in neither."""
+_UNSEEN = re.compile(
+    r"/|/docs|/static/.*|/openapi\.json|/metrics|/health/.*|/api/v1/(?!audit|studies/|receipts/studies/).*"
+)
 _UNSEEN_DICOMWEB = re.compile(rf"(/commitment-requests/.*|/({'|'.join(_CATEGORIES)})(/.*)?)?")
 _STUDY_IN_PATH = re.compile(r"/studies/([0-9.]{1,64})(?![^/])")
 _UID = re.compile(r"[0-9.]{1,64}", re.ASCII)

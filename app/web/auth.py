@@ -14,7 +14,7 @@ import hashlib
 import hmac
 import ipaddress
 import re
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
@@ -167,7 +167,7 @@ class Identity:
         if origin in self.origins:
             return True
         try:
-            return is_loopback(urlsplit(origin).hostname or "")
+            return is_loopback(urlsplit(origin).netloc)
         except ValueError:
             return False
 
@@ -175,6 +175,15 @@ class Identity:
 def note_attempt(scope: MutableMapping[str, Any], error: Unauthenticated | TooMany) -> None:
     """Note whose password was wrong; a name that nobody has is not kept: it may be a secret."""
     scope[ATTEMPTED] = error.user if isinstance(error, Unauthenticated) else None
+
+
+def is_from_here(scope: Mapping[str, Any]) -> bool:
+    """Say whether a request comes from this machine, by a name of it and without a proxy."""
+    client, headers = scope.get("client"), scope["headers"]
+    hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
+    passed_on = any(is_passed_on(name) for name, _ in headers)
+    here = client is not None and is_loopback(client[0]) and len(hosts) == 1
+    return here and is_loopback(hosts[0]) and not passed_on
 
 
 def is_passed_on(name: bytes) -> bool:

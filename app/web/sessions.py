@@ -18,7 +18,7 @@ from app.archive.remembered import Remembered
 from app.archive.sessions import find_session
 from app.errors import Forbidden, Unauthenticated
 from app.rights import Principal
-from app.web.auth import SECURE_SESSION_COOKIE, SESSION_COOKIE, Credentials, is_loopback
+from app.web.auth import SECURE_SESSION_COOKIE, SESSION_COOKIE, Credentials, is_from_here
 from app.web.forwarded import base_url_of, is_secure
 
 LONGEST = 4096
@@ -58,7 +58,7 @@ def cookie_for(scope: Mapping[str, Any], state: State, suffix: str = "") -> Cook
     """
     if _is_https(scope, state):
         return Cookie(SECURE_SESSION_COOKIE + suffix, True)
-    if not is_loopback(_host(scope)):
+    if not is_from_here(scope):
         raise Forbidden(
             "Nobody logs in over plain HTTP but on this machine; use the https address, and set "
             "FILEROOM_HTTP__PUBLIC_URL to it"
@@ -136,11 +136,6 @@ def login_address(scope: Mapping[str, Any]) -> str:
 
 def _is_https(scope: Mapping[str, Any], state: State) -> bool:
     return is_secure(scope) or base_url_of(scope, state).startswith("https:")
-
-
-def _host(scope: Mapping[str, Any]) -> str:
-    found = (value for name, value in scope["headers"] if name == b"host")
-    return next(found, b"").decode("latin-1")
 
 
 def _cookies(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:

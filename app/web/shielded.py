@@ -31,6 +31,8 @@ _POLICY = b"content-security-policy"
 _THIS_MACHINE = "http://localhost:* https://localhost:* http://127.0.0.1:* https://127.0.0.1:*"
 _ORIGIN = re.compile(r"\*|https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?", re.ASCII)
 _NOTHING = "default-src 'none'; sandbox; frame-ancestors 'none'"
+PROBLEM = (_NOSNIFF, _REFERRER, _EMBEDDED, _UNKEPT, (_POLICY, _NOTHING.encode()))
+"""What a problem document says that is sent before any application has the request."""
 _SHOWN = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox"
 
 

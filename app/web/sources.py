@@ -11,7 +11,7 @@ from app.archive.context import Archive
 from app.archive.known_keys import PREFIX
 from app.errors import Forbidden, Unauthenticated
 from app.rights import Principal
-from app.web.auth import Credentials, is_loopback, is_passed_on
+from app.web.auth import Credentials, is_from_here
 from app.web.forwarded import base_url_of, is_secure
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -58,7 +58,7 @@ class BasicSource:
         """
         if given.scheme != "basic":
             return None
-        if not is_secure(scope) and not _is_from_here(scope):
+        if not is_secure(scope) and not is_from_here(scope):
             raise Forbidden(
                 "A password is taken over HTTPS only: use https://, or a proxy that has a "
                 "certificate and is listed in FILEROOM_HTTP__TRUSTED_PROXIES"
@@ -78,12 +78,6 @@ class BasicSource:
             return True
         own = {headers.get("host", "").lower(), urlsplit(base_url_of(scope, state)).netloc}
         return origin.partition("://")[2] in own
-
-
-def _is_from_here(scope: dict[str, Any]) -> bool:
-    client = scope.get("client")
-    passed_on = any(is_passed_on(name) for name, _ in scope["headers"])
-    return client is not None and is_loopback(client[0]) and not passed_on
 
 
 def _read_basic(value: str) -> tuple[str, str]:

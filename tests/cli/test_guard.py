@@ -236,6 +236,19 @@ async def test_a_head_without_end_is_refused(port: int, line: bytes) -> None:
         assert (await endless.rest()).startswith(b"HTTP/1.1 431")
 
 
+@patient
+@pytest.mark.parametrize("body", [b"", b"abc"])
+async def test_a_head_that_came_at_once_has_the_same_bound(port: int, body: bytes) -> None:
+    fields = b"".join(b"X-%d: " % n + b"y" * 1000 + b"\r\n" for n in range(62))
+    for more, status in ((0, b"200"), (4000, b"431")):
+        async with client(port) as large:
+            await large.send(
+                b"POST /0 HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n%b"
+                b"Z: %b\r\n\r\n%b" % (len(body), fields, b"z" * more, body)
+            )
+            assert (await large.rest()).startswith(b"HTTP/1.1 " + status)
+
+
 async def test_many_requests_on_one_connection_do_not_add_up(port: int) -> None:
     async with client(port) as busy:
         for _ in range(80):
@@ -296,7 +309,9 @@ async def test_what_is_no_request_is_refused_in_words(
         await strange.send(sent)
         answer = await strange.rest()
     assert answer.startswith(b"HTTP/1.1 %d " % status)
-    assert b"content-type: application/problem+json" in answer
+    head = answer.partition(b"\r\n\r\n")[0].splitlines()
+    assert {b"content-type: application/problem+json", b"cache-control: no-store"} < set(head)
+    assert b"x-content-type-options: nosniff" in head
     document = json.loads(answer.partition(b"\r\n\r\n")[2])
     assert document["status"] == status
     assert detail in document["detail"]

@@ -63,6 +63,7 @@ async def test_a_request_from_this_machine_is_the_operators(headers: Headers) ->
         [*LOCAL, (b"origin", b"https://evil.example")],
         [*LOCAL, (b"origin", b"null")],
         [*LOCAL, (b"origin", b"http://[")],
+        [*LOCAL, (b"origin", b"http://evil.example@127.0.0.1")],
     ],
 )
 async def test_a_request_that_may_come_from_elsewhere_is_refused(headers: Headers) -> None:

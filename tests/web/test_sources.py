@@ -212,6 +212,7 @@ async def test_what_is_no_basic_credential_is_refused(opened: Opened, value: str
         ("http://pacs.example", "203.0.113.5", {}, 403),
         ("http://127.0.0.1", "127.0.0.1", {"X-Forwarded-For": "203.0.113.5"}, 403),
         ("http://127.0.0.1", "127.0.0.1", {"X-Forwarded-Proto": "https"}, 403),  # nobody trusts it
+        ("http://pacs.example", "127.0.0.1", {}, 403),  # a proxy that says nothing of itself
     ],
 )
 async def test_a_password_is_taken_over_https_or_from_this_machine(

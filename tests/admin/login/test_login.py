@@ -57,9 +57,19 @@ async def test_over_https_the_cookie_is_of_this_host_and_the_plain_one_counts_fo
             assert answer.status_code == status
 
 
-async def test_nobody_logs_in_over_the_network_in_the_clear(serving: Any) -> None:
-    async with serving("http://pacs.example") as served:
-        answer = await served.browser.get("/login")
+@pytest.mark.parametrize(
+    ("base", "headers"),
+    [
+        ("http://pacs.example", {}),
+        (HERE, {"X-Forwarded-For": "203.0.113.5", "X-Forwarded-Proto": "http"}),
+        (HERE, {"Via": "1.1 proxy"}),
+    ],
+)
+async def test_nobody_logs_in_over_the_network_in_the_clear(
+    serving: Any, base: str, headers: dict[str, str]
+) -> None:
+    async with serving(base) as served:
+        answer = await served.browser.get("/login", headers=headers)
         assert answer.status_code == 403
         assert "FILEROOM_HTTP__PUBLIC_URL" in answer.text
 
