@@ -58,6 +58,8 @@ KINDS = (
     "override-ended",
     "tenant-added",
     "user-added",
+    "user-changed",
+    "user-removed",
     "user-disabled",
     "user-enabled",
     "user-password-set",
