@@ -16,15 +16,11 @@ test: .venv/dev.stamp ## the default tests (ARGS="-k name")
 test-slow: .venv/dev.stamp ## the slow tests
 	$(BIN)/coverage run -m $(PYTEST) -m slow $(ARGS)
 test-all: .venv/dev.stamp ## every test, slow ones too; fails under 95 % coverage (app/dicom: 100 %)
-	$(BIN)/coverage erase
-	$(BIN)/coverage run -m $(PYTEST) -m '' $(ARGS)
-	$(MAKE) -s coverage
+	$(BIN)/coverage erase && $(BIN)/coverage run -m $(PYTEST) -m '' $(ARGS) && $(MAKE) -s coverage
 coverage: .venv/dev.stamp
-	$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=95
-	$(BIN)/coverage report --include='app/dicom/*' --fail-under=100
+	$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=95 && $(BIN)/coverage report --include='app/dicom/*' --fail-under=100
 check: .venv/dev.stamp ## lint, format, types, import directions, lock and contract are current
-	$(BIN)/ruff check && $(BIN)/ruff format --check
-	$(BIN)/mypy && $(BIN)/lint-imports
+	$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy && $(BIN)/lint-imports
 	$(MAKE) -s check-lock
 	$(BIN)/fileroom openapi | diff openapi.yaml -
 check-lock: .venv/install.stamp
