@@ -4,7 +4,7 @@ BIN := .venv/bin
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 PYTEST := pytest -n 2 --dist loadgroup $(if $(CI),-p tests.ci_plugin)
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all check check-lock fix bench bench-large openapi lock browser clean
+.PHONY: help install run test test-slow test-all coverage check check-lock fix bench bench-large openapi lock browser clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -12,15 +12,15 @@ install: .venv/run.stamp ## make .venv with what the server needs
 run: .venv/run.stamp ## start the archive (ARGS="--port 9000 --data-dir elsewhere")
 	@exec $(BIN)/fileroom serve $(ARGS)
 test: .venv/dev.stamp ## the default tests (ARGS="-k name")
-	$(BIN)/python -m $(PYTEST) $(ARGS)
+	$(BIN)/$(if $(CI),coverage run,python) -m $(PYTEST) $(ARGS)
+test-slow: .venv/dev.stamp ## the slow tests
+	$(BIN)/coverage run -m $(PYTEST) -m slow $(ARGS)
 test-all: .venv/dev.stamp ## every test, slow ones too; fails under 95 % coverage (app/dicom: 100 %)
-	$(BIN)/coverage erase
-	$(BIN)/coverage run -m $(PYTEST) -m '' $(ARGS)
-	$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=95
-	$(BIN)/coverage report --include='app/dicom/*' --fail-under=100
+	$(BIN)/coverage erase && $(BIN)/coverage run -m $(PYTEST) -m '' $(ARGS) && $(MAKE) -s coverage
+coverage: .venv/dev.stamp
+	$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=95 && $(BIN)/coverage report --include='app/dicom/*' --fail-under=100
 check: .venv/dev.stamp ## lint, format, types, import directions, lock and contract are current
-	$(BIN)/ruff check && $(BIN)/ruff format --check
-	$(BIN)/mypy && $(BIN)/lint-imports
+	$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy && $(BIN)/lint-imports
 	$(MAKE) -s check-lock
 	$(BIN)/fileroom openapi | diff openapi.yaml -
 check-lock: .venv/install.stamp

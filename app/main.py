@@ -3,11 +3,14 @@
 import hashlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any, TypeAlias
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from starlette.datastructures import State
+from starlette.routing import BaseRoute
 
 from app import __version__
 from app.admin import (
@@ -127,12 +130,11 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
-        generate_unique_id_function=lambda route: route.name,
+        generate_unique_id_function=_name_of,
     )
     app.pressure = Pressure()
     _fill_state(app.state, settings)
-    for prefix, router in _routers():
-        app.include_router(router, prefix=prefix)
+    app.router.routes.extend(_routes())
     add_problem_handlers(app)
     app.plumbing = _plumbing(app, settings)
     app.openapi = lambda: _contract(app)  # type: ignore[method-assign]
@@ -150,6 +152,19 @@ def _fill_state(state: State, settings: Settings) -> None:
     state.identity = Overriding(identity, state, DICOMWEB)
     state.override_seconds = auth.override_seconds
     state.sign_in = _sign_in(settings, provider)
+
+
+@cache
+def _routes() -> tuple[BaseRoute, ...]:
+    """Return all routes. What FastAPI makes of each when it is first asked for is made once."""
+    whole = APIRouter(generate_unique_id_function=_name_of)
+    for prefix, router in _routers():
+        whole.include_router(router, prefix=prefix)
+    return tuple(whole.routes)
+
+
+def _name_of(route: APIRoute) -> str:
+    return route.name
 
 
 def _routers() -> Iterator[tuple[str, APIRouter]]:

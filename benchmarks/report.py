@@ -52,9 +52,12 @@ def _spread(samples: Sequence[Sample]) -> str:
 
 
 def ratios(row: Row, ours: Sequence[Sample], peer: Sequence[Sample]) -> Spread | None:
-    """Return how many times better ours is: of the medians, and of each pair of turns."""
+    """Return how many times better ours is: of the medians, and of each pair of turns.
+
+    None where there is nothing to compare: no turn, or one in which either did nothing at all.
+    """
     pairs = list(zip(ours, peer, strict=False))
-    if not pairs:
+    if not pairs or not all(a.value and b.value for a, b in pairs):
         return None
 
     def ratio(a: float, b: float) -> float:

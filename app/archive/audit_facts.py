@@ -4,7 +4,7 @@ One message is about one event. Of an interval the entry at its beginning is a m
 at its end is another one with the same code and `count` among its details.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from app.archive.audit import count_instances
@@ -31,6 +31,7 @@ from app.dicom.audit_message import (
     STUDY_DELETED,
     SUCCESS,
     USER_AUTHENTICATION,
+    USER_SECURITY_CHANGED,
     AuditFact,
     Code,
 )
@@ -75,6 +76,19 @@ _TOLD: Mapping[str, _Told] = {
     "labelled": _Told(SECURITY_ALERT, "U", OBJECT_SECURITY_CHANGED),
     "unlabelled": _Told(SECURITY_ALERT, "U", OBJECT_SECURITY_CHANGED),
     "rekeyed": _Told(SECURITY_ALERT, "U", SECURITY_CONFIGURATION),
+    **{
+        kind: _Told(SECURITY_ALERT, action, USER_SECURITY_CHANGED)
+        for kind, action in (
+            ("key-created", "C"),
+            ("key-revoked", "D"),
+            ("user-added", "C"),
+            ("user-changed", "U"),
+            ("user-removed", "D"),
+            ("user-disabled", "U"),
+            ("user-enabled", "U"),
+            ("user-password-set", "U"),
+        )
+    },
 }
 _DETAILS = (
     "by",
@@ -109,8 +123,20 @@ def fact_of(event: Event, patient: str = "") -> AuditFact | None:
         study=study,
         patient=patient,
         instances=count_instances(event.payload),
-        details={name: _text(event.payload[name]) for name in _DETAILS if name in event.payload},
+        details={**_details(event.payload, _DETAILS), **_let_in(event.payload)},
     )
+
+
+def _details(payload: Mapping[str, Any], names: Iterable[str]) -> dict[str, str]:
+    return {name: _text(payload[name]) for name in names if name in payload}
+
+
+def _let_in(payload: Mapping[str, Any]) -> dict[str, str]:
+    """Return whose rights an event is about."""
+    for what in ("key", "user"):
+        if isinstance(who := payload.get(what), dict):
+            return {what: str(who.get("name", "")), **_details(who, ("roles", "labels"))}
+    return {}
 
 
 def _text(value: Any) -> str:

@@ -55,12 +55,29 @@ def read_grant(roles: Collection[str], labels: Collection[str] | None) -> Grant:
     Raises:
         InvalidRequest: there is no role, one is not known, or one is no label.
     """
+    return Grant(read_roles(roles), None if labels is None else read_labels(labels))
+
+
+def read_roles(roles: Collection[str]) -> tuple[Role, ...]:
+    """Return roles that are to be given.
+
+    Raises:
+        InvalidRequest: there is none, or one is not known.
+    """
     known = {str(role) for role in Role}
     if unknown := sorted(set(roles) - known):
         raise InvalidRequest(f"{unknown[0]} is no role; roles are {', '.join(Role)}")
     if not roles:
         raise InvalidRequest(f"A role is missing; roles are {', '.join(Role)}")
-    if labels is not None and not 0 < len(set(labels)) <= MOST_LABELS:
+    return tuple(role for role in Role if role in roles)
+
+
+def read_labels(labels: Collection[str]) -> tuple[str, ...]:
+    """Return labels that are to be given.
+
+    Raises:
+        InvalidRequest: there is none, there are too many, or one is no label.
+    """
+    if not 0 < len(set(labels)) <= MOST_LABELS:
         raise InvalidRequest(f"From 1 to {MOST_LABELS} labels were expected, or none at all")
-    some = None if labels is None else tuple(sorted({check_label(label) for label in labels}))
-    return Grant(tuple(role for role in Role if role in roles), some)
+    return tuple(sorted({check_label(label) for label in labels}))

@@ -34,6 +34,7 @@ from app.turns import site_of
 REMEMBERED_SECONDS = 60.0
 MOST_OF_PAIR = 5
 MOST_OF_ADDRESS = 20
+_WRONG = "The name or the password is another one, or the user is disabled"
 MOST_WAITING = 32
 """Passwords that wait to be hashed; with more, nobody would get a turn in time."""
 
@@ -60,13 +61,17 @@ class KnownUsers:
         """
         who = _who(name, address)
         self._refuse(who, await self._failures.get(who, partial(count_failures, self._index, who)))
-        user = await self._users.get(name, partial(find_user, self._index, name))
+        find = partial(find_user, self._index, name)
+        user = await self._users.get(name, find)
         shown = self._digest(name, password)
         look = partial(self._check, user, password, who)
-        if await self._right.get(shown, look) != _password_of(user):
+        right = await self._right.get(shown, look)
+        if right != _password_of(user):
             self._right.forget(shown)  # it was right once
-            await self._right.get(shown, look)
-        assert user is not None  # noqa: S101 - of nobody no password is right
+            right = await self._right.get(shown, look)
+        user = await self._users.get(name, find)  # while a check waited, rights may have changed
+        if user is None or right != _password_of(user):
+            raise Unauthenticated(_WRONG)
         return granted(user.name, "user", user.tenant_id, user.roles, user.labels)
 
     async def _check(self, user: LocalUser | None, password: str, who: tuple[bytes, bytes]) -> str:
@@ -91,7 +96,7 @@ class KnownUsers:
                 return known
             await add_failure(self._index, who)
             self._failures.forget(who)
-        error = Unauthenticated("The name or the password is another one, or the user is disabled")
+        error = Unauthenticated(_WRONG)
         error.user = None if user is None else (user.tenant_id, user.name)
         raise error
 

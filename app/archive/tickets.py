@@ -13,6 +13,7 @@ from app.archive.context import Archive
 from app.archive.remembered import LEASE_SECONDS
 from app.errors import Forbidden, InvalidRequest
 from app.index import tickets
+from app.index.overrides import end_overrides_of
 from app.index.tickets import Ticket
 from app.index.web_sessions import end_sessions_of
 from app.rights import Principal, Verb
@@ -94,7 +95,7 @@ async def revoke_ticket(archive: Archive, principal: Principal, number: int) -> 
 
 
 async def end_given(archive: Archive, tenant_id: int, kind: str, name: str) -> None:
-    """End what somebody was given or gave on in the last moment of rights that are over now.
+    """End what somebody was given, opened or gave on just before their rights were over.
 
     For who withdraws rights: after no process knows them any more. When this returns no process
     knows of that either.
@@ -104,8 +105,9 @@ async def end_given(archive: Archive, tenant_id: int, kind: str, name: str) -> N
     """
     async with archive.index.writing() as connection:
         tickets_ended = await tickets.end_tickets_of(connection, tenant_id, kind, name)
+        opened = await end_overrides_of(connection, tenant_id, kind, name)
         late = kind == "user" and await end_sessions_of(connection, tenant_id, name)
-    if tickets_ended or late:
+    if tickets_ended or opened or late:
         await asyncio.sleep(LEASE_SECONDS)
 
 

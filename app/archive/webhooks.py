@@ -67,6 +67,8 @@ KINDS = (
     "override-ended",
     "tenant-added",
     "user-added",
+    "user-changed",
+    "user-removed",
     "user-disabled",
     "user-enabled",
     "user-password-set",

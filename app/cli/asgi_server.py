@@ -138,10 +138,12 @@ def _behind_proxies(settings: Settings, application: ASGIApplication) -> ASGIApp
     taken_over = ProxyHeadersMiddleware(
         cast("Any", application), list(settings.http.trusted_proxies)
     )
-    if settings.http.public_url is not None:
-        return taken_over
     trusted = taken_over.trusted_hosts
-    forwarded = Forwarded(cast("Any", taken_over), lambda host: host in trusted)
+    forwarded = Forwarded(
+        cast("Any", taken_over),
+        lambda host: host in trusted,
+        counts=settings.http.public_url is None,
+    )
     return cast("ASGIApplication", forwarded)
 
 

@@ -146,6 +146,60 @@ def list_users(tenant: Tenant = None, data_dir: DataDir = None) -> None:
     run_list(_settings(data_dir), tenant=tenant)
 
 
+@users.command(name="change")
+def change_user(
+    name: Name,
+    role: Annotated[
+        list[str] | None,
+        typer.Option("--role", help="What it is from now on, alone; may be repeated."),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", help="From now on only studies that bear it; may be repeated."),
+    ] = None,
+    all_studies: Annotated[
+        bool, typer.Option("--all-studies", help="It sees all studies, whatever they bear.")
+    ] = False,
+    tenant: Tenant = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Give a user other roles or labels; what is not named stays.
+
+    When this has ended every process knows no others: its sessions and tickets are over, and
+    it logs in again.
+
+    Examples:
+
+        fileroom users change meier --role viewer --role uploader
+
+        fileroom users change meier --label trial:42 --label trial:43
+
+        fileroom users change meier --all-studies
+    """
+    if role is None and label is None and not all_studies:
+        raise typer.BadParameter("give a --role, a --label or --all-studies")
+    if label and all_studies:
+        raise typer.BadParameter("give --label or --all-studies, not both")
+    from app.cli.local_users import run_change  # noqa: PLC0415
+
+    run_change(_settings(data_dir), name, role, label, tenant=tenant, all_studies=all_studies)
+
+
+@users.command(name="remove")
+def remove_user(name: Name, tenant: Tenant = None, data_dir: DataDir = None) -> None:
+    """Forget a user: let in no more, in any process, when this has ended. The name is free then.
+
+    The log and the audit trail keep what was done by that name.
+
+    Example:
+
+        fileroom users remove meier
+    """
+    from app.cli.local_users import run_remove  # noqa: PLC0415
+
+    run_remove(_settings(data_dir), name, tenant=tenant)
+
+
 @users.command(name="disable")
 def disable_user(name: Name, tenant: Tenant = None, data_dir: DataDir = None) -> None:
     """Let a user in no more, in every process, when this has ended.

@@ -65,6 +65,51 @@ def run_list(settings: Settings, tenant: str | None = None) -> None:
     with_archive(settings, _NOTE, work)
 
 
+def run_change(
+    settings: Settings,
+    name: str,
+    roles: Sequence[str] | None,
+    labels: Sequence[str] | None,
+    tenant: str | None = None,
+    *,
+    all_studies: bool = False,
+) -> None:
+    """Give a user other roles or labels, or all studies.
+
+    Raises:
+        InvalidRequest: roles or labels are none.
+        NotFound: there is no such user.
+        Refusal: there is no archive.
+    """
+    check_there(settings)
+
+    async def work(archive: Archive) -> None:
+        operator = await operator_of(archive, OPERATOR, tenant)
+        user = await local_users.change_user(
+            archive, operator, name, roles=roles, labels=labels, all_studies=all_studies
+        )
+        sys.stdout.write(f"{name} may {may(user.roles)}; sees {sees(user.labels)}\n")
+
+    with_archive(settings, _NOTE, work)
+
+
+def run_remove(settings: Settings, name: str, tenant: str | None = None) -> None:
+    """Forget a user.
+
+    Raises:
+        NotFound: there is no such user.
+        Refusal: there is no archive.
+    """
+    check_there(settings)
+
+    async def work(archive: Archive) -> None:
+        operator = await operator_of(archive, OPERATOR, tenant)
+        await local_users.remove_user(archive, operator, name)
+        sys.stdout.write(f"{name} is no user any more\n")
+
+    with_archive(settings, _NOTE, work)
+
+
 def run_disable(
     settings: Settings, name: str, *, disabled: bool, tenant: str | None = None
 ) -> None:

@@ -43,6 +43,7 @@ OVERRIDE_STARTED = _dcm("110127", "Emergency Override Started")
 SECURITY_CONFIGURATION = _dcm("110129", "Security Configuration")
 RESTRICTED_FUNCTION = _dcm("110132", "Use of Restricted Function")
 OBJECT_SECURITY_CHANGED = _dcm("110135", "Object Security Attributes Changed")
+USER_SECURITY_CHANGED = _dcm("110137", "User Security Attributes Changed")
 OVERRIDE_STOPPED = _dcm("110138", "Emergency Override Stopped")
 
 APPLICATION = _dcm("110150", "Application")

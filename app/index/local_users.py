@@ -24,14 +24,15 @@ VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (name) DO NOTHING RETURNING {_COLUMN
 """  # noqa: S608 - our own names, as below
 LIST = f"SELECT {_COLUMNS} FROM local_user WHERE tenant_id = $1 ORDER BY name"  # noqa: S608
 FIND = f"SELECT {_COLUMNS} FROM local_user WHERE name = $1"  # noqa: S608
-DISABLE = """
-UPDATE local_user SET disabled = $3, changed_at = now()
-WHERE tenant_id = $1 AND name = $2 RETURNING id
-"""
-SET_HASH = """
-UPDATE local_user SET password = $3, changed_at = now()
-WHERE tenant_id = $1 AND name = $2 RETURNING id
-"""
+_ONE = f"WHERE tenant_id = $1 AND name = $2 RETURNING {_COLUMNS}"
+CHANGE = f"""
+UPDATE local_user SET roles = coalesce($3::text[], roles),
+    labels = CASE WHEN $5 THEN NULL ELSE coalesce($4::text[], labels) END, changed_at = now()
+{_ONE}
+"""  # noqa: S608
+DISABLE = f"UPDATE local_user SET disabled = $3, changed_at = now() {_ONE}"  # noqa: S608
+SET_HASH = f"UPDATE local_user SET password = $3, changed_at = now() {_ONE}"  # noqa: S608
+REMOVE = f"DELETE FROM local_user {_ONE}"  # noqa: S608
 
 _RECENT = "since > now() - interval '1 minute' AND since <= now()"
 COUNT = f"""
@@ -47,6 +48,7 @@ ON CONFLICT (who) DO UPDATE SET
     since = CASE WHEN {_RECENT.replace("since", "old.since")} THEN old.since ELSE now() END
 """  # noqa: S608
 FORGET_FAILURES = "DELETE FROM failed_login WHERE who = ANY($1)"
+FORGET_ALL = "DELETE FROM failed_login"
 FORGET_OLD = f"DELETE FROM failed_login WHERE NOT ({_RECENT})"  # noqa: S608
 
 
@@ -67,6 +69,15 @@ class LocalUser:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """What a user is given anew; what is None stays. `all_studies`: no labels any more."""
+
+    roles: Sequence[Role] | None = None
+    labels: Sequence[str] | None = None
+    all_studies: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Failures:
     """How often a wrong password came within a minute, and after how many seconds it is over."""
 
@@ -84,6 +95,9 @@ async def add_user(
 ) -> LocalUser | None:
     """Add a user (`password`: its hash), and log it; None if the name is taken.
 
+    Nothing of who had the name before is left to it. Wrong passwords are forgotten for all names:
+    what is kept of them does not say which name it was.
+
     Raises:
         Unavailable: the index does not answer.
     """
@@ -94,10 +108,11 @@ async def add_user(
         row = await connection.fetchrow(ADD, tenant_id, name, password, list(roles), some, actor)
         if row is None:
             return None
-        limited = {} if some is None else {"labels": some}
-        said = {"name": name, "roles": list(roles), **limited}
-        await log_event(connection, tenant_id, "user-added", actor, {"user": said})
-        return _user(row)
+        await _end_all_of(connection, tenant_id, name)
+        await connection.execute(FORGET_ALL)
+        user = _user(row)
+        await log_event(connection, tenant_id, "user-added", actor, {"user": _rights_of(user)})
+        return user
 
     return await index.retrying(add)
 
@@ -121,6 +136,30 @@ async def find_user(index: Index, name: str) -> LocalUser | None:
     return None if row is None else _user(row)
 
 
+async def change_user(
+    index: Index, tenant_id: int, actor: str, name: str, change: Change
+) -> LocalUser | None:
+    """Give a user other roles or labels, and log it; None if there is none.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    roles = None if change.roles is None else list(change.roles)
+    labels = None if change.labels is None else list(change.labels)
+    values = (roles, labels, change.all_studies)
+    return await _change(index, (tenant_id, name), ("user-changed", actor), CHANGE, *values)
+
+
+async def remove_user(index: Index, tenant_id: int, actor: str, name: str) -> bool:
+    """Forget a user, and log it; say whether there was one.
+
+    Raises:
+        Unavailable: the index does not answer.
+    """
+    removed = await _change(index, (tenant_id, name), ("user-removed", actor), REMOVE)
+    return removed is not None
+
+
 async def disable_user(
     index: Index, tenant_id: int, actor: str, name: str, *, disabled: bool
 ) -> bool:
@@ -130,7 +169,8 @@ async def disable_user(
         Unavailable: the index does not answer.
     """
     kind = "user-disabled" if disabled else "user-enabled"
-    return await _change(index, (tenant_id, name), (kind, actor), DISABLE, disabled)
+    changed = await _change(index, (tenant_id, name), (kind, actor), DISABLE, disabled)
+    return changed is not None
 
 
 async def set_password(index: Index, tenant_id: int, actor: str, name: str, password: str) -> bool:
@@ -139,25 +179,34 @@ async def set_password(index: Index, tenant_id: int, actor: str, name: str, pass
     Raises:
         Unavailable: the index does not answer.
     """
-    return await _change(index, (tenant_id, name), ("user-password-set", actor), SET_HASH, password)
+    how = ("user-password-set", actor)
+    return await _change(index, (tenant_id, name), how, SET_HASH, password) is not None
 
 
 async def _change(
-    index: Index, whose: tuple[int, str], how: tuple[str, str], statement: str, value: object
-) -> bool:
+    index: Index, whose: tuple[int, str], how: tuple[str, str], statement: str, *values: object
+) -> LocalUser | None:
+    """Change a row and log that, in one transaction; what its user has begun or given on ends."""
     tenant_id, name = whose
     kind, actor = how
 
-    async def change(connection: Connection) -> bool:
-        if await connection.fetchval(statement, tenant_id, name, value) is None:
-            return False
-        await end_sessions_of(connection, tenant_id, name)
-        await end_tickets_of(connection, tenant_id, "user", name)
-        await end_overrides_of(connection, tenant_id, "user", name)
-        await log_event(connection, tenant_id, kind, actor, {"user": {"name": name}})
-        return True
+    async def change(connection: Connection) -> LocalUser | None:
+        row = await connection.fetchrow(statement, tenant_id, name, *values)
+        if row is None:
+            return None
+        await _end_all_of(connection, tenant_id, name)
+        user = _user(row)
+        said = _rights_of(user) if statement is CHANGE else {"name": name}
+        await log_event(connection, tenant_id, kind, actor, {"user": said})
+        return user
 
     return await index.retrying(change)
+
+
+async def _end_all_of(connection: Connection, tenant_id: int, name: str) -> None:
+    await end_sessions_of(connection, tenant_id, name)
+    await end_tickets_of(connection, tenant_id, "user", name)
+    await end_overrides_of(connection, tenant_id, "user", name)
 
 
 async def count_failures(index: Index, who: Sequence[bytes]) -> dict[bytes, Failures]:
@@ -192,6 +241,12 @@ async def forget_failures(index: Index, who: Sequence[bytes]) -> None:
     """
     async with index.at_once() as connection:
         await connection.execute(FORGET_FAILURES, list(who))
+
+
+def _rights_of(user: LocalUser) -> dict[str, Any]:
+    """Return what the log has of who may do what."""
+    limited = {} if user.labels is None else {"labels": list(user.labels)}
+    return {"name": user.name, "roles": list(user.roles), **limited}
 
 
 def _user(row: asyncpg.Record) -> LocalUser:

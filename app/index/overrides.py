@@ -47,7 +47,8 @@ RETURNING study_instance_uid, name
 """  # noqa: S608
 _END_OF = """
 UPDATE emergency_override SET ended_at = now()
-WHERE tenant_id = $1 AND name = $2 AND kind = $3 AND ended_at IS NULL
+WHERE tenant_id = $1 AND name = $2 AND kind = $3 AND ended_at IS NULL AND expires_at > now()
+RETURNING id
 """
 _FORGET = "DELETE FROM emergency_override WHERE expires_at < now() - interval '1 day'"
 
@@ -148,9 +149,12 @@ async def end_override(
     await index.retrying(end)
 
 
-async def end_overrides_of(connection: Connection, tenant_id: int, kind: str, name: str) -> None:
-    """End all of a caller, in the transaction that takes or changes the caller's rights."""
-    await connection.execute(_END_OF, tenant_id, name, kind)
+async def end_overrides_of(connection: Connection, tenant_id: int, kind: str, name: str) -> bool:
+    """End all of a caller, in the transaction that takes or changes the caller's rights.
+
+    Says whether there were any.
+    """
+    return bool(await connection.fetch(_END_OF, tenant_id, name, kind))
 
 
 def _of(whose: Principal | None) -> tuple[str | None, str | None]:

@@ -29,6 +29,8 @@ _PASSED_ON = (b"forwarded", b"via", b"x-real-ip")
 _Value = TypeVar("_Value", bytes, str)
 PRINCIPAL = "fileroom.principal"
 """Where it is noted in an ASGI scope who makes a request."""
+BY_TRUSTED_PROXY = "fileroom.by-trusted-proxy"
+"""Where it is noted that a proxy which is listed passed a request on, and says from where."""
 ATTEMPTED = "fileroom.attempted"
 """Where it is noted that a password came and was not taken: whose (tenant, name), or None."""
 OPERATOR = Principal("operator")
@@ -178,10 +180,13 @@ def note_attempt(scope: MutableMapping[str, Any], error: Unauthenticated | TooMa
 
 
 def is_from_here(scope: Mapping[str, Any]) -> bool:
-    """Say whether a request comes from this machine, by a name of it and without a proxy."""
+    """Say whether a request comes from this machine, by a name of it.
+
+    One that a proxy passed on does so if the proxy is listed, and says so.
+    """
     client, headers = scope.get("client"), scope["headers"]
     hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
-    passed_on = any(is_passed_on(name) for name, _ in headers)
+    passed_on = BY_TRUSTED_PROXY not in scope and any(is_passed_on(name) for name, _ in headers)
     here = client is not None and is_loopback(client[0]) and len(hosts) == 1
     return here and is_loopback(hosts[0]) and not passed_on
 

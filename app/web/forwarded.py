@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import State
 
+from app.web.auth import BY_TRUSTED_PROXY
 from app.web.faults import ASGIApp, Receive, Scope, Send
 
 _ORIGIN = "fileroom.origin"
@@ -23,17 +24,23 @@ Trusted = Callable[[str], bool]
 
 
 class Forwarded:
-    """Notes the origin that a trusted proxy names, before anything else of it is taken over."""
+    """Notes what a trusted proxy passed on, and the origin that it names where that `counts`.
 
-    def __init__(self, app: ASGIApp, trusted: Trusted) -> None:
+    That is before anything else of what it says is taken over.
+    """
+
+    def __init__(self, app: ASGIApp, trusted: Trusted, *, counts: bool = True) -> None:
         self.app = app
         self._trusted = trusted
+        self._counts = counts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run one request."""
         client = scope.get("client")
         if scope["type"] == "http" and client is not None and self._trusted(client[0]):
-            origin = named_origin(scope["headers"], self._trusted)
+            if any(name == b"x-forwarded-for" for name, _ in scope["headers"]):
+                scope[BY_TRUSTED_PROXY] = True
+            origin = named_origin(scope["headers"], self._trusted) if self._counts else None
             if origin is not None:
                 scope[_ORIGIN] = origin
         await self.app(scope, receive, send)

@@ -307,3 +307,10 @@ def test_events_that_concern_no_repository_are_passed_over() -> None:
     searched = fact_of(event("searched", asked=["PatientID", "Modality"], by="key"))
     assert searched is not None
     assert searched.details == {"by": "key", "asked": "PatientID,Modality"}
+    changed = fact_of(event("user-changed", user={"name": "anna", "roles": ["viewer"]}))
+    assert changed is not None
+    assert [one.value for one in (changed.event, *changed.types)] == ["110113", "110137"]
+    assert changed.details == {"user": "anna", "roles": "viewer"}
+    revoked = fact_of(event("key-revoked", key={"id": "k1", "name": "gateway"}))
+    assert revoked is not None
+    assert (revoked.action, revoked.details) == ("D", {"key": "gateway"})

@@ -8,7 +8,7 @@ from app.archive import api_keys, local_users
 from app.archive.api_keys import WantedKey, list_keys, make_key, revoke_key
 from app.archive.context import Archive, Place, open_archive
 from app.archive.ingest_labels import add_label_rule, list_label_rules
-from app.archive.local_users import add_user, list_users
+from app.archive.local_users import add_user, change_user, list_users, remove_user
 from app.errors import Unauthenticated
 from app.index.ingest_rules import Conditions
 from app.rights import Principal
@@ -31,6 +31,9 @@ async def test_keys_users_and_rules_are_what_they_were(
     gone = await make_key(archive, principal, WantedKey("ct-2", ["viewer"]))
     await revoke_key(archive, principal, "ct-2")
     await add_user(archive, principal, "meier", PASSWORD, ["viewer"], ["trial:42"])
+    await change_user(archive, principal, "meier", roles=["auditor"], all_studies=True)
+    await add_user(archive, principal, "huber", PASSWORD, ["viewer"])
+    await remove_user(archive, principal, "huber")
     await add_label_rule(archive, principal, "cardiology", Conditions("ECHO1"))
     known = await archive.keys.principal(key.text)
     await archive.keys.close()  # that it was used is noted

@@ -55,3 +55,11 @@ def test_a_disturbed_row_is_marked() -> None:
     table = build_table([RATE], {"frames-8": {"Fileroom": samples(400, others=0.3)}})
     assert "frames ≈" in table
     assert "50.0" in table
+
+
+@pytest.mark.parametrize(("ours", "peer"), [((5, 6), (0, 7)), ((0,), (5,)), ((), (5,))])
+def test_where_one_did_nothing_there_is_no_ratio(
+    ours: tuple[float, ...], peer: tuple[float, ...]
+) -> None:
+    assert ratios(RATE, samples(*ours), samples(*peer)) is None
+    assert judge(RATE, samples(*ours), samples(*peer)) == ""

@@ -67,7 +67,10 @@ class _Pages(SimpleHTTPRequestHandler):
     def _pass_on(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         host, address = self.headers["Host"], self.client_address[0]
-        forwarded = {"Forwarded": f'for={address};host="{host}";proto=http'}
+        forwarded = {
+            "Forwarded": f'for={address};host="{host}";proto=http',
+            "X-Forwarded-For": address,
+        }
         url, headers = self.archive + self.path, {**dict(self.headers.items()), **forwarded}
         with self.client.stream(self.command, url, content=body, headers=headers) as answer:
             self.send_response(answer.status_code)

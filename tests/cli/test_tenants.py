@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 from typer.testing import CliRunner
 
-from app.archive import api_keys, overrides
+from app.archive import api_keys, local_users, overrides
 from app.archive.context import open_archive
 from app.cli.importing import OPERATOR
 from app.cli.main import application
@@ -43,6 +43,7 @@ def operator(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("FILEROOM_DATABASE__URL", database_url)
     monkeypatch.setenv("FILEROOM_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setattr(api_keys, "LEASE_SECONDS", 0)
+    monkeypatch.setattr(local_users, "LEASE_SECONDS", 0)
     return Operator()
 
 
@@ -88,8 +89,11 @@ def test_keys_users_and_rules_are_of_their_tenant(operator: Operator, tmp_path: 
     operator.run("keys", "revoke", "ct-1")
     assert "revoked" in operator.run("keys", "list")
     assert "revoked" not in operator.run("keys", "list", *north)
-    with pytest.raises(NotFound):
-        operator.run("users", "disable", "anna")
+    for step in (("disable",), ("remove",), ("change", "--role", "administrator")):
+        with pytest.raises(NotFound):
+            operator.run("users", *step, "anna")
+    assert "(auditor)" in operator.run("users", "change", "anna", "--role", "auditor", *north)
+    assert operator.run("users", "remove", "anna", *north) == "anna is no user any more\n"
 
 
 def test_what_is_open_in_an_emergency_is_listed_and_ended(
@@ -169,8 +173,8 @@ async def _two(app: FastAPI, keys: dict[str, str]) -> None:
             assert "ticket-made" not in feed
             assert "labelled" not in feed
             audit = f"/api/v1/audit?study={study}"
-            assert "viewed" not in (await ask("one", "GET", audit)).text
-            assert "viewed" in (await ask("two", "GET", audit)).text
+            assert '"by":"ticket"' not in (await ask("one", "GET", audit)).text
+            assert '"by":"ticket"' in (await ask("two", "GET", audit)).text
             assert (await ask("two", "DELETE", f"{STUDIES}/{study}")).status_code == 204
             assert (await ask("one", "GET", metadata)).status_code == 200
             assert (await ask("two", "GET", metadata)).status_code == 410

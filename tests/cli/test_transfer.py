@@ -17,7 +17,12 @@ RUN = "from app.cli.main import main; main()"
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("archive") / "data"
+    """An archive that is there, whichever test comes first."""
+    directory = tmp_path_factory.mktemp("archive")
+    (directory / "first").write_bytes(make_part10())
+    done = fileroom(directory / "data", "import", directory / "first")
+    assert done.returncode == 0, done.stderr
+    return directory / "data"
 
 
 def fileroom(

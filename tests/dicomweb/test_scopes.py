@@ -93,7 +93,7 @@ async def test_the_ae_that_a_service_acts_for_stands_in_the_log(
     assert await labels_of(app.state.archive, OPERATOR, study) == ["bridged"]
     path = f"/studies/{study}/metadata"
     for name, ae in (("bridge", "CT 2"), ("bridge", ""), ("script", "ECHO1")):
-        headers = by(name, **{CALLING_AE: ae})
+        headers = by(name, **({CALLING_AE: ae} if ae else {}))
         assert (await client.get(path, headers=headers)).status_code == 200
     wanted = Wanted(study=study, kinds=("accepted", "viewed"))
     entries = [one async for one in all_entries(app.state.archive, OPERATOR, wanted)]

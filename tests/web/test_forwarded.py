@@ -7,6 +7,7 @@ from starlette.datastructures import State
 
 from app.cli.asgi_server import configuration
 from app.settings import Http, Settings
+from app.web.auth import is_from_here
 from app.web.forwarded import base_url_of, is_secure, named_origin
 
 STATE = State({"base_url": "http://127.0.0.1:8080/pacs/dicom-web"})
@@ -76,6 +77,36 @@ async def test_only_trusted_proxies_are_believed(
     await config.loaded_app(scope, none, none)
     trusted = client == PROXY
     assert bases == [(base, "203.0.113.77" if trusted else client, trusted)]
+
+
+@pytest.mark.parametrize(
+    ("client", "said", "here"),
+    [
+        (PROXY, {b"x-forwarded-for": b"127.0.0.1"}, True),
+        (PROXY, {b"x-forwarded-for": b"203.0.113.77"}, False),
+        (PROXY, {b"forwarded": b"for=203.0.113.77"}, False),
+        (PROXY, {}, False),
+        ("127.0.0.1", {}, True),
+        ("127.0.0.1", {b"x-forwarded-for": b"127.0.0.1"}, False),
+    ],
+)
+async def test_a_request_is_from_here_if_a_listed_proxy_says_so(
+    client: str, said: dict[bytes, bytes], here: bool
+) -> None:
+    seen = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(is_from_here(scope))
+
+    for public_url in (None, "https://a.example"):
+        settings = Settings(http=Http(trusted_proxies=(PROXY,), public_url=public_url))
+        config = configuration(settings, application)
+        config.load()
+        headers = [(b"host", b"127.0.0.1:8080"), *said.items()]
+        scope: Any = {"type": "http", "client": (client, 1), "headers": headers, "scheme": "http"}
+        none: Any = None
+        await config.loaded_app(scope, none, none)
+    assert seen == [here, here]
 
 
 async def test_a_proxy_says_by_forwarded_alone_that_tls_was_used() -> None:

@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from app.admin.login import SignIn
-from app.archive.local_users import add_user, disable_user, set_password
+from app.archive.labels import label_study
+from app.archive.local_users import (
+    add_user,
+    change_user,
+    disable_user,
+    remove_user,
+    set_password,
+)
 from app.rights import Principal
 from tests.admin.login.conftest import HERE, SAME, Visited, kept, log_in
 from tests.archive.test_store import store
@@ -141,7 +148,7 @@ async def test_who_guesses_has_to_wait(local: Visited) -> None:
         assert 'type="password"' in answer.text
 
 
-@pytest.mark.parametrize("how", ["disabled", "another password"])
+@pytest.mark.parametrize("how", ["disabled", "another password", "changed", "removed"])
 async def test_sessions_and_tickets_of_a_user_end_with_the_users_rights(
     local: Visited, how: str
 ) -> None:
@@ -155,10 +162,32 @@ async def test_sessions_and_tickets_of_a_user_end_with_the_users_rights(
         assert (await local.browser.get(path, headers=headers)).status_code == 200
     if how == "disabled":
         await disable_user(archive, ROOT, "anna")
+    elif how == "changed":
+        await change_user(archive, ROOT, "anna", labels=["hers"])
+    elif how == "removed":
+        await remove_user(archive, ROOT, "anna")
     else:
         await set_password(archive, ROOT, "anna", PASSWORD + "!")
     for headers in ({}, ticket):
         assert (await local.browser.get(path, headers=headers)).status_code == 401
+
+
+async def test_who_was_changed_logs_in_again_and_gives_on_no_more_than_that(local: Visited) -> None:
+    archive = local.app.state.archive
+    studies = {label: new_uid() for label in ("hers", "his")}
+    for label, study in studies.items():
+        await store(archive, ROOT, make_part10(StudyInstanceUID=study))
+        await label_study(archive, ROOT, study, [label])
+    await local.browser.post("/login", data=FORM, headers=SAME)
+    await change_user(archive, ROOT, "anna", labels=["hers"])
+    assert (await local.browser.get("/dicom-web/studies")).status_code == 401
+    await local.browser.post("/login", data=FORM, headers=SAME)
+    found = (await local.browser.get("/dicom-web/studies")).json()
+    assert [one["0020000D"]["Value"] for one in found] == [[studies["hers"]]]
+    for label, status in (("hers", 201), ("his", 404)):
+        asked = {"study": studies[label]}
+        made = await local.browser.post("/api/v1/tickets", json=asked, headers=SAME)
+        assert made.status_code == status, label
 
 
 async def test_nobody_is_logged_in_by_a_page_of_somebody_else(local: Visited) -> None:
