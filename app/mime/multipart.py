@@ -20,11 +20,16 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import cached_property
 
 from app.errors import InvalidMultipart, InvalidRequest, TooLarge
 
 _PADDING = 256
 """Blanks that may follow a boundary on its line."""
+_BLANKS = rb"[ \t]{0,%d}" % (_PADDING - 2)
+_FOLLOWS = rb"(--|" + _BLANKS + rb"\r\n)"
+_AFTER = re.compile(_FOLLOWS)
+_AFTER_BEGUN = re.compile(rb"(?:-|" + _BLANKS + rb"\r?)\Z")
 _LONGEST_PREAMBLE = 2**16
 
 
@@ -102,10 +107,6 @@ class _Reader:
     def __init__(self, chunks: AsyncIterator[bytes], boundary: bytes, header_bytes: int) -> None:
         self._chunks = chunks
         self._delimiter = b"\r\n--" + boundary
-        blanks = rb"[ \t]{0,%d}" % (_PADDING - 2)
-        escaped = re.escape(self._delimiter)
-        self._whole = re.compile(escaped + rb"(?:--|" + blanks + rb"\r\n)")
-        self._begun = re.compile(escaped + rb"(?:-|" + blanks + rb"\r?)\Z")
         self._header_bytes = header_bytes
         self._data = b""
         self._at = 0
@@ -204,7 +205,10 @@ class _Reader:
         while self._in_content:
             begin = self._at
             found = self._find()
-            self._at = self._held_back() if found is None else found.start()
+            if found is None:
+                self._at = self._held_back()
+            else:
+                self._at = found.start(1) - len(self._delimiter)
             if self._at > begin:
                 return self._data[begin : self._at]
             if found is None:
@@ -214,21 +218,29 @@ class _Reader:
         return None
 
     def _find(self) -> re.Match[bytes] | None:
-        """Find the delimiter that ends the content, if this chunk has it whole."""
+        """Find what follows the delimiter that ends the content, if this chunk has it whole."""
         alike = self._data.find(self._delimiter, self._at)  # much faster than the pattern
-        return None if alike < 0 else self._whole.search(self._data, alike)
+        if alike < 0:
+            return None
+        follows = _AFTER.match(self._data, alike + len(self._delimiter))
+        return follows or self._pattern.search(self._data, alike + 1)
 
-    def _leave_content(self, delimiter: re.Match[bytes]) -> None:
+    @cached_property
+    def _pattern(self) -> re.Pattern[bytes]:
+        """The delimiter; to compile it takes as long as many bodies that have nothing alike."""
+        return re.compile(re.escape(self._delimiter) + _FOLLOWS)
+
+    def _leave_content(self, follows: re.Match[bytes]) -> None:
         """Go to the end of a delimiter, which is before the CRLF if another part follows."""
         self._in_content = False
-        self._ended = not delimiter[0].endswith(b"\n")
-        self._at = delimiter.end() if self._ended else delimiter.end() - 2
+        self._ended = follows[1] == b"--"
+        self._at = follows.end() if self._ended else follows.end() - 2
 
     def _held_back(self) -> int:
         """Return where a delimiter may begin that this chunk does not end; else its length."""
         size, length = len(self._data), len(self._delimiter)
         start = self._data.rfind(self._delimiter, max(self._at, size - length - _PADDING))
-        if start >= 0 and self._begun.match(self._data, start):
+        if start >= 0 and _AFTER_BEGUN.match(self._data, start + length):
             return start
         start = self._data.rfind(b"\r", max(self._at, size - length + 1))
         if start >= 0 and self._delimiter.startswith(self._data[start:]):
