@@ -1,25 +1,24 @@
 """The archive, as the bridge sees it: an address, and a key for each peer."""
 
 import logging
-import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
-import httpx
 import orjson
 
+from app.dimse.connections import Connections, NoAnswer, Response
 from app.dimse.peers import Peer
 from app.dimse.received import ReceivedBytes
 
-_CONNECT_SECONDS, _ANSWER_SECONDS = 5.0, 300.0
 _PAUSE = 0.1
-_PIECE = 2**18
 JSON, DICOM_JSON = "application/json", "application/dicom+json"
 CALLING_AE = "Fileroom-Calling-AE"
 """Names the AE that the bridge asks for; the archive heeds it of services (PS3.8 §7.1.1.3)."""
+_NO_FIELDS: Mapping[str, str] = {}
+Query = Sequence[tuple[str, str]]
 _log = logging.getLogger(__name__)
 
 
@@ -59,14 +58,13 @@ def json_body(value: Any, content_type: str = JSON) -> Body:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """The archive at `url`; `patience` is how long an answer is waited for that does not come.
+    """The archive; `patience` is how long an answer is waited for that does not come.
 
     A request is made again within that time if the archive is not there, or says that it will be
     (503): it may be starting. Every request of the bridge may be made twice.
     """
 
-    url: str
-    client: httpx.Client
+    connections: Connections
     keys: Mapping[str, str]
     patience: float
 
@@ -78,28 +76,35 @@ class Archive:
         return {name: value for name, value in said.items() if value}
 
     def send(
-        self, peer: Peer | None, method: str, path: str, body: Body | None = None, **more: Any
-    ) -> httpx.Response:
+        self,
+        peer: Peer | None,
+        method: str,
+        path: str,
+        body: Body | None = None,
+        *,
+        headers: Mapping[str, str] = _NO_FIELDS,
+        params: Query = (),
+    ) -> Response:
         """Ask the archive, and return its whole answer.
 
         Raises:
-            httpx.HTTPError: it did not answer in time.
+            NoAnswer: it did not answer in time.
         """
-        headers = {**self.headers(peer), **more.pop("headers", {})}
+        fields = {**self.headers(peer), **headers}
         if body is not None:
-            headers["Content-Type"] = body.content_type
-            headers["Content-Length"] = str(body.size)
+            fields["Content-Type"] = body.content_type
+        if body is not None or method != "GET":
+            fields["Content-Length"] = str(body.size if body else 0)
+        target = f"{path}?{urlencode(params)}" if params else path
         end, pause = time.monotonic() + self.patience, 0.0
         while True:
-            content = None if body is None else iter(body.pieces)
+            pieces = () if body is None else iter(body.pieces)
             try:
-                response = self.client.request(
-                    method, f"{self.url}{path}", headers=headers, content=content, **more
-                )
-            except httpx.TransportError as error:
+                response = self.connections.send(method, target, fields, pieces)
+            except NoAnswer as error:
                 if time.monotonic() + pause >= end:
                     raise
-                _log.info("the archive is asked again: %s", type(error).__name__)
+                _log.info("the archive is asked again: %s", error)
             else:
                 if response.status_code != 503 or time.monotonic() + pause >= end:
                     return response
@@ -112,24 +117,16 @@ class Archive:
         """Have the body of an answer written, which may be larger than memory.
 
         Raises:
-            httpx.HTTPError: the archive does not answer, or answers with an error.
+            NoAnswer: the archive does not answer, or answers with an error.
             OSError: there is no room for it here.
         """
-        everything = {**self.headers(peer), "Accept-Encoding": "identity", **headers}
-        with self.client.stream("GET", f"{self.url}{path}", headers=everything) as response:
-            response.raise_for_status()
-            for chunk in response.iter_raw(_PIECE):
-                into.write(memoryview(chunk))
-                if into.trouble:
-                    raise OSError(into.trouble)
 
+        def take(piece: memoryview) -> bool:
+            into.write(piece)
+            return not into.trouble
 
-def open_client(associations: int, ca_file: Path | None) -> httpx.Client:
-    """Return a client with connections enough for so many associations."""
-    verify = ssl.create_default_context(cafile=str(ca_file)) if ca_file else True
-    return httpx.Client(
-        timeout=httpx.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS, pool=None),
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=associations),
-        verify=verify,
-        trust_env=False,
-    )
+        code = self.connections.receive(path, {**self.headers(peer), **headers}, take)
+        if code != 200:
+            raise NoAnswer(f"HTTP status {code}")
+        if into.trouble:
+            raise OSError(into.trouble)

@@ -12,9 +12,8 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import httpx
-
 from app.dimse.archive import DICOM_JSON, Archive
+from app.dimse.connections import NoAnswer, Response
 from app.dimse.messages import StoreRequest
 from app.dimse.parts import body_of
 from app.dimse.peers import Peer
@@ -29,7 +28,7 @@ from app.dimse.store import (
     store_instance,
 )
 
-AT_ONCE = 2
+AT_ONCE = 4
 """Requests under way: while the archive syncs the one, it reads the other."""
 MOST, MOST_BYTES, LARGE = 32, 32 * 2**20, 4 * 2**20
 UNKNOWN: Answer = (-1, "")
@@ -108,8 +107,8 @@ class Batches:
         answers = [NO_ANSWER] * len(taken)
         try:
             answers = self._answers(taken)
-        except httpx.HTTPError as error:
-            _log.warning("the archive does not answer: %s", type(error).__name__)
+        except NoAnswer as error:
+            _log.warning("the archive does not answer: %s", error)
         except OSError as error:
             _log.error("what was received cannot be read again: %s", error.strerror)
         finally:
@@ -127,7 +126,7 @@ class Batches:
     def _alone(self, one: _Waiting) -> Answer:
         return self._answers([one])[0]
 
-    def _ask(self, taken: list[_Waiting]) -> httpx.Response:
+    def _ask(self, taken: list[_Waiting]) -> Response:
         body = body_of([one.instance for one in taken])
         accept = {"Accept": DICOM_JSON}
         return self._archive.send(taken[0].peer, "POST", taken[0].path, body, headers=accept)

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
 import orjson
 
 from app.dimse.archive import Archive, json_body
+from app.dimse.connections import NoAnswer
 from app.dimse.destinations import Destinations
 from app.dimse.originals import Fetcher, Found
 from app.dimse.outgoing import Caller
@@ -82,8 +82,8 @@ class Courier(threading.Thread):
                     self._carry(claim)
                     pause = FIRST_PAUSE
                     continue
-            except httpx.HTTPError as error:
-                _log.warning("the archive does not answer: %s", type(error).__name__)
+            except NoAnswer as error:
+                _log.warning("the archive does not answer: %s", error)
             except Exception:
                 _log.exception("what was claimed could not be sent")
             self._stopping.wait(pause)
@@ -143,8 +143,8 @@ class Courier(threading.Thread):
             try:
                 body = json_body({"seconds": SECONDS})
                 response = self._work.archive.send(None, "PUT", claim.path, body)
-            except httpx.HTTPError as error:
-                _log.warning("the archive does not answer: %s", type(error).__name__)
+            except NoAnswer as error:
+                _log.warning("the archive does not answer: %s", error)
                 continue
             if response.status_code == 404:
                 claim.lost.set()

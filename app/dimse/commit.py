@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
-import httpx
 import orjson
 from pynetdicom.dimse_primitives import N_ACTION, N_EVENT_REPORT
 from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined]
@@ -21,6 +20,7 @@ from app.dicom.transfer_syntaxes import IMPLICIT_LITTLE_ENDIAN
 from app.dicom.uids import check_uid
 from app.dimse.archive import DICOM_JSON, Archive, json_body
 from app.dimse.association import BridgeAssociation
+from app.dimse.connections import NoAnswer, Response
 from app.dimse.incoming import Call
 from app.dimse.peers import Peer
 from app.errors import InvalidDataset, InvalidUID
@@ -83,8 +83,8 @@ class Committer:
             return INVALID_ARGUMENT, None
         try:
             response = ask(self.archive, call.peer, "POST", transaction, {REFERENCED: references})
-        except httpx.HTTPError as error:
-            _log.warning("the archive does not answer: %s", type(error).__name__)
+        except NoAnswer as error:
+            _log.warning("the archive does not answer: %s", error)
             return OUT_OF_RESOURCES, None
         if response.status_code == 200:
             return 0, orjson.loads(response.content)
@@ -103,13 +103,11 @@ def _named(call: Call, request: N_ACTION) -> tuple[str, Any]:
         return "", None
 
 
-def ask(
-    archive: Archive, peer: Peer, method: str, transaction: str, asked: Any = None
-) -> httpx.Response:
+def ask(archive: Archive, peer: Peer, method: str, transaction: str, asked: Any = None) -> Response:
     """Ask the archive for a commitment, or for what became of it.
 
     Raises:
-        httpx.HTTPError: it did not answer in time.
+        NoAnswer: it did not answer in time.
     """
     path = f"/dicom-web/commitment-requests/{transaction}"
     body = None if asked is None else json_body(asked, DICOM_JSON)
@@ -122,8 +120,8 @@ def note_told(archive: Archive, peer: Peer, transaction: str) -> None:
         response = archive.send(peer, "POST", f"/api/v1/commitments/{transaction}/reported")
         if not response.is_success:
             _log.warning("the archive heeds no report: HTTP status %d", response.status_code)
-    except httpx.HTTPError as error:
-        _log.warning("the archive does not answer: %s", type(error).__name__)
+    except NoAnswer as error:
+        _log.warning("the archive does not answer: %s", error)
 
 
 def tell(

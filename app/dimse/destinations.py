@@ -24,7 +24,7 @@ class Destinations:
         """Return where an AE listens, None if nobody knows it.
 
         Raises:
-            httpx.HTTPError: the archive did not answer in time.
+            NoAnswer: the archive did not answer in time.
         """
         known = self.peers.get(title)
         if known is not None and known.port is not None:

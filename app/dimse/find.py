@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
 import orjson
 
 from app.dicom.identifiers import UTF_8, character_set_of, read_identifier, write_identifier
 from app.dicom.transfer_syntaxes import IMPLICIT_LITTLE_ENDIAN
 from app.dimse import commands, status
 from app.dimse.archive import DICOM_JSON, Archive
+from app.dimse.connections import NoAnswer, Response
 from app.dimse.contexts import WORKLIST_FIND
 from app.dimse.incoming import Call
 from app.dimse.peers import Peer
@@ -81,8 +81,8 @@ class Finder:
                 answer.match(self._written(call, question, identifier, match))
         except Refused as refused:
             answer.end(refused.code, refused.comment)
-        except httpx.HTTPError as error:
-            _log.warning("the archive does not answer: %s", type(error).__name__)
+        except NoAnswer as error:
+            _log.warning("the archive does not answer: %s", error)
             answer.end(status.OUT_OF_RESOURCES, "the archive does not answer")
         else:
             answer.end(status.SUCCESS)
@@ -214,7 +214,7 @@ def search(
 
     Raises:
         Refused: the archive refuses it.
-        httpx.HTTPError: it does not answer.
+        NoAnswer: it does not answer.
     """
     offset = 0
     while True:
@@ -243,7 +243,7 @@ def _page(
     return matches
 
 
-def _detail(response: httpx.Response) -> str:
+def _detail(response: Response) -> str:
     try:
         return str(orjson.loads(response.content).get("detail", ""))
     except (orjson.JSONDecodeError, AttributeError):

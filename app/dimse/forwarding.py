@@ -10,10 +10,9 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import httpx
-
 from app.dimse import status
 from app.dimse.archive import DICOM_JSON, Archive
+from app.dimse.connections import NoAnswer, Response
 from app.dimse.parts import body_of
 from app.dimse.peers import Peer
 from app.dimse.spool import Entry, Spool
@@ -75,8 +74,8 @@ class Forwarder(threading.Thread):
         together = [one for one in entries if path_of(one.sop_class_uid) == path]
         try:
             response = self._sent(together, path)
-        except httpx.HTTPError as error:
-            _log.warning("the archive does not answer: %s", type(error).__name__)
+        except NoAnswer as error:
+            _log.warning("the archive does not answer: %s", error)
             return False
         except OSError as error:
             _log.error("the spool cannot be read: %s", error.strerror)
@@ -97,7 +96,7 @@ class Forwarder(threading.Thread):
             return True
         return self._forward(together[:1])  # what became of it is told only for it alone
 
-    def _sent(self, entries: Sequence[Entry], path: str) -> httpx.Response:
+    def _sent(self, entries: Sequence[Entry], path: str) -> Response:
         peer = self._peer(entries[0])
         body = body_of([_Spooled(entry) for entry in entries])
         return self._archive.send(peer, "POST", path, body, headers={"Accept": DICOM_JSON})

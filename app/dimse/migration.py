@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-import httpx
-
 from app.dimse import asking
 from app.dimse.archive import Archive
 from app.dimse.asking import element, first
+from app.dimse.connections import NoAnswer
 from app.dimse.find import INSTANCES, Refused, search
 from app.dimse.originals import PLAIN
 from app.dimse.outgoing import MOST_CONTEXTS, Caller, OwnAssociation
@@ -107,7 +106,7 @@ class Migration:
                 done.missing = sorted(named.keys() - self._known(study))
         except (Unavailable, InvalidDataset, Refused) as error:
             done.trouble = str(error)
-        except httpx.HTTPError as error:
+        except NoAnswer as error:
             done.trouble = f"the archive does not answer: {type(error).__name__}"
         return done
 

@@ -10,8 +10,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
 from app.dicom.file_meta import HEAD_BYTES, read_file_meta
 from app.dicom.limits import Limits
 from app.dicom.recode import plain_dataset
@@ -22,6 +20,7 @@ from app.dicom.transfer_syntaxes import (
     find,
 )
 from app.dimse.archive import Archive
+from app.dimse.connections import NoAnswer
 from app.dimse.messages import MessageLimits
 from app.dimse.peers import Peer
 from app.dimse.received import ReceivedBytes
@@ -131,7 +130,7 @@ class Fetcher:
         """Return an Instance in the way that was chosen.
 
         Raises:
-            httpx.HTTPError: the archive does not answer, or has it not.
+            NoAnswer: the archive does not answer, or has it not.
             OSError: there is no room for it here.
         """
         base = f"/studies/{found.study}/series/{found.series}/instances/{found.instance}"
@@ -173,7 +172,7 @@ def _settled(found: Found, future: "Future[Fetched] | None") -> tuple[Found, Fet
         return found, None
     try:
         return found, future.result()
-    except (httpx.HTTPError, OSError):
+    except (NoAnswer, OSError):
         return found, None
 
 

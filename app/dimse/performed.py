@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
-import httpx
 import orjson
 from pydicom.uid import generate_uid
 from pynetdicom.dimse_primitives import N_CREATE, N_SET
@@ -15,6 +14,7 @@ from app.dicom.performed_step import SOP_CLASS
 from app.dicom.uids import check_uid
 from app.dimse import status
 from app.dimse.archive import DICOM_JSON, Archive, json_body
+from app.dimse.connections import NoAnswer, Response
 from app.dimse.incoming import Call
 from app.errors import InvalidDataset, InvalidUID
 
@@ -62,8 +62,8 @@ class Performer:
             return status.INVALID_SOP_INSTANCE, "", ""
         except InvalidDataset as error:
             return status.INVALID_ATTRIBUTE_VALUE, str(error), ""
-        except httpx.HTTPError as error:
-            _log.warning("the archive does not answer: %s", type(error).__name__)
+        except NoAnswer as error:
+            _log.warning("the archive does not answer: %s", error)
             return status.RESOURCE_LIMITATION, "the archive does not answer", ""
         if response.is_success:
             return status.SUCCESS, "", ""
@@ -84,7 +84,7 @@ class Performer:
         call.association.dimse.send_msg(response, call.context_id)
 
 
-def _problem(response: httpx.Response) -> dict[str, Any]:
+def _problem(response: Response) -> dict[str, Any]:
     try:
         problem = orjson.loads(response.content)
     except orjson.JSONDecodeError:

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
 import orjson
 
 from app.dicom.transfer_syntaxes import EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN
 from app.dimse.archive import Archive
 from app.dimse.commit import PUSH_MODEL, Committer, ask, note_told, tell
+from app.dimse.connections import NoAnswer
 from app.dimse.outgoing import Caller
 from app.dimse.peers import Peer
 
@@ -101,9 +101,9 @@ class Reporter(threading.Thread):
 
     def _page(self, peer: Peer | None, asked: Mapping[str, str]) -> Mapping[str, Any]:
         try:
-            response = self._archive.send(peer, "GET", COMMITMENTS, params=asked)
-        except httpx.HTTPError as error:
-            _log.warning("the archive does not answer: %s", type(error).__name__)
+            response = self._archive.send(peer, "GET", COMMITMENTS, params=list(asked.items()))
+        except NoAnswer as error:
+            _log.warning("the archive does not answer: %s", error)
             return {}
         if response.status_code != 200:
             _log.warning("the archive lists no commitments: HTTP %d", response.status_code)
@@ -119,8 +119,8 @@ class Reporter(threading.Thread):
                 return
             turn.at = time.monotonic() + turn.pause
             turn.pause = min(2 * turn.pause, LONGEST_PAUSE)
-        except httpx.HTTPError as error:
-            _log.warning("the archive does not answer: %s", type(error).__name__)
+        except NoAnswer as error:
+            _log.warning("the archive does not answer: %s", error)
         except Exception:
             _log.exception("%s could not be told of storage commitments", peer.ae_title)
         finally:

@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
-
 from app.dicom.identifiers import write_identifier
 from app.dicom.limits import Limits
 from app.dicom.transfer_syntaxes import IMPLICIT_LITTLE_ENDIAN
@@ -14,6 +12,7 @@ from app.dicom.uids import check_uid
 from app.dimse import commands, status
 from app.dimse.archive import Archive
 from app.dimse.association import BridgeAssociation
+from app.dimse.connections import NoAnswer
 from app.dimse.find import (
     INSTANCES,
     ISSUER,
@@ -105,8 +104,8 @@ class Retriever:
             serve(call, answer, list(self._found(call)))
         except Refused as refused:
             answer.send(refused.code, comment=refused.comment)
-        except httpx.HTTPError as error:
-            _log.warning("the archive does not answer: %s", type(error).__name__)
+        except NoAnswer as error:
+            _log.warning("the archive does not answer: %s", error)
             answer.send(status.OUT_OF_RESOURCES, comment="the archive does not answer")
 
     def _found(self, call: Call) -> Iterator[Found]:

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import httpx
-
+from app.dimse.connections import NoAnswer
 from app.dimse.find import INSTANCES, Refused, search
 from app.dimse.originals import SHOWN, Fetcher, found_of
 from app.dimse.peers import Peer
@@ -31,7 +30,7 @@ def send_study(ours: Speaker, peer: Peer, study: str) -> Iterator[Outcome]:
     try:
         matches = search(ours.archive, Peer(""), INSTANCES, [*SHOWN, (_STUDY, study)])
         found = [found_of(match) for match in matches]
-    except (Refused, httpx.HTTPError) as error:
+    except (Refused, NoAnswer) as error:
         yield Outcome(study, 1, False, f"the archive does not tell what is in it: {error}")
         return
     if not found:

@@ -14,10 +14,11 @@ from typing import Any
 from pynetdicom import AE, _config
 
 from app.dicom.file_meta import IMPLEMENTATION_CLASS_UID
-from app.dimse.archive import Archive, open_client
+from app.dimse.archive import Archive
 from app.dimse.batches import Batches
 from app.dimse.claims import Courier, Work
 from app.dimse.commit import Committer
+from app.dimse.connections import Connections
 from app.dimse.destinations import Destinations
 from app.dimse.figures import Counts, Figures, served_figures
 from app.dimse.find import Finder
@@ -154,7 +155,7 @@ class Bridge:
         self._listening.settimeout(_LOOK_SECONDS)
         ready()
         with contextlib.ExitStack() as stack:
-            stack.callback(self._archive.client.close)
+            stack.callback(self._archive.connections.close)
             if self._plan.metrics_port is not None:
                 figures = Figures(self._counts, self._spool, self._services.places.taken)
                 stack.enter_context(served_figures(figures, self._plan.metrics_port))
@@ -255,8 +256,8 @@ class Speaker:
 def speaker(plan: Plan) -> Speaker:
     """Return who speaks as a plan says."""
     limits = MessageLimits(plan.memory_bytes, plan.data_set_bytes, plan.directory)
-    client = open_client(plan.associations, plan.archive_ca)
-    archive = Archive(plan.archive_url, client, plan.keys, plan.patience_seconds)
+    connections = Connections(plan.archive_url, plan.associations, plan.archive_ca)
+    archive = Archive(connections, plan.keys, plan.patience_seconds)
     tls = plan.tls.client_context() if plan.tls else None
     return Speaker(archive, Caller(_entity(plan), limits, tls), limits)
 

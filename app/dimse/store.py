@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import httpx
 import orjson
 
 from app.dicom.file_meta import add_file_meta
@@ -14,6 +13,7 @@ from app.dicom.non_patient import category_of
 from app.dicom.uids import check_uid
 from app.dimse import status
 from app.dimse.archive import DICOM_JSON, Archive
+from app.dimse.connections import NoAnswer, Response
 from app.dimse.messages import StoreRequest
 from app.dimse.parts import body_of
 from app.dimse.peers import Peer
@@ -21,7 +21,7 @@ from app.errors import InvalidUID
 
 FAILED, STORED, UNNAMED = "00081198", "00081199", "0008119A"
 _UID = "00081155"
-_SENT_AT_ONCE = 2**17
+_WORTH_SENDING = 2**15
 _log = logging.getLogger(__name__)
 Answer = tuple[int, str]
 NO_ANSWER: Answer = (status.OUT_OF_RESOURCES, "the archive does not answer")
@@ -42,16 +42,19 @@ class Instance:
         return len(self._meta) + self._data_set.size
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield it from the beginning, in pieces that are worth a system call each."""
-        waiting, size = [self._meta], len(self._meta)
+        """Yield it from the beginning; what is short comes with what follows it."""
+        short, size = [self._meta], len(self._meta)
         for piece in self._data_set.chunks():
-            waiting.append(piece)
-            size += len(piece)
-            if size >= _SENT_AT_ONCE:
-                yield b"".join(waiting)
-                waiting, size = [], 0
-        if waiting:
-            yield b"".join(waiting)
+            if size >= _WORTH_SENDING:
+                yield b"".join(short)
+                short, size = [], 0
+            if not short and len(piece) >= _WORTH_SENDING:
+                yield piece
+            else:
+                short.append(piece)
+                size += len(piece)
+        if short:
+            yield b"".join(short)
 
 
 def store_instance(archive: Archive, peer: Peer, request: StoreRequest) -> Answer:
@@ -62,8 +65,8 @@ def store_instance(archive: Archive, peer: Peer, request: StoreRequest) -> Answe
     path, body = path_of(request.sop_class_uid), body_of([Instance(request)])
     try:
         response = archive.send(peer, "POST", path, body, headers={"Accept": DICOM_JSON})
-    except httpx.HTTPError as error:
-        _log.warning("the archive does not answer: %s", type(error).__name__)
+    except NoAnswer as error:
+        _log.warning("the archive does not answer: %s", error)
         return NO_ANSWER
     return answer_of(response, request.sop_instance_uid)
 
@@ -88,7 +91,7 @@ def refusal_of(peer: Peer, request: StoreRequest) -> Answer | None:
     return None
 
 
-def answer_of(response: httpx.Response, sop_instance_uid: str) -> Answer:
+def answer_of(response: Response, sop_instance_uid: str) -> Answer:
     """Return what became of the one Instance of a Store request."""
     report = _report(response)
     if stored := _items(report, STORED):
@@ -100,7 +103,7 @@ def answer_of(response: httpx.Response, sop_instance_uid: str) -> Answer:
     return status.of_store_request(response.status_code), f"HTTP status {response.status_code}"
 
 
-def answers_of(response: httpx.Response) -> dict[str, Answer]:
+def answers_of(response: Response) -> dict[str, Answer]:
     """Return what became of the Instances of a Store request, by their UIDs, as far as it says."""
     report = _report(response)
     answers: dict[str, Answer] = {
@@ -117,8 +120,8 @@ def _failure(item: Mapping[str, Any]) -> Answer:
     return reason, str(_value(item, "00000902", ""))
 
 
-def _report(response: httpx.Response) -> Mapping[str, Any]:
-    if DICOM_JSON not in response.headers.get("content-type", ""):
+def _report(response: Response) -> Mapping[str, Any]:
+    if DICOM_JSON not in response.content_type:
         return {}
     report = orjson.loads(response.content)
     return report if isinstance(report, dict) else {}

@@ -61,15 +61,25 @@ def main() -> None:
 
 
 def _work(channel: socket.socket, naming: Naming, jobs: "SimpleQueue[tuple[int, Job]]") -> None:
+    hashed: SimpleQueue[Job] = SimpleQueue()
+    digests: SimpleQueue[tuple[bytes, bytes]] = SimpleQueue()
+    Thread(target=_hash, args=(hashed, digests), daemon=True).start()
     while True:
         number, job = jobs.get()
+        hashed.put(job)
         failed = make_durable(naming, job)
-        whole = hashlib.sha256(job.data).digest()
-        dataset = hashlib.sha256(job.data[job.dataset_offset :]).digest()
         try:
-            channel.send(ANSWER.pack(number, failed, whole, dataset))
+            channel.send(ANSWER.pack(number, failed, *digests.get()))
         except OSError:
             os._exit(0)  # the parent has gone
+
+
+def _hash(jobs: "SimpleQueue[Job]", digests: "SimpleQueue[tuple[bytes, bytes]]") -> None:
+    """Digest what is waiting for its disk meanwhile."""
+    while True:
+        job = jobs.get()
+        whole = hashlib.sha256(job.data).digest()
+        digests.put((whole, hashlib.sha256(job.data[job.dataset_offset :]).digest()))
 
 
 def make_durable(naming: Naming, job: Job) -> int:

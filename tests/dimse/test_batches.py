@@ -2,15 +2,16 @@
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from app.dimse import commands
-from app.dimse.archive import Archive, open_client
+from app.dimse.archive import Archive
 from app.dimse.batches import Batches
+from app.dimse.connections import Connections
 from app.dimse.messages import StoreRequest
 from app.dimse.peers import Peer
 from app.dimse.received import ReceivedBytes
@@ -36,8 +37,8 @@ def _requested(dataset: Dataset) -> StoreRequest:
 
 @contextmanager
 def _batches(url: str, at_once: int) -> Iterator[Batches]:
-    with open_client(8, None) as client:
-        yield Batches(Archive(url, client, {}, 0.1), at_once)
+    with closing(Connections(url, 8)) as connections:
+        yield Batches(Archive(connections, {}, 0.1), at_once)
 
 
 def _stored(
@@ -60,7 +61,7 @@ def _stored(
     return [answer for answer in answers if answer is not None]
 
 
-@pytest.mark.parametrize("at_once", [1, 2])
+@pytest.mark.parametrize("at_once", [1, 4])
 @pytest.mark.parametrize("peers", [("ONE",), ("ONE", "TWO", "THREE")])
 def test_each_of_many_at_once_gets_its_answer(
     archive: LiveServer, at_once: int, peers: tuple[str, ...]

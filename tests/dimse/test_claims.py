@@ -17,7 +17,8 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 from app.archive.forwarding import LEASE_SECONDS
 from app.dimse import claims
-from app.dimse.archive import Archive, open_client
+from app.dimse.archive import Archive
+from app.dimse.connections import Connections
 from app.dimse.destinations import Destinations
 from app.dimse.peers import Peer
 from benchmarks.server import free_port
@@ -165,14 +166,13 @@ def test_what_takes_long_is_held_and_sent_once(
 
 def test_for_an_ae_that_both_know_the_settings_count() -> None:
     ours = Peer("WS", "10.0.0.9", 104, tls=True)
-    with open_client(1, None) as client:
-        nowhere = Archive(f"http://127.0.0.1:{free_port()}", client, {}, 0.0)
-        destinations = Destinations(nowhere, {"WS": ours, "CT": Peer("CT", "10.0.0.5")})
-        described = {"host": "10.0.0.7", "port": 11112, "tls": False}
-        assert destinations.find("WS") == destinations.of({"ae_title": "WS", **described}) == ours
-        theirs = Peer("CT", "10.0.0.7", 11112)
-        assert destinations.of({"ae_title": "CT", **described}) == theirs
-        assert destinations.find("") is None
+    nowhere = Archive(Connections(f"http://127.0.0.1:{free_port()}", 1), {}, 0.0)
+    destinations = Destinations(nowhere, {"WS": ours, "CT": Peer("CT", "10.0.0.5")})
+    described = {"host": "10.0.0.7", "port": 11112, "tls": False}
+    assert destinations.find("WS") == destinations.of({"ae_title": "WS", **described}) == ours
+    theirs = Peer("CT", "10.0.0.7", 11112)
+    assert destinations.of({"ae_title": "CT", **described}) == theirs
+    assert destinations.find("") is None
 
 
 def test_a_bridge_that_stops_lets_go_of_what_it_has_not_sent(

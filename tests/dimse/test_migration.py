@@ -2,6 +2,7 @@
 
 import datetime
 from collections.abc import Iterator
+from contextlib import closing
 
 import httpx
 import pytest
@@ -48,7 +49,7 @@ def studies(other: LiveServer) -> dict[str, list[Dataset]]:
 def ours(archive: LiveServer) -> Iterator[Speaker]:
     """Who speaks to our archive, and in its name."""
     speaking = speaker(Plan(archive.url, {}, "OURS"))
-    with speaking.archive.client:
+    with closing(speaking.archive.connections):
         yield speaking
 
 
