@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from pathlib import Path
 from threading import Lock
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 _CONNECT_SECONDS, _ANSWER_SECONDS = 5.0, 300.0
 _PIECE = 2**18
+_AT_ONCE = 2**20
+"""Bytes of a request that are gathered, so that one system call takes the most of them."""
 _T = TypeVar("_T")
 
 
@@ -48,7 +50,7 @@ class Connections:
         self._tls: ssl.SSLContext | None = None
         if parts.scheme == "https":
             self._tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
-        self._kept, self._free = kept, list[HTTPConnection]()
+        self._kept, self._free = kept, list[_Connection]()
         self._lock = Lock()
 
     def send(
@@ -109,7 +111,7 @@ class Connections:
         finally:
             self._give_back(connection, response)
 
-    def _connection(self) -> HTTPConnection:
+    def _connection(self) -> "_Connection":
         """Return one that is open, else a new one."""
         while True:
             with self._lock:
@@ -120,13 +122,13 @@ class Connections:
                 return connection
             connection.close()  # at the other end, too
 
-    def _new(self) -> HTTPConnection:
+    def _new(self) -> "_Connection":
         timeout = _CONNECT_SECONDS
         if self._tls is None:
-            return HTTPConnection(self._host, self._port, timeout=timeout)
-        return HTTPSConnection(self._host, self._port, timeout=timeout, context=self._tls)
+            return _Connection(self._host, self._port, timeout=timeout)
+        return _TlsConnection(self._host, self._port, timeout=timeout, context=self._tls)
 
-    def _give_back(self, connection: HTTPConnection, response: HTTPResponse | None) -> None:
+    def _give_back(self, connection: "_Connection", response: HTTPResponse | None) -> None:
         """Keep a connection whose answer has been read to its end."""
         if response is not None and response.isclosed() and not response.will_close:
             with self._lock:
@@ -134,6 +136,52 @@ class Connections:
                     self._free.append(connection)
                     return
         connection.close()
+
+
+class _Connection(HTTPConnection):
+    """A connection whose pieces go to the kernel many at a time."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._waiting: list[bytes] = []
+        self._bytes = 0
+
+    def connect(self) -> None:
+        """Connect; answers may be waited for longer."""
+        super().connect()
+        self.stream.settimeout(_ANSWER_SECONDS)
+
+    @property
+    def stream(self) -> socket.socket:
+        """The socket of a connection that is open."""
+        return cast("socket.socket", self.sock)
+
+    def send(self, data: Any) -> None:
+        """Take a piece of a request."""
+        self._waiting.append(data)
+        self._bytes += len(data)
+        if self._bytes >= _AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what was taken."""
+        waiting, self._waiting, self._bytes = self._waiting, [], 0
+        self._write(waiting)
+
+    def _write(self, pieces: list[bytes]) -> None:
+        sent = self.stream.sendmsg(pieces)
+        for piece in pieces:
+            if sent < len(piece):
+                self.stream.sendall(memoryview(piece)[sent:])
+            sent = max(0, sent - len(piece))
+
+
+class _TlsConnection(_Connection, HTTPSConnection):
+    """The same in TLS, which takes one piece at a time."""
+
+    def _write(self, pieces: list[bytes]) -> None:
+        for piece in pieces:
+            self.stream.sendall(piece)
 
 
 def _is_readable(descriptor: int) -> bool:
@@ -151,7 +199,7 @@ def _connection_faults() -> Iterator[None]:
 
 
 def _ask(
-    connection: HTTPConnection,
+    connection: _Connection,
     method: str,
     target: str,
     headers: Mapping[str, str],
@@ -163,22 +211,26 @@ def _ask(
     """
     with _connection_faults():
         if connection.sock is None:
-            _connect(connection)
+            connection.connect()
         connection.putrequest(method, target, skip_accept_encoding=True)
         for name, value in headers.items():
             connection.putheader(name, value)
         connection.endheaders()
     for piece in pieces:
         with _connection_faults():
-            try:
-                connection.send(piece)
-            except (BrokenPipeError, ConnectionResetError):
+            if not _goes_on(connection.send, piece):
                 return
+    with _connection_faults():
+        _goes_on(connection.flush)
 
 
-def _connect(connection: HTTPConnection) -> None:
-    connection.connect()
-    cast("socket.socket", connection.sock).settimeout(_ANSWER_SECONDS)
+def _goes_on(send: Callable[..., None], *piece: bytes) -> bool:
+    """Send; say whether the other end still reads."""
+    try:
+        send(*piece)
+    except (BrokenPipeError, ConnectionResetError):
+        return False
+    return True
 
 
 def _whole(response: HTTPResponse) -> Response:

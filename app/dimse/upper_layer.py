@@ -88,14 +88,16 @@ class Connection(AssociationSocket):
     def receive(self, buffer: bytearray) -> int:
         """Read what has come; return how many bytes, 0 at the end.
 
+        A socket with a timeout would look once more whether it can be read.
+
         Raises:
-            OSError: there is nothing yet (of TLS), or the connection is broken.
+            OSError: there is nothing yet, or the connection is broken.
         """
         connected = self.socket
         if connected is None:
             return 0
         if not isinstance(connected, ssl.SSLSocket):
-            return connected.recv_into(buffer)
+            return os.readv(connected.fileno(), [buffer])
         with self._sending:
             return connected.recv_into(buffer)
 
@@ -180,7 +182,15 @@ class UpperLayer(DULServiceProvider):
         if not self._wait(connection.socket, _LOOK_SECONDS):
             return False
         self._receive(connection)
+        while self._has_only_to_read() and self._wait(connection.socket, _LOOK_SECONDS):
+            self._receive(connection)
         return True
+
+    def _has_only_to_read(self) -> bool:
+        """Say whether the loop that this is called from has nothing else to do."""
+        waiting = self.event_queue.queue or self.to_provider_queue.queue
+        established = self.state_machine.current_state in _ESTABLISHED
+        return established and not waiting and not self._kill_thread
 
     def _wait(self, connected: socket.socket | None, seconds: float) -> bool:
         """Wait until the socket can be read (True), or until there is something else to do."""
