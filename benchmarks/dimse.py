@@ -31,6 +31,7 @@ from benchmarks.dimse_servers import (
     dcmqrscp,
     find_version,
     orthanc,
+    orthanc_on_postgresql,
     ours,
     run_tool,
 )
@@ -211,7 +212,7 @@ def _archives(cache: Path, receiver: int, only: str) -> list[Archive]:
     if only in {"", "orthanc"}:
         root = peer.prepare_peer(cache)
         peer.enter_root(root)
-        found.append(orthanc(root, cache, receiver))
+        found += [orthanc(root, cache, receiver), orthanc_on_postgresql(root, cache, receiver)]
     if only in {"", "dcmqrscp"}:
         found.append(dcmqrscp(cache, receiver))
     return found

@@ -5,8 +5,11 @@ import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
+from app.index.embedded import ROLE, EmbeddedPostgres
 from benchmarks import fileroom, peer
+from benchmarks.dimse_report import ON_POSTGRESQL
 from benchmarks.server import Server, free_port
 
 DCMTK = Path("/usr/bin")
@@ -14,6 +17,7 @@ DCMTK = Path("/usr/bin")
 PLAIN_SOCKETS = {"TCP_NODELAY": "1"}
 """DCMTK switches Nagle's algorithm off if this is set, and waits for 40 ms without."""
 DESTINATION = "RECEIVER"
+_DATABASE = "orthanc"
 _MOST_ASSOCIATIONS = 20
 
 
@@ -57,11 +61,54 @@ def ours(cache: Path, receiver: int, processes: int) -> Archive:
     return Archive(server, "FILEROOM", port)
 
 
-def orthanc(root: Path, cache: Path, receiver: int) -> Archive:
+@dataclass(slots=True)
+class OnPostgresql(Server):
+    """A server that has its index in a PostgreSQL below its directory, which starts before it."""
+
+    postgres: EmbeddedPostgres | None = None
+
+    def start(self) -> float:
+        """Start both; the seconds are the server's."""
+        self.postgres = EmbeddedPostgres(self.directory / "postgresql")
+        self.postgres.start()
+        self.postgres.ensure_database(_DATABASE)
+        return Server.start(self)
+
+    def stop(self) -> None:
+        """Stop both."""
+        Server.stop(self)
+        if self.postgres is not None:
+            self.postgres.stop()
+
+
+def orthanc_on_postgresql(root: Path, cache: Path, receiver: int) -> Archive:
+    """Return Orthanc with its index in such a PostgreSQL as ours is."""
+    made = orthanc(root, cache, receiver, "dimse-postgresql")
+    path = root / "srv" / "dimse-postgresql.json"
+    settings = json.loads(path.read_text())
+    settings["Plugins"].append(peer.find_plugin(root, peer.POSTGRESQL_PLUGIN))
+    socket = "/srv/dimse-postgresql/postgresql/socket"
+    uri = f"postgresql://{ROLE}@/{_DATABASE}?host={quote(socket, safe='')}"
+    settings["PostgreSQL"] = {"EnableIndex": True, "ConnectionUri": uri}
+    path.write_text(json.dumps(settings, indent=2))
+    told = made.server
+    server = OnPostgresql(
+        ON_POSTGRESQL,
+        told.command,
+        told.directory,
+        told.port,
+        told.ready_path,
+        told.log,
+        environment=told.environment,
+    )
+    return Archive(server, made.title, made.port)
+
+
+def orthanc(root: Path, cache: Path, receiver: int, directory: str = "dimse") -> Archive:
     """Return Orthanc with its DICOM server on, open to all."""
     port = free_port()
-    server = peer.make_server(root, cache, "dimse")
-    path = root / "srv" / "dimse.json"
+    server = peer.make_server(root, cache, directory)
+    path = root / "srv" / f"{directory}.json"
     settings = json.loads(path.read_text())
     allowed = {f"DicomAlwaysAllow{word}": True for word in ("Echo", "Store", "Find", "Move")}
     settings |= {

@@ -17,8 +17,9 @@ from pathlib import Path
 from benchmarks.server import Server, free_port
 
 SUITES = ("trixie", "bookworm")
-PACKAGES = ("orthanc", "orthanc-dicomweb")
-_PLUGIN = "libOrthancDicomWeb.so"
+PACKAGES = ("orthanc", "orthanc-dicomweb", "orthanc-postgresql")
+_PLUGIN, POSTGRESQL_PLUGIN = "libOrthancDicomWeb.so", "libOrthancPostgreSQLIndex.so"
+_COMPLETE = "complete"
 _PLUGIN_FOLDERS = ("usr/share/orthanc/plugins", "usr/lib/orthanc")
 
 SETTINGS: dict[str, object] = {
@@ -46,7 +47,8 @@ def prepare_peer(cache: Path) -> Path:
     Exits with a plain sentence when no such directory can be made.
     """
     for suite in SUITES:
-        if (cache / suite / "complete").exists():
+        complete = cache / suite / _COMPLETE
+        if complete.exists() and complete.read_text().split() == list(PACKAGES):
             return cache / suite
     _require_debootstrap()
     problems = []
@@ -107,7 +109,8 @@ def _make_root(cache: Path, suite: str) -> Path:
                 stderr=log,
                 env={**environment, "DEBIAN_FRONTEND": "noninteractive"},
             )
-    (partial / "complete").touch()
+    (partial / _COMPLETE).write_text(" ".join(PACKAGES))
+    shutil.rmtree(root, ignore_errors=True)
     return partial.rename(root)
 
 
@@ -126,20 +129,24 @@ def make_server(root: Path, cache: Path, directory: str, *, works_on: bool = Tru
     """
     kept, port = root / "srv" / directory, free_port()
     kept.mkdir(parents=True, exist_ok=True)
-    places = [Path(folder) / _PLUGIN for folder in _PLUGIN_FOLDERS]
-    plugin = next(place for place in places if (root / place).exists())
     settings = SETTINGS | {
         **({} if works_on else {"StableAge": 7 * 86400}),
         "HttpPort": port,
         "StorageDirectory": f"/srv/{directory}",
         "IndexDirectory": f"/srv/{directory}",
-        "Plugins": [f"/{plugin}"],
+        "Plugins": [find_plugin(root, _PLUGIN)],
     }
     (root / "srv" / f"{directory}.json").write_text(json.dumps(settings, indent=2))
     command = ["chroot", str(root), "Orthanc", f"/srv/{directory}.json"]
     environment = {"TCP_NODELAY": "1", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
     log = cache / "orthanc.log"
     return Server("Orthanc", command, kept, port, "/system", log, environment=environment)
+
+
+def find_plugin(root: Path, name: str) -> str:
+    """Return where a plugin lies, as Orthanc sees it."""
+    places = [Path(folder) / name for folder in _PLUGIN_FOLDERS]
+    return f"/{next(place for place in places if (root / place).exists())}"
 
 
 def find_versions(root: Path) -> dict[str, str]:

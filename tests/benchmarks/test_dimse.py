@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.settings import Settings
-from benchmarks.dimse_report import ROWS, build_dimse_page, judge
+from benchmarks.dimse_report import ON_POSTGRESQL, ROWS, build_dimse_page, judge
 from benchmarks.dimse_servers import dcmqrscp, ours
 from benchmarks.tasks import Sample
 
@@ -16,6 +16,11 @@ def test_one_association_is_held_against_orthancs(figure: float, verdict: str) -
     measured = {"Fileroom": [Sample(figure)], "Orthanc": [Sample(100)]}
     assert judge(ROWS[0], measured) == verdict
     assert judge(ROWS[2], measured) == judge(ROWS[0], {"Fileroom": [Sample(1)]}) == ""
+
+
+def test_both_are_held_against_orthanc_on_postgresql() -> None:
+    measured = {"Fileroom": [Sample(90)], "Orthanc": [Sample(80)], ON_POSTGRESQL: [Sample(91)]}
+    assert judge(ROWS[1], measured) == "1 ×: yes, 1 × PostgreSQL: **no**"
 
 
 def test_each_archive_has_a_column_and_each_row_a_line() -> None:
