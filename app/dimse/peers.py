@@ -1,11 +1,12 @@
 """Who may call the bridge, and what each may do: the table of peers, and its limits."""
 
-import json
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from app.entries import read_entries
 
 SERVICES = ("store", "find", "retrieve", "commit", "worklist", "mpps")
 _WORDS = ("ae_title", "address", "key_file")
@@ -101,14 +102,7 @@ def read_peers(value: Any) -> Any:
     """
     if not isinstance(value, str):
         return value
-    try:
-        entries = json.loads(value)
-    except ValueError:
-        entries = None
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise ValueError(
-            'should be a JSON list such as [{"ae_title": "CT1", "address": "10.0.0.5"}]'
-        )
+    entries = read_entries(value, '[{"ae_title": "CT1", "address": "10.0.0.5"}]')
     peers = tuple(_peer(entry) for entry in entries)
     if len({peer.ae_title for peer in peers}) < len(peers):
         raise ValueError("each peer needs an AE title of its own")

@@ -1,12 +1,13 @@
 """The addresses of stores. Apart from those: their library is too large for light processes."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from app.entries import read_entries
 
 SCHEMES = frozenset({"s3", "gs", "az"})
 FIRST = "first"
@@ -84,14 +85,7 @@ def read_copies(value: Any) -> Any:
     """
     if not isinstance(value, str):
         return value
-    try:
-        entries = json.loads(value)
-    except ValueError:
-        entries = None
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise ValueError(
-            'should be a JSON list such as [{"name": "offsite", "url": "s3://bucket"}]'
-        )
+    entries = read_entries(value, '[{"name": "offsite", "url": "s3://bucket"}]')
     places = tuple(_copy(entry) for entry in entries)
     if len({place.name for place in places}) < len(places):
         raise ValueError("each copy needs a name of its own")
