@@ -35,6 +35,18 @@ COMPRESSED = (
     "1.2.840.10008.1.2.4.201",
 )
 """Proposed beside the plain ones, so that what is compressed comes as it is; the usual first."""
+USUAL = tuple(
+    f"1.2.840.10008.5.1.4.1.1.{number}"
+    for number in (
+        *("2", "4", "1", "1.1", "1.2", "6.1", "3.1", "7", "12.1", "12.2", "20", "128"),
+        *("2.1", "4.1", "1.1.1", "1.2.1", "1.3", "66.4", "104.1", "77.1.4", "77.1.6"),
+        *("88.11", "88.22", "88.33", "88.59", "88.67", "11.1"),
+        *("481.1", "481.2", "481.3", "481.5", "9.1.1", "7.2", "7.4"),
+    )
+)
+"""The SOP Classes of most archives, of a peer that does not name those of its Instances."""
+_PICTURES = 12
+"""The first of them, which may be compressed."""
 UNKNOWN_DESTINATION, CANCELLED, SOME_FAILED = 0xA801, 0xFE00, 0xB000
 _ALL_FAILED = frozenset({0xA702, SOME_FAILED})
 _BY_MOVE = "have it send to a bridge of this archive by C-MOVE (--move-to AE_TITLE)"
@@ -113,7 +125,7 @@ class Puller:
         """
         if self.move_to:
             return self._moved(part, arriving, progress)
-        classes = sorted({named[uid].sop_class for uid in part.missing} - {""})
+        classes = sorted({named[uid].sop_class for uid in part.missing})
         return self._got(part, classes, progress)
 
     def _moved(
@@ -144,11 +156,10 @@ class Puller:
         return _pulled(said, part, f"to {to}")
 
     def _got(self, part: Part, classes: Sequence[str], progress: Callable[[int], None]) -> Pulled:
-        contexts: list[tuple[str, Sequence[str]]] = [(asking.GET_MODEL, PLAIN)]
-        contexts += [(one, (syntax,)) for syntax in (*PLAIN, *COMPRESSED) for one in classes]
+        contexts = [(asking.GET_MODEL, PLAIN), *_proposed(classes)][:MOST_CONTEXTS]
         store = partial(store_instance, self.archive, Peer(self.peer.ae_title))
         association = self.caller.call(
-            self.peer, contexts[:MOST_CONTEXTS], store=store, stored=classes
+            self.peer, contexts, store=store, stored=dict.fromkeys(one for one, _ in contexts[1:])
         )
         if association is None:
             raise Unavailable(f"{self.peer.ae_title} takes no association for C-GET: {_BY_MOVE}")
@@ -159,16 +170,33 @@ class Puller:
             pulled = _pulled(_last(answers, progress), part, "by C-GET")
         finally:
             association.end()
-        if pulled.trouble and untaken:
-            names = ", ".join(UID(one).name for one in untaken)
-            trouble = f"{self.peer.ae_title} does not send {names} by C-GET: {_BY_MOVE}"
-            return Pulled(pulled.sent, trouble)
-        return pulled
+        if not pulled.trouble:
+            return pulled
+        names = ", ".join(UID(one).name for one in untaken)
+        trouble = f"{self.peer.ae_title} does not send {names} by C-GET"
+        return Pulled(pulled.sent, f"{trouble if names else pulled.trouble}: {_BY_MOVE}")
 
     def _check_offer(self, association: OwnAssociation) -> None:
         offered = {str(one.abstract_syntax) for one in association.accepted_contexts}
         if asking.GET_MODEL not in offered:
             raise Unavailable(f"{self.peer.ae_title} offers no C-GET: {_BY_MOVE}")
+
+
+def _proposed(classes: Sequence[str]) -> list[tuple[str, Sequence[str]]]:
+    """Return the contexts of what may come; '' among the SOP Classes says that not all are known.
+
+    Each has one Transfer Syntax, so that the peer takes as many as it has; of what is only guessed
+    the plain ones share a context.
+    """
+    known = [one for one in classes if one]
+    contexts: list[tuple[str, Sequence[str]]] = [
+        (one, (syntax,)) for syntax in (*PLAIN, *COMPRESSED) for one in known
+    ]
+    if "" in classes:
+        contexts += [(one, PLAIN) for one in USUAL if one not in known]
+        pictures = [one for one in USUAL[:_PICTURES] if one not in known]
+        contexts += [(one, (syntax,)) for syntax in COMPRESSED for one in pictures]
+    return contexts
 
 
 def _last(answers: Iterator[Said], progress: Callable[[int], None]) -> Said:
@@ -182,7 +210,7 @@ def _last(answers: Iterator[Said], progress: Callable[[int], None]) -> Said:
 def _untaken(association: OwnAssociation, classes: Sequence[str]) -> list[str]:
     """Return the SOP Classes of which the peer will not send: not accepted, or not in that role."""
     taken = {str(one.abstract_syntax) for one in association.accepted_contexts if one.as_scp}
-    return [one for one in classes if one not in taken]
+    return [one for one in classes if one and one not in taken]
 
 
 def _pulled(said: Said, part: Part, how: str) -> Pulled:

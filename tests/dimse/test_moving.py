@@ -114,6 +114,27 @@ def test_what_it_cannot_send_is_told_and_asked_for_alone_the_next_time(
 
 
 @pytest.mark.slow
+def test_by_c_get_comes_what_it_can_send_though_it_names_no_sop_class(
+    archive: LiveServer, old: OldPacs
+) -> None:
+    datasets = two_series(2)
+    study = datasets[0].StudyInstanceUID
+    old.fill(*datasets)
+    lost, moves = old.file_of(datasets[1]), old.moves()
+    lost.rename(lost.with_suffix(".away"))
+    done = fetch(archive, old, study)
+    assert done.returncode == 3, words(done)
+    assert "1 of 4 are missing: 1 could not be sent by C-GET: have it send to a" in words(done)
+    assert "4 instances: 3 fetched, 0 there already, 1 missing; 1 studies" in words(done)
+    lost.with_suffix(".away").rename(lost)
+    again = fetch(archive, old, study)
+    assert again.returncode == 0, words(again)
+    assert "4 instances: 1 fetched, 3 there already, 0 missing" in again.stdout
+    assert held(archive, study) == 4
+    assert old.moves() == moves
+
+
+@pytest.mark.slow
 def test_what_still_waits_in_the_spool_of_the_bridge_is_not_missing(
     archive: LiveServer, tmp_path: Path
 ) -> None:
