@@ -150,8 +150,9 @@ class Puller:
         if said.status in _ALL_FAILED and not said.completed:
             return Pulled(
                 0,
-                f"{title} could send nothing to {to}: look whether it has the address and port of "
-                f"the bridge, and whether that lets it store (FILEROOM_DIMSE__PEERS){_why(said)}",
+                f"{title} could send nothing to {to}: look into its log, whether it has the "
+                "address and port of the bridge, and whether that lets it store "
+                f"(FILEROOM_DIMSE__PEERS){_why(said)}",
             )
         return _pulled(said, part, f"to {to}")
 

@@ -159,4 +159,4 @@ def test_a_bridge_that_does_not_let_it_store_is_told(archive: LiveServer, tmp_pa
         old.fill(dataset)
         done = fetch(archive, old, dataset.StudyInstanceUID, "--move-to", "FILEROOM")
     assert done.returncode == 3
-    assert "OLDPACS could send nothing to FILEROOM: look whether it has the address" in words(done)
+    assert "OLDPACS could send nothing to FILEROOM: look into its log, whether it" in words(done)
