@@ -67,7 +67,7 @@ def send(
     raise typer.Exit(run_send(settings, studies, to))
 
 
-def fetch(
+def fetch(  # noqa: PLR0913, PLR0917 - one of each option
     source: Annotated[str, typer.Option("--from", help=AT_PEER)],
     studies: Annotated[list[str] | None, typer.Argument(help="Study Instance UIDs.")] = None,
     since: Day = None,
@@ -75,6 +75,14 @@ def fetch(
     rate: Annotated[
         float, typer.Option(min=0, help="Instances a second at most; 0: as fast as it goes.")
     ] = 0,
+    move_to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AE_TITLE",
+            help="Have it send to this AE by C-MOVE: a running bridge of this archive, which it "
+            "knows by that title [none: C-GET].",
+        ),
+    ] = None,
     archive_url: Url = None,
 ) -> None:
     """Bring studies of another archive over (C-FIND, C-GET), by their dates or UIDs, and verify.
@@ -82,11 +90,18 @@ def fetch(
     May be interrupted and run again: what is there already is not asked for. In the end each
     instance that the other archive names is looked for; if any is missing, the exit code is 3.
 
+    For an archive without C-GET, or that does not send all by it, there is C-MOVE: --move-to names
+    a bridge of this archive (`fileroom dimse`, or what `serve` starts) that the other one knows
+    by that AE title, address and port, and that lets it store. A study that is not there at all
+    comes in one go then, so --rate only bounds when the next one is asked for.
+
     Examples:
 
         fileroom fetch --from OLDPACS@10.0.0.7:104 --since 2015-01-01 --until 2015-12-31
 
         fileroom fetch --from OLDPACS@10.0.0.7:104 1.2.840.113619.2.1 --rate 20
+
+        fileroom fetch --from OLDPACS@10.0.0.7:104 1.2.840.113619.2.1 --move-to FILEROOM
     """
     if (since is None) != (until is None) or not (since or studies):
         raise typer.BadParameter("give --since and --until, or Study Instance UIDs")
@@ -95,7 +110,7 @@ def fetch(
 
     days = (since.date(), until.date()) if since and until else None
     settings = load_settings(flags(None, dimse={"archive_url": archive_url}))
-    raise typer.Exit(run_fetch(settings, source, days, studies or [], rate))
+    raise typer.Exit(run_fetch(settings, source, days, studies or [], rate, move_to or ""))
 
 
 def add_commands(application: typer.Typer) -> None:

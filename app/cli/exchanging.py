@@ -11,7 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from app.cli.bridging import plan_of
 from app.cli.refusal import Refusal
 from app.dimse.migration import Done, Migration
-from app.dimse.peers import Peer, check_ae_title
+from app.dimse.peers import Peer, check_ae_title, is_ae_title
+from app.dimse.pulling import UnknownDestination
 from app.dimse.sending_out import send_study
 from app.dimse.server import Plan, Speaker, speaker
 from app.errors import Unavailable
@@ -28,27 +29,25 @@ def run_fetch(
     days: tuple[datetime.date, datetime.date] | None,
     studies: Sequence[str],
     rate: float,
+    move_to: str = "",
 ) -> int:
     """Bring Studies of another archive into ours; return the exit code.
 
     Raises:
-        Refusal: the source is not known, or does not answer.
+        Refusal: the source is not known, or does not answer, or does not know `move_to`.
     """
+    if move_to and not is_ae_title(move_to):
+        raise Refusal(f"{move_to} is no AE title: 1 to 16 plain characters, no backslash.")
     plan, ours = _begun(settings)
-    migration = Migration(ours.archive, ours.caller, _peer(plan, source), rate=rate)
+    peer = _peer(plan, source)
+    migration = Migration(ours.archive, ours.caller, peer, rate=rate, move_to=move_to)
     try:
         wanted = list(studies)
         if days is not None:
             wanted += [one.study for one in migration.studies(*days)]
     except Unavailable as error:
         raise Refusal(str(error)) from None
-    brought: list[Done] = []
-    with _bar() as bar:
-        task = bar.add_task("Studies", total=len(wanted))
-        for study in wanted:
-            brought.append(migration.bring(study))
-            _tell(bar, brought[-1])
-            bar.advance(task)
+    brought = _brought(migration, wanted)
     named = sum(one.named for one in brought)
     known = sum(one.known for one in brought)
     bad = [one for one in brought if not one.good]
@@ -58,6 +57,20 @@ def run_fetch(
         f"{known} there already, {missing} missing; {len(bad)} studies are not whole\n"
     )
     return SOME_MISSING if bad else 0
+
+
+def _brought(migration: Migration, wanted: Sequence[str]) -> list[Done]:
+    brought: list[Done] = []
+    with _bar() as bar:
+        task = bar.add_task("Studies", total=len(wanted))
+        for study in wanted:
+            try:
+                brought.append(migration.bring(study))
+            except UnknownDestination as error:
+                raise Refusal(str(error)) from None
+            _tell(bar, brought[-1])
+            bar.advance(task)
+    return brought
 
 
 def run_send(settings: Settings, studies: Sequence[str], to: str) -> int:
@@ -123,7 +136,8 @@ def _bar() -> Progress:
 
 
 def _tell(bar: Progress, done: Done) -> None:
-    if done.trouble:
-        bar.console.print(f"{done.study}: {done.trouble}")
-    elif done.missing:
-        bar.console.print(f"{done.study}: {len(done.missing)} of {done.named} are missing")
+    if done.good:
+        return
+    words = [f"{len(done.missing)} of {done.named} are missing"] if done.missing else []
+    words += [done.trouble] if done.trouble else []
+    bar.console.print(f"{done.study}: {': '.join(words)}", markup=False, highlight=False)

@@ -17,6 +17,7 @@ import orjson
 from app.dimse.archive import Archive, json_body
 from app.dimse.connections import NoAnswer
 from app.dimse.destinations import Destinations
+from app.dimse.hindrances import Hindrances
 from app.dimse.originals import Fetcher, Found
 from app.dimse.outgoing import Caller
 from app.dimse.peers import Peer
@@ -29,6 +30,7 @@ MOST, SECONDS = 100, 60
 TOLD_AT_ONCE = 20
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 10.0
 REFUSED_PAUSE = 60.0
+FORWARDING = "forwarding"
 _log = logging.getLogger(__name__)
 
 
@@ -58,6 +60,7 @@ class Work:
     destinations: Destinations
     answer_seconds: float
     counts: Counter[str] = field(default_factory=Counter)
+    hindrances: Hindrances = field(default_factory=lambda: Hindrances(_log))
 
 
 class Courier(threading.Thread):
@@ -83,7 +86,7 @@ class Courier(threading.Thread):
                     pause = FIRST_PAUSE
                     continue
             except NoAnswer as error:
-                _log.warning("the archive does not answer: %s", error)
+                self._work.hindrances.no_answer(FORWARDING, error)
             except Exception:
                 _log.exception("what was claimed could not be sent")
             self._stopping.wait(pause)
@@ -92,11 +95,12 @@ class Courier(threading.Thread):
     def _claimed(self) -> Claim | None:
         body = json_body({"limit": MOST, "seconds": SECONDS})
         response = self._work.archive.send(None, "POST", CLAIMS, body)
-        if response.status_code == 204:
-            return None
-        if response.status_code != 200:
-            _log.warning("nothing can be claimed: HTTP status %d", response.status_code)
+        if response.status_code not in {200, 204}:
+            self._work.hindrances.refused(FORWARDING, response.status_code)
             self._stopping.wait(REFUSED_PAUSE)
+            return None
+        self._work.hindrances.over(FORWARDING)
+        if response.status_code == 204:
             return None
         made = orjson.loads(response.content)
         items = made["instances"]

@@ -1,4 +1,4 @@
-"""Studies of another archive, brought over one by one (C-FIND, C-GET), and verified.
+"""Studies of another archive, brought over one by one (C-FIND; C-GET or C-MOVE), and verified.
 
 What is there already is not asked for again: a Study is whole when the archive has each Instance
 that the other one names. So a migration may be stopped and started as often as one likes, and what
@@ -7,10 +7,9 @@ the other archive gets later comes the next time.
 
 import datetime
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 
 from app.dimse import asking
 from app.dimse.archive import Archive
@@ -18,26 +17,13 @@ from app.dimse.asking import element, first
 from app.dimse.connections import NoAnswer
 from app.dimse.find import INSTANCES, Refused, search
 from app.dimse.originals import PLAIN
-from app.dimse.outgoing import MOST_CONTEXTS, Caller, OwnAssociation
+from app.dimse.outgoing import Caller, OwnAssociation
 from app.dimse.peers import Peer
-from app.dimse.store import store_instance
+from app.dimse.pulling import INSTANCE, SERIES, STUDY, Named, Puller
 from app.errors import InvalidDataset, Unavailable
 
-STUDY, SERIES, INSTANCE = "0020000D", "0020000E", "00080018"
 SOP_CLASS, DATE = "00080016", "00080020"
-COMPRESSED = (
-    "1.2.840.10008.1.2.4.70",
-    "1.2.840.10008.1.2.4.90",
-    "1.2.840.10008.1.2.4.80",
-    "1.2.840.10008.1.2.5",
-    "1.2.840.10008.1.2.4.50",
-    "1.2.840.10008.1.2.4.51",
-    "1.2.840.10008.1.2.4.91",
-    "1.2.840.10008.1.2.4.57",
-    "1.2.840.10008.1.2.4.81",
-    "1.2.840.10008.1.2.4.201",
-)
-"""Proposed beside the plain ones, so that what is compressed comes as it is; the usual first."""
+_LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +52,21 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """Brings Studies of a peer into the archive, at most `rate` Instances a second (0: any)."""
+    """Brings Studies of a peer into the archive, at most `rate` Instances a second (0: any).
+
+    With `move_to` the peer is asked to send them to that AE, a bridge of this archive; it does so
+    at its own speed, so the rate bounds only when the next ones are asked for. What the bridge has
+    acknowledged may still be in its spool: nothing has to come for `spool_seconds` until it is
+    missing.
+    """
 
     archive: Archive
     caller: Caller
     peer: Peer
     seconds: float = 300.0
     rate: float = 0.0
+    move_to: str = ""
+    spool_seconds: float = 30.0
 
     def studies(self, begin: datetime.date, end: datetime.date) -> Iterator[Wanted]:
         """Yield the Studies of each day, from the first to the last, and so as they are found.
@@ -90,25 +84,71 @@ class Migration:
             day += datetime.timedelta(days=1)
 
     def bring(self, study: str, progress: Callable[[int], None] = lambda _: None) -> Done:
-        """Bring one Study over, and look whether all of it is there."""
+        """Bring one Study over, and look whether all of it is there.
+
+        Raises:
+            UnknownDestination: the peer does not know `move_to`.
+        """
         done = Done(study)
         try:
             named = {
-                first(match, INSTANCE): (first(match, SERIES), first(match, SOP_CLASS))
+                first(match, INSTANCE): Named(first(match, SERIES), first(match, SOP_CLASS))
                 for match in self._instances(study)
             }
             done.named = len(named)
-            known = self._known(study)
-            done.known = len(known & named.keys())
-            missing = {uid: named[uid] for uid in named.keys() - known}
-            if missing:
-                self._get(study, missing, progress)
-                done.missing = sorted(named.keys() - self._known(study))
+            done.missing = sorted(named.keys() - self._known(study))
+            done.known = len(named) - len(done.missing)
+            if done.missing:
+                self._bring_missing(done, named, progress)
         except (Unavailable, InvalidDataset, Refused) as error:
             done.trouble = str(error)
         except NoAnswer as error:
             done.trouble = f"the archive does not answer: {type(error).__name__}"
         return done
+
+    def _bring_missing(
+        self, done: Done, named: Mapping[str, Named], progress: Callable[[int], None]
+    ) -> None:
+        puller = Puller(self.archive, self.caller, self.peer, self.seconds, self.move_to)
+        missing, arriving = frozenset(done.missing), self._watched(done)
+        sent, asked, begun = 0, 0, time.monotonic()
+        troubles: dict[str, None] = {}
+        try:
+            for part in puller.parts(done.study, named, missing):
+                pulled = puller.pull(part, named, arriving, progress)
+                sent += pulled.sent
+                asked += len(part.missing)
+                troubles |= {pulled.trouble: None} if pulled.trouble else {}
+                if self.rate:
+                    time.sleep(max(0.0, begun + asked / self.rate - time.monotonic()))
+        finally:
+            done.missing = self._left(done.study, missing, sent)
+        if done.missing and self.move_to and not troubles:
+            told = f"{self.peer.ae_title} says that all was sent to {self.move_to}, which is not so"
+            troubles[f"{told}, or that is no bridge of this archive"] = None
+        done.trouble = "; ".join(troubles) if done.missing else ""
+
+    def _left(self, study: str, missing: frozenset[str], sent: int) -> list[str]:
+        """Return what of the missing Instances is so still, after as many were sent."""
+        left = missing - self._known(study)
+        end = time.monotonic() + self.spool_seconds
+        while self.move_to and len(missing) - len(left) < sent and left and time.monotonic() < end:
+            time.sleep(_LOOK_SECONDS)
+            before, left = left, missing - self._known(study)
+            if len(left) < len(before):
+                end = time.monotonic() + self.spool_seconds
+        return sorted(left)
+
+    def _watched(self, done: Done) -> Callable[[], bool]:
+        """Return what says whether Instances of a Study have come since it was asked last."""
+        seen = done.known
+
+        def arriving() -> bool:
+            nonlocal seen
+            before, seen = seen, len(self._known(done.study))
+            return seen > before
+
+        return arriving
 
     def _instances(self, study: str) -> Iterator[asking.Identifier]:
         """Yield what the peer names of a Study, Series by Series: not all are relational."""
@@ -127,42 +167,10 @@ class Migration:
 
     @contextmanager
     def _asking(self) -> Iterator[OwnAssociation]:
-        association = self._called([(asking.FIND_MODEL, PLAIN)], ())
+        association = self.caller.call(self.peer, [(asking.FIND_MODEL, PLAIN)])
+        if association is None:
+            raise Unavailable(f"{self.peer.ae_title} takes no association")
         try:
             yield association
         finally:
             association.end()
-
-    def _get(
-        self, study: str, missing: dict[str, tuple[str, str]], progress: Callable[[int], None]
-    ) -> None:
-        classes = sorted({sop_class for _, sop_class in missing.values()} - {""})
-        contexts: list[tuple[str, Sequence[str]]] = [(asking.GET_MODEL, PLAIN)]
-        contexts += [(one, (syntax,)) for syntax in (*PLAIN, *COMPRESSED) for one in classes]
-        begun = time.monotonic()
-        count = 0
-        for series in sorted({series for series, _ in missing.values()}):
-            wanted = [uid for uid, (of, _) in missing.items() if of == series]
-            keys = {
-                STUDY: element("UI", study),
-                SERIES: element("UI", series),
-                INSTANCE: element("UI", *wanted),
-            }
-            association = self._called(contexts[:MOST_CONTEXTS], classes)
-            try:
-                for completed in asking.get(association, "IMAGE", keys, self.seconds):
-                    progress(completed)
-            finally:
-                association.end()
-            count += len(wanted)
-            if self.rate:
-                time.sleep(max(0.0, begun + count / self.rate - time.monotonic()))
-
-    def _called(
-        self, contexts: Sequence[tuple[str, Sequence[str]]], stored: Sequence[str]
-    ) -> OwnAssociation:
-        store = partial(store_instance, self.archive, Peer(self.peer.ae_title))
-        association = self.caller.call(self.peer, contexts, store=store, stored=stored)
-        if association is None:
-            raise Unavailable(f"{self.peer.ae_title} takes no association")
-        return association

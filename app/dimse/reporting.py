@@ -21,10 +21,12 @@ from app.dicom.transfer_syntaxes import EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_
 from app.dimse.archive import Archive
 from app.dimse.commit import PUSH_MODEL, Committer, ask, note_told, tell
 from app.dimse.connections import NoAnswer
+from app.dimse.hindrances import Hindrances
 from app.dimse.outgoing import Caller
 from app.dimse.peers import Peer
 
 COMMITMENTS = "/api/v1/commitments"
+TELLING = "telling of storage commitment"
 TELL_SECONDS = 86_400.0
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 300.0
 FIRST_LOOK, LONGEST_LOOK = 0.5, 30.0
@@ -52,6 +54,7 @@ class Reporter(threading.Thread):
         self._peers = {title: peer for title, peer in peers.items() if peer.port is not None}
         self._turns: defaultdict[str, _Turn] = defaultdict(_Turn)
         self._busy: set[str] = set()
+        self._hindrances = Hindrances(_log)
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -100,14 +103,17 @@ class Reporter(threading.Thread):
                 after = page.get("next")
 
     def _page(self, peer: Peer | None, asked: Mapping[str, str]) -> Mapping[str, Any]:
+        work = f"{TELLING} to {peer.ae_title}" if peer else TELLING
         try:
             response = self._archive.send(peer, "GET", COMMITMENTS, params=list(asked.items()))
         except NoAnswer as error:
-            _log.warning("the archive does not answer: %s", error)
+            self._hindrances.no_answer(work, error)
             return {}
         if response.status_code != 200:
-            _log.warning("the archive lists no commitments: HTTP %d", response.status_code)
+            title = peer.ae_title if peer else ""
+            self._hindrances.refused(work, response.status_code, peer=title)
             return {}
+        self._hindrances.over(work)
         page: Mapping[str, Any] = orjson.loads(response.content)
         return page
 

@@ -1,8 +1,9 @@
 """A bridge with the key of a `service`: all of it works, and the log knows which AE it was for."""
 
+import logging
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import httpx
@@ -15,8 +16,12 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     PatientRootQueryRetrieveInformationModelFind,
 )
 
+from app.dimse import claims, reporting
 from app.dimse.claims import CLAIMS
 from app.dimse.destinations import DESTINATIONS
+from app.dimse.peers import Peer
+from app.dimse.reporting import COMMITMENTS
+from benchmarks.server import free_port
 from tests.bridges import PATIENCE, RunningBridge, associated, bridge_to, data_set_of, send_bytes
 from tests.factories import make_dataset, make_part10, new_uid
 from tests.live_server import FILEROOM, LiveServer, clean_environment, serve
@@ -43,7 +48,8 @@ class _Guarded:
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Guarded]:
     """Such an archive, and a bridge to it."""
     directory = tmp_path_factory.mktemp("guarded")
-    with serve(directory, environment={"FILEROOM_AUTH__KEYS": "true"}) as archive:
+    environment = {"FILEROOM_AUTH__KEYS": "true", "FILEROOM_LOG__ACCESS": "true"}
+    with serve(directory, environment=environment) as archive:
         service = _key(archive, "bridge-1", "--role", "service")
         admin = _key(archive, "boss", "--admin")
         with bridge_to(archive, keys={"": service}) as bridge:
@@ -107,3 +113,54 @@ def test_without_its_key_the_bridge_may_nothing(guarded: _Guarded) -> None:
     ):
         code, _ = send_bytes(association, data, CT, dataset.SOPInstanceUID)
     assert code == 0x0124
+
+
+def test_a_key_that_may_not_claim_is_told_once_with_what_to_do_and_when_that_is_over(
+    guarded: _Guarded, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("FIRST_PAUSE", "LONGEST_PAUSE", "REFUSED_PAUSE"):
+        monkeypatch.setattr(claims, name, 0.05)
+    for name in ("FIRST_LOOK", "LONGEST_LOOK"):
+        monkeypatch.setattr(reporting, name, 0.05)
+    caplog.set_level(logging.INFO, "app.dimse")
+    viewer, service = _key(guarded.archive, "nurse", "--role", "viewer"), guarded.service
+    keys = {"": viewer, "WS": viewer}
+    peers = (Peer("WS", "127.0.0.1", free_port()),)
+    with bridge_to(guarded.archive, keys=keys, peers=peers):
+        _until(lambda: min(_refused(guarded, CLAIMS), _refused(guarded, COMMITMENTS) // 2) >= 6)
+        told = _told(caplog)
+        keys.update(dict.fromkeys(keys, service["Authorization"].removeprefix("Bearer ")))
+        _until(lambda: len(_told(caplog)) >= 6)
+        over = _told(caplog)[3:]
+        keys[""] = viewer
+        _until(lambda: len(_told(caplog)) >= 8)
+        again = _told(caplog)[6:]
+    of_bridge = sorted(map(_words, (claims.FORWARDING, reporting.TELLING)))
+    of_ws = _words(f"{reporting.TELLING} to WS", "WS", "key_file of WS in FILEROOM_DIMSE__PEERS")
+    assert sorted(told) == sorted([*of_bridge, of_ws])
+    assert sorted(over) == sorted(f"{one.split(' waits')[0]} goes on" for one in told)
+    assert sorted(again) == of_bridge
+
+
+def _words(work: str, whose: str = "the bridge", where: str = "FILEROOM_DIMSE__KEY_FILE") -> str:
+    return (
+        f"{work} waits: the archive answers HTTP status 403. Give {whose} a key of role `service` "
+        f"(fileroom keys create NAME --role service; its file as {where}), "
+        "and start the bridge again"
+    )
+
+
+def _told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [one.getMessage() for one in caplog.records if one.name.startswith("app.dimse")]
+
+
+def _refused(guarded: _Guarded, path: str) -> int:
+    lines = guarded.archive.log.read_text().splitlines()
+    return sum(path in line and "403" in line for line in lines)
+
+
+def _until(met: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not met():
+        assert time.monotonic() < end
+        time.sleep(0.05)
