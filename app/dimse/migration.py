@@ -95,6 +95,8 @@ class Migration:
                 first(match, INSTANCE): Named(first(match, SERIES), first(match, SOP_CLASS))
                 for match in self._instances(study)
             }
+            if not named:
+                done.trouble = f"{self.peer.ae_title} names no Instance of it"
             done.named = len(named)
             done.missing = sorted(named.keys() - self._known(study))
             done.known = len(named) - len(done.missing)
@@ -103,7 +105,7 @@ class Migration:
         except (Unavailable, InvalidDataset, Refused) as error:
             done.trouble = str(error)
         except NoAnswer as error:
-            done.trouble = f"the archive does not answer: {type(error).__name__}"
+            done.trouble = f"the archive does not answer: {error}"
         return done
 
     def _bring_missing(

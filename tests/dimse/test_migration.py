@@ -74,6 +74,8 @@ def test_studies_come_over_whole_and_once(
         assert [(done.known, done.good) for done in again] == [
             (done.named, True) for done in brought
         ]
+        nothing = migration.bring(new_uid())
+        assert (nothing.named, nothing.trouble) == (0, f"{TITLE} names no Instance of it")
     for study, series in studies.items():
         assert _count(archive, study) == len(series)
         for dataset in series:
