@@ -51,7 +51,8 @@ class _Waiting:
     def goes_with(self, other: "_Waiting") -> bool:
         """Say whether two may go in one request."""
         alike = (self.key, self.path) == (other.key, other.path)
-        return alike and self.uid != other.uid
+        named = self.instance.is_as_named and other.instance.is_as_named
+        return alike and named and self.uid != other.uid
 
 
 class Batches:
@@ -87,7 +88,7 @@ class Batches:
                 self._send(self._together(mine))
             finally:
                 self._pass_on()
-        return mine.answer
+        return mine.instance.told(mine.answer)
 
     def _together(self, mine: _Waiting) -> list[_Waiting]:
         """Take what may go with an Instance, in the order in which it came."""

@@ -66,6 +66,17 @@ class ReceivedBytes:
         self._file.seek(offset)
         return self._file.read(length)
 
+    def start(self, length: int) -> bytes:
+        """Return the first `length` bytes, fewer where it is shorter; nothing is joined for it."""
+        if self._file is not None:
+            return self.read(0, length)
+        found = b""
+        for piece in self._pieces:
+            found += piece[: length - len(found)]
+            if len(found) == length:
+                break
+        return found
+
     def whole(self) -> bytes:
         """Return all bytes; only for what is short."""
         return self.read(0, self.size)

@@ -148,8 +148,11 @@ class Retriever:
     ) -> None:
         accepted = by_syntax(contexts)
         counts = _Counts(len(found))
-        wanted = ((one, choose_way(accepted, one)) for one in found)
-        sender = Sender(association, self.limits, self.answer_seconds, originator)
+        wanted = (
+            (one, None if association.is_gone else choose_way(accepted, one)) for one in found
+        )
+        given_up = _never if association is call.association else lambda: call.is_cancelled
+        sender = Sender(association, self.limits, self.answer_seconds, originator, given_up)
         for one, fetched in self.fetcher.fetch_all(call.peer, wanted):
             counts.note(one.instance, sender.send(one, fetched) if fetched else None)
             if call.is_cancelled:
@@ -158,6 +161,10 @@ class Retriever:
             if counts.remaining:
                 answer.send(PENDING, counts=counts, with_remaining=True)
         answer.send(counts.status, counts=counts)
+
+
+def _never() -> bool:
+    return False
 
 
 class _Answers:

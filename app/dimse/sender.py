@@ -1,12 +1,13 @@
 """C-STORE as the one who sends: Instances of the archive over an association."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from app.dicom.limits import Limits
 from app.dimse import commands
-from app.dimse.association import BridgeAssociation
+from app.dimse.association import LOOK_SECONDS, BridgeAssociation
 from app.dimse.messages import StoreResponse
 from app.dimse.originals import PLAIN, Fetched, Fetcher, Found, choose_way
 from app.dimse.outgoing import MOST_CONTEXTS, Caller
@@ -40,7 +41,8 @@ def by_syntax(contexts: Iterable[Any]) -> Mapping[tuple[str, str], int]:
 class Sender:
     """Sends Instances one after the other.
 
-    `originator` is who asked for them by C-MOVE, and by which message.
+    `originator` is who asked for them by C-MOVE, and by which message; `given_up` says that nobody
+    wants them any more.
     """
 
     def __init__(
@@ -49,13 +51,18 @@ class Sender:
         limits: Limits,
         answer_seconds: float,
         originator: tuple[str, int] | None = None,
+        given_up: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._given_up = given_up
         self._association, self._limits = association, limits
         self._seconds, self._originator = answer_seconds, originator
         self._sent = 0
 
     def send(self, found: Found, fetched: Fetched) -> int | None:
-        """Send an Instance, and return what the peer says of it, None for nothing."""
+        """Send an Instance, and return what the peer says of it, None for nothing.
+
+        A peer that says nothing is waited for no second time: the association is aborted.
+        """
         association = self._association
         self._sent = self._sent % _MOST_MESSAGES + 1
         uids = found.sop_class_uid, found.instance
@@ -70,9 +77,18 @@ class Sender:
             return None
         finally:
             fetched.close()
-        while (message := association.next_message(self._seconds)) is not None:
+        return self._answer()
+
+    def _answer(self) -> int | None:
+        association, end = self._association, time.monotonic() + self._seconds
+        while (left := end - time.monotonic()) > 0 and not self._given_up():
+            message = association.next_message(min(left, LOOK_SECONDS))
             if isinstance(message, StoreResponse) and message.message_id == self._sent:
                 return message.status
+            if message is None and association.is_gone:
+                return None
+        _log.warning("an association is aborted: nobody waits for the answer to a C-STORE longer")
+        association.abort()
         return None
 
 

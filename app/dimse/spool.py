@@ -17,7 +17,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +40,10 @@ class SpoolError(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An Instance that waits; `size` is the file's, `offset` where the Instance begins in it."""
+    """An Instance that waits; `size` is the file's, `offset` where the Instance begins in it.
+
+    What `goes_alone` may be another one than it is named, so an answer has to be for it alone.
+    """
 
     path: Path
     size: int
@@ -49,6 +52,7 @@ class Entry:
     ae_title: str
     sop_class_uid: str
     sop_instance_uid: str
+    goes_alone: bool = False
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the Instance."""
@@ -134,12 +138,13 @@ class Spool:
             self._bytes += entry.size - instance.size
             self._waiting.append(entry)
         self.arrived.set()
-        return status.SUCCESS, ""
+        return instance.told((status.SUCCESS, ""))
 
-    def _written(self, peer: Peer, request: StoreRequest, instance: Iterable[bytes]) -> Entry:
+    def _written(self, peer: Peer, request: StoreRequest, instance: Instance) -> Entry:
         arrived = time.time()
         uids = request.sop_class_uid, request.sop_instance_uid
-        head = orjson.dumps([arrived, peer.ae_title, *uids]) + b"\n"
+        goes_alone = not instance.is_as_named
+        head = orjson.dumps([arrived, peer.ae_title, *uids, goes_alone]) + b"\n"
         name = f"{time.time_ns():020d}-{next(self._numbers):06d}"
         incoming, waiting = (self._directory / part / name for part in (INCOMING, WAITING))
         try:
@@ -156,18 +161,22 @@ class Spool:
                 with contextlib.suppress(OSError):
                     path.unlink()
             raise
-        return Entry(waiting, size, len(head), arrived, peer.ae_title, *uids)
+        return Entry(waiting, size, len(head), arrived, peer.ae_title, *uids, goes_alone)
 
     def oldest(self, most: int, most_bytes: int) -> list[Entry]:
-        """Return the oldest entries, one or more if any waits."""
+        """Return the oldest entries, one or more if any waits; each UID once."""
         with self._lock:
             taken: list[Entry] = []
-            size = 0
+            size, uids = 0, set[str]()
             for entry in itertools.islice(self._waiting, most):
                 size += entry.size
-                if taken and (size > most_bytes or entry.ae_title != taken[0].ae_title):
+                apart = entry.goes_alone or entry.sop_instance_uid in uids
+                if taken and (apart or size > most_bytes or entry.ae_title != taken[0].ae_title):
                     break
                 taken.append(entry)
+                uids.add(entry.sop_instance_uid)
+                if entry.goes_alone:
+                    break
             return taken
 
     def forget(self, entry: Entry) -> None:
@@ -200,10 +209,10 @@ def read_entry(path: Path) -> Entry | None:
         with path.open("rb") as file:
             head = file.readline(_LONGEST_HEAD)
             size = os.fstat(file.fileno()).st_size
-        arrived, ae_title, sop_class, instance = orjson.loads(head)
+        arrived, ae_title, sop_class, instance, goes_alone = orjson.loads(head)
     except (OSError, ValueError):
         return None
-    return Entry(path, size, len(head), float(arrived), ae_title, sop_class, instance)
+    return Entry(path, size, len(head), float(arrived), ae_title, sop_class, instance, goes_alone)
 
 
 def _sync(directory: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from app.dicom.file_meta import add_file_meta
+from app.dicom.named import START_BYTES, named_uids
 from app.dicom.non_patient import category_of
 from app.dicom.uids import check_uid
 from app.dimse import status
@@ -28,13 +29,26 @@ NO_ANSWER: Answer = (status.OUT_OF_RESOURCES, "the archive does not answer")
 
 
 class Instance:
-    """An Instance as a file: what stands before the data set, then the data set."""
+    """An Instance as a file: what stands before the data set, then the data set.
+
+    `is_as_named` says that the data set is of the SOP Class and Instance that the request names, as
+    far as its beginning tells.
+    """
 
     def __init__(self, request: StoreRequest) -> None:
-        self._meta = add_file_meta(
-            request.sop_class_uid, request.sop_instance_uid, request.transfer_syntax_uid
-        )
+        uids = request.sop_class_uid, request.sop_instance_uid
+        start = request.data_set.start(START_BYTES)
+        named = named_uids(start, request.transfer_syntax_uid)
+        self.is_as_named = named == uids
+        self._is_of_another_class = named is not None and named[0] not in {"", uids[0]}
+        self._meta = add_file_meta(*uids, request.transfer_syntax_uid)
         self._data_set = request.data_set
+
+    def told(self, answer: Answer) -> Answer:
+        """Return an answer with the warning that is due where the SOP Class is another one."""
+        if answer[0] == status.SUCCESS and self._is_of_another_class:
+            return status.OTHER_IDENTITY, "stored as what the data set says it is"
+        return answer
 
     @property
     def size(self) -> int:
@@ -62,13 +76,14 @@ def store_instance(archive: Archive, peer: Peer, request: StoreRequest) -> Answe
     refused = refusal_of(peer, request)
     if refused is not None:
         return refused
-    path, body = path_of(request.sop_class_uid), body_of([Instance(request)])
+    instance = Instance(request)
+    path, body = path_of(request.sop_class_uid), body_of([instance])
     try:
         response = archive.send(peer, "POST", path, body, headers={"Accept": DICOM_JSON})
     except NoAnswer as error:
         _log.warning("the archive does not answer: %s", error)
         return NO_ANSWER
-    return answer_of(response, request.sop_instance_uid)
+    return instance.told(answer_of(response, request.sop_instance_uid))
 
 
 def path_of(sop_class_uid: str) -> str:
@@ -104,7 +119,10 @@ def answer_of(response: Response, sop_instance_uid: str) -> Answer:
 
 
 def answers_of(response: Response) -> dict[str, Answer]:
-    """Return what became of the Instances of a Store request, by their UIDs, as far as it says."""
+    """Return what became of the Instances of a Store request, by their UIDs, as far as it says.
+
+    They are those of the data sets, so what is told of one that names itself otherwise is not its.
+    """
     report = _report(response)
     answers: dict[str, Answer] = {
         str(_value(item, _UID)): (int(_value(item, "00081196", status.SUCCESS)), "")

@@ -102,3 +102,17 @@ def test_what_is_large_goes_alone(archive: LiveServer) -> None:
     with _batches(archive.url, 1) as batches:
         assert _stored(batches, [_requested(dataset)]) == [(0, "")]
     assert archive.stored_object(dataset.SOPInstanceUID)
+
+
+def test_what_names_itself_otherwise_is_answered_for_itself(archive: LiveServer) -> None:
+    kept, named = make_dataset(PatientID="A"), make_dataset()
+    other = make_dataset(SOPInstanceUID=kept.SOPInstanceUID, PatientID="B")
+    uid = named.SOPInstanceUID
+    mistaken = _request(data_set_of(make_part10(other)), uid)
+    mixed = _request(data_set_of(make_part10(named)), new_uid())
+    with _batches(archive.url, 1) as batches:
+        assert _stored(batches, [_requested(kept)]) == [(0, "")]
+        for _ in range(6):
+            others = [_requested(dataset) for dataset in make_series(4)]
+            answers = _stored(batches, [mistaken, mixed, *others])
+            assert [code for code, _ in answers] == [0xC111, 0xB007, 0, 0, 0, 0]

@@ -1,6 +1,7 @@
 """C-GET and C-MOVE: what comes is what is stored, or the same in an encoding that is taken."""
 
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -263,6 +264,57 @@ def test_sub_operations_are_counted_and_a_cancel_ends_them(
     assert numbers == [(6 - number, number) for number in range(1, len(numbers) + 1)]
     assert (answers[-1].Status == 0xFE00) == (len(came) < 6)
     assert answers[-1].NumberOfCompletedSuboperations == len(came)
+
+
+@contextmanager
+def _silent() -> Iterator[tuple[Peer, threading.Event]]:
+    """A destination that answers no C-STORE; it says when it has one."""
+    entity, asked, ended = AE("SILENT"), threading.Event(), threading.Event()
+    entity.add_supported_context(CT, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+
+    def hang(_: Any) -> int:
+        asked.set()
+        ended.wait(60)
+        return 0
+
+    server = entity.start_server(("127.0.0.1", 0), False, evt_handlers=[(evt.EVT_C_STORE, hang)])
+    assert server is not None
+    try:
+        yield Peer("SILENT", "127.0.0.1", server.server_address[1]), asked
+    finally:
+        ended.set()
+        server.shutdown()
+
+
+def test_a_destination_that_does_not_answer_is_waited_for_once(
+    archive: LiveServer, series: list[Dataset]
+) -> None:
+    with (
+        _silent() as (peer, _),
+        bridge_to(archive, peers=(peer,), idle_seconds=2) as bridge,
+        associated(bridge, (MOVE, ExplicitVRLittleEndian)) as association,
+    ):
+        answers = [one for one, _ in association.send_c_move(_study(series[0]), "SILENT", MOVE)]
+    assert (answers[-1].Status, answers[-1].NumberOfFailedSuboperations) == (0xA702, 6)
+
+
+def test_a_cancel_ends_the_wait_for_a_destination_that_does_not_answer(
+    archive: LiveServer, series: list[Dataset]
+) -> None:
+    with (
+        _silent() as (peer, asked),
+        bridge_to(archive, peers=(peer,), idle_seconds=600) as bridge,
+        associated(bridge, (MOVE, ExplicitVRLittleEndian)) as association,
+    ):
+
+        def cancel() -> None:
+            asked.wait(60)
+            association.send_c_cancel(9, query_model=MOVE)
+
+        threading.Thread(target=cancel).start()
+        asked_for = association.send_c_move(_study(series[0]), "SILENT", MOVE, msg_id=9)
+        answers = [one for one, _ in asked_for]
+    assert answers[-1].Status == 0xFE00
 
 
 @pytest.mark.parametrize(

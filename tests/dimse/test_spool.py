@@ -46,20 +46,37 @@ def _spool(directory: Path, most_bytes: int = 2**30) -> Iterator[Spool]:
 
 
 def test_what_is_kept_is_found_again_in_its_order(tmp_path: Path) -> None:
-    uids = [new_uid() for _ in range(3)]
+    made = [make_dataset() for _ in range(3)]
+    uids = [dataset.SOPInstanceUID for dataset in made]
+    whole = [data_set_of(make_part10(dataset)) for dataset in made]
     with _spool(tmp_path) as spool:
-        for uid in uids:
-            assert spool.keep(MODALITY, _request(uid.encode(), uid)) == (0, "")
+        for data, uid in zip(whole, uids, strict=True):
+            assert spool.keep(MODALITY, _request(data, uid)) == (0, "")
         before = spool.figures()
     with _spool(tmp_path) as spool:
         entries = spool.oldest(10, 2**30)
         assert [entry.sop_instance_uid for entry in entries] == uids
-        assert [
-            b"".join(entry.chunks())[-len(uid) :] for entry, uid in zip(entries, uids, strict=True)
-        ] == [uid.encode() for uid in uids]
+        assert [data_set_of(b"".join(entry.chunks())) for entry in entries] == whole
         after = spool.figures()
     assert (after.instances, after.bytes) == (before.instances, before.bytes) == (3, before.bytes)
     assert after.oldest_seconds > 0
+
+
+def test_what_may_be_another_instance_goes_alone_and_a_uid_twice_apart(tmp_path: Path) -> None:
+    one, other = make_dataset(), make_dataset()
+    whole = [data_set_of(make_part10(dataset)) for dataset in (one, other)]
+    uids = [dataset.SOPInstanceUID for dataset in (one, other)]
+    kept = [(0, uids[0]), (1, uids[1]), (1, new_uid()), (0, uids[0]), (0, uids[0])]
+    with _spool(tmp_path) as spool:
+        for number, uid in kept:
+            assert spool.keep(MODALITY, _request(whole[number], uid)) == (0, "")
+    with _spool(tmp_path) as spool:
+        taken = []
+        while entries := spool.oldest(10, 2**30):
+            taken.append(len(entries))
+            for entry in entries:
+                spool.forget(entry)
+    assert taken == [2, 1, 1, 1]
 
 
 def test_what_was_being_written_is_gone_and_what_cannot_be_read_is_put_aside(
@@ -159,6 +176,25 @@ def test_what_the_archive_refuses_is_put_aside_and_nothing_waits_behind_it(
     assert data_set_of(archive.stored_object(uid)) == data_set_of(make_part10(first))
     assert archive.stored_object(later.SOPInstanceUID)
     assert len(list((tmp_path / REFUSED).iterdir())) == 2
+
+
+def test_content_that_was_acknowledged_under_another_uid_is_put_aside_if_it_is_refused(
+    archive: LiveServer, tmp_path: Path
+) -> None:
+    kept, named = make_dataset(PatientID="A"), make_dataset()
+    other = make_dataset(SOPInstanceUID=kept.SOPInstanceUID, PatientID="B")
+    sent = [(kept, kept.SOPInstanceUID), (other, named.SOPInstanceUID), (named, new_uid())]
+    with bridge_to(archive, spool=tmp_path) as bridge:
+        with associated(bridge, (CT, ExplicitVRLittleEndian)) as association:
+            for dataset, uid in sent:
+                data = data_set_of(make_part10(dataset))
+                assert send_bytes(association, data, CT, uid) == (0, "")
+        until_forwarded(bridge)
+    (aside,) = (tmp_path / REFUSED).iterdir()
+    assert data_set_of(make_part10(other)) in aside.read_bytes()
+    for dataset in (kept, named):
+        stored = archive.stored_object(dataset.SOPInstanceUID)
+        assert data_set_of(stored) == data_set_of(make_part10(dataset))
 
 
 def test_many_peers_are_forwarded_with_the_keys_of_each(

@@ -12,6 +12,7 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    MRImageStorage,
 )
 
 from app.dicom.transfer_syntaxes import ROWS
@@ -34,7 +35,7 @@ from tests.live_server import FILEROOM, LiveServer, clean_environment
 
 PRIVATE = "1.3.12.2.1107.5.9.1"
 RETIRED = "1.2.840.10008.5.1.4.1.1.6"  # Ultrasound Image Storage of 1993
-CT = str(CTImageStorage)
+CT, MR = str(CTImageStorage), str(MRImageStorage)
 
 
 def _file(directory: Path, data: bytes) -> Path:
@@ -194,6 +195,7 @@ def test_dcmsend_brings_a_series_of_many_syntaxes(
     [
         pytest.param({"StudyInstanceUID": None}, 0xA900, id="no study"),
         pytest.param({"SOPInstanceUID": "1.2.840.99999.1"}, status.OTHER_IDENTITY, id="other UID"),
+        pytest.param({"SOPClassUID": MR}, status.OTHER_IDENTITY, id="other class"),
     ],
 )
 def test_a_data_set_that_is_not_what_was_named_is_told(
