@@ -4,9 +4,9 @@ import logging
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
+from uuid import uuid4
 
 import orjson
-from pydicom.uid import generate_uid
 from pynetdicom.dimse_primitives import N_CREATE, N_SET
 
 from app.dicom.identifiers import read_identifier
@@ -36,7 +36,7 @@ class Performer:
     def create(self, call: Call) -> None:
         """Answer an N-CREATE; a step that the peer gives no UID gets one."""
         request: N_CREATE = call.message
-        uid = str(request.AffectedSOPInstanceUID or generate_uid(prefix=None))
+        uid = str(request.AffectedSOPInstanceUID or f"2.25.{uuid4().int}")
         sop_class = str(request.AffectedSOPClassUID)
         said = self._asked(call, sop_class, uid, request.AttributeList)
         self._answer(call, N_CREATE(), (sop_class, uid), said)

@@ -37,4 +37,7 @@ def acting(principal: Principal, scope: dict[str, Any]) -> Principal:
         return principal
     if len(said) > 1:
         raise InvalidRequest(f"{CALLING_AE} should be one AE Title")
-    return replace(principal, calling_ae=check_ae_title(said[0]))
+    try:
+        return replace(principal, calling_ae=check_ae_title(said[0]))
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{CALLING_AE}: {error}") from None

@@ -39,6 +39,7 @@ ORDER = [
     "copies",
     "findings",
     "jobs",
+    "forwarding",
     "clock",
 ]
 

@@ -21,6 +21,7 @@ NAMES = {
     "{path}": "7FE00010",
     "{code}": "113001^DCM",
     "{uid}": "1.2.6",
+    "{step}": "1.2.7",
 }
 
 
@@ -58,7 +59,7 @@ async def test_the_base_describes_itself_in_wadl(client: httpx.AsyncClient, acce
     parameters = {one.get("name") for one in root.iter(f"{NAMESPACE}param")}
     assert {"fuzzymatching", "includefield", "limit"} <= parameters  # C-06
     methods = {method.get("name") for method in root.iter(f"{NAMESPACE}method")}
-    assert methods == {"GET", "POST", "DELETE"}
+    assert methods == {"GET", "POST", "PUT", "DELETE"}
     types = {one.get("mediaType") for one in root.iter(f"{NAMESPACE}representation")}
     assert {"application/dicom+json", 'multipart/related; type="application/dicom"'} <= types
 

@@ -356,6 +356,8 @@ BEARS = {
     "cli/doctor_safety.py": "shows an age",
     "cli/purging.py": "an operator's own purge: says first how far the clock is ahead",
     "cli/serving.py": "the time of a line in the log",
+    "dimse/reporting.py": "how old a commitment is that is told still: a day more or less",
+    "dimse/spool.py": "the order of arrival, which a start of the bridge reads; and shows an age",
     "jobs/queue.py": "writes down when a job failed",
     "objects/base.py": "the age in a key: see sweep",
     "web/oidc/checking.py": "compares a provider's clock with ours, for `doctor` to tell",

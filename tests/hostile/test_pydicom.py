@@ -17,6 +17,7 @@ ROOT = Path(app.__file__).parent
 TABLES = {
     "pydicom.charset.CODES_TO_ENCODINGS",
     "pydicom.charset.STAND_ALONE_ENCODINGS",
+    "pydicom.charset.encode_string",
     "pydicom.charset.python_encoding",
     "pydicom.config.IGNORE",
     "pydicom.datadict.dictionary_VR",
@@ -33,7 +34,8 @@ TABLES = {
     "pydicom.valuerep.EXPLICIT_VR_LENGTH_16",
     "pydicom.valuerep.EXPLICIT_VR_LENGTH_32",
 }
-"""Constants, and look-ups of a tag or a keyword: none of them is given a Data Set or its bytes."""
+"""Constants, and look-ups of a tag or a keyword: none of them is given a Data Set or its bytes.
+`encode_string` writes text for an answer."""
 DECODERS = ("imagecodecs", "fpdf", "PIL")
 """Only a process of the pool may load these: it is given the name of a function."""
 BOUNDED = {
@@ -51,6 +53,8 @@ BOUNDED = {
     "pickle": {
         "app.archive.worker_messages": "between our own processes",
         "app.cli.asgi_server": "from our parent alone",
+        "app.cli.bridge_processes": "writes",
+        "app.cli.bridging": "from our parent alone",
         "app.cli.supervise": "writes",
     },
     "xml.etree": {"app.dicom.audit_message": "writes"},
@@ -90,7 +94,9 @@ def test_of_pydicom_only_tables_are_used() -> None:
     used = who_imports("pydicom")
     assert used
     assert set().union(*used.values()) <= TABLES, used
-    assert set(used) <= {name for name in used if name.startswith("app.dicom.")}
+    beyond = {name: of_it for name, of_it in used.items() if not name.startswith("app.dicom.")}
+    assert all(name.startswith("app.dimse.") for name in beyond)
+    assert set().union(*beyond.values()) == {"pydicom.uid.UID"}  # pynetdicom's names are such
 
 
 def test_codecs_are_loaded_in_worker_processes_alone() -> None:

@@ -9,7 +9,7 @@ import pytest
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from app.errors import InvalidDataset
-from app.index import instances
+from app.index import parents
 from app.index.engine import Index
 from app.index.instances import (
     NewInstance,
@@ -232,7 +232,7 @@ async def test_what_disagrees_or_has_another_series_is_not_added_unlocked(index:
 
 
 async def test_few_series_are_remembered(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(instances, "MOST_KNOWN", 2)
+    monkeypatch.setattr(parents, "MOST_KNOWN", 2)
     new = [make_new_instance() for _ in range(3)]
     await add(index, *new)
     assert len(index.known) == 2

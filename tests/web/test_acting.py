@@ -3,7 +3,7 @@
 import pytest
 
 from app.errors import InvalidRequest
-from app.rights import Principal
+from app.rights import Principal, Verb
 from app.web.acting import CALLING_AE, acting
 
 SERVICE = Principal("bridge", kind="service")
@@ -23,7 +23,7 @@ def test_a_service_acts_for_the_ae_that_it_names(said: str, title: str) -> None:
 
 def test_without_the_header_it_acts_for_itself_and_others_always_do() -> None:
     assert acting(SERVICE, called()) is SERVICE
-    user = Principal("anna", kind="user")
+    user = Principal("anna", kind="user", verbs=frozenset({Verb.SEARCH}))
     assert acting(user, called("CT1", "", "\\")) is user
 
 
