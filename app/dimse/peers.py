@@ -1,9 +1,11 @@
 """Who may call the bridge, and what each may do: the table of peers, and its limits."""
 
+import socket
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 from app.entries import read_entries
@@ -17,7 +19,8 @@ _LONGEST_TITLE = 16
 class Peer:
     """An AE that is known.
 
-    `address` is the only one that it may call from, and where it listens if it has a `port`.
+    `address` is the only one that it may call from, and where it listens if it has a `port`; a name
+    of a host is looked up when it calls, and when it is called.
     `key_file` holds the key that stands for it at the archive; without it the bridge's own is used.
     """
 
@@ -59,9 +62,33 @@ class Table:
             return Peer(calling)
         if peer is None:
             return Refusal("the calling AE title is not known", CALLING_UNKNOWN)
-        if peer.address not in {None, address}:
+        if peer.address is not None and _plain(address) not in _addresses(peer.address):
             return Refusal("the calling AE title belongs to another address", CALLING_UNKNOWN)
         return peer
+
+
+def _addresses(named: str) -> frozenset[str]:
+    """Return the addresses of a host by its name or its address, none if nobody knows it now."""
+    try:
+        return frozenset({_plain(named)})
+    except ValueError:
+        pass
+    try:
+        found = socket.getaddrinfo(named, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return frozenset()
+    return frozenset(_plain(str(place[0])) for *_, place in found)
+
+
+def _plain(address: str) -> str:
+    """Return an address in its one form; one of IPv4 in IPv6's is IPv4's.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = ip_address(address)
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return str(mapped or found)
 
 
 @dataclass(slots=True)

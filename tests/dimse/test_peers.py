@@ -39,6 +39,25 @@ def test_who_is_in_the_table_is_admitted(
     assert (admitted.code if isinstance(admitted, Refusal) else None) == code
 
 
+@pytest.mark.parametrize(
+    ("named", "address", "admitted"),
+    [
+        ("10.0.0.5", "::ffff:10.0.0.5", True),
+        ("::ffff:10.0.0.5", "10.0.0.5", True),
+        ("fd00:0::5", "fd00::5", True),
+        ("10.0.0.5", "::ffff:10.0.0.6", False),
+        ("localhost", "127.0.0.1", True),
+        ("localhost", "10.0.0.5", False),
+        ("no-such-host.invalid", "10.0.0.5", False),
+        ("no host..at all", "10.0.0.5", False),
+    ],
+)
+def test_an_address_is_one_however_it_is_written(named: str, address: str, admitted: bool) -> None:
+    peer = Peer("CT1", named)
+    found = Table("FILEROOM", {"CT1": peer}).admitted("CT1", "FILEROOM", address)
+    assert (found is peer) == admitted
+
+
 def test_places_are_counted_in_all_and_for_each_peer() -> None:
     places = Places(3, 2)
     assert [places.take(title) for title in ("A", "A", "A", "B", "C")] == [True] * 2 + [
