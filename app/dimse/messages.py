@@ -72,6 +72,8 @@ class Messages(DIMSEServiceProvider):
     def __init__(self, assoc: "Association", limits: MessageLimits, store: Store) -> None:
         super().__init__(assoc)
         self._limits, self._store = limits, store
+        self.steps = 0
+        """Command Sets and data sets that have come to their end."""
         self._command = bytearray()
         self._values: Mapping[int, bytes] = {}
         self._context_id = 0
@@ -93,6 +95,12 @@ class Messages(DIMSEServiceProvider):
             self._begin()
         else:
             self._end()
+        self.steps += 1
+
+    @property
+    def is_between(self) -> bool:
+        """Say whether no message has begun that has not ended."""
+        return not self._command and self._data_set is None
 
     def forget(self) -> None:
         """Forget a message that will not come to its end."""

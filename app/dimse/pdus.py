@@ -48,6 +48,11 @@ class PduReader:
         self._context_id = self._control = 0
         self._value_left = -1  # of this fragment; -1: its header comes next
 
+    @property
+    def is_between(self) -> bool:
+        """Say whether no PDU has begun that has not ended."""
+        return not self._type and not self._head
+
     def feed(self, data: memoryview) -> None:
         """Read the next bytes of the stream.
 

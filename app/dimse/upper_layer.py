@@ -14,6 +14,7 @@ import select
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,9 +30,37 @@ if TYPE_CHECKING:
 
 _BUFFER = 2**17
 _LOOK_SECONDS = 0.5
+LEAST_RATE = 1024
+"""Bytes a second, on average, that a message comes with; as a body does over HTTP."""
 _ESTABLISHED = frozenset({"Sta6", "Sta7"})
 _INVALID_PDU, _CLOSED = "Evt19", "Evt17"
 _log = logging.getLogger(__name__)
+
+
+class Pace:
+    """How fast what has begun comes, after some seconds of patience."""
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._begun: float | None = None
+        self._bytes = 0
+
+    def check(self, count: int, now: float) -> None:
+        """Count what has come.
+
+        Raises:
+            ProtocolError: it trickles.
+        """
+        if self._begun is None:
+            self._begun, self._bytes = now, 0
+        self._bytes += count
+        seconds = now - self._begun
+        if seconds > self._patience and self._bytes < LEAST_RATE * seconds:
+            raise ProtocolError(f"{self._bytes} bytes of a message in {seconds:.0f} s")
+
+    def rest(self) -> None:
+        """Count anew with what comes next: all that has begun has ended."""
+        self._begun = None
 
 
 class WakingQueue(queue.Queue[Any]):
@@ -123,6 +152,7 @@ class UpperLayer(DULServiceProvider):
         self.is_busy = False
         """Something is being done with what was read; the peer has to wait."""
         self._buffer = bytearray(_BUFFER)
+        self._pace = Pace(assoc.network_timeout or _LOOK_SECONDS)
         self.to_provider_queue = WakingQueue(self.wake)
         self.to_user_queue = WakingQueue(self._wake_user)
         self.event_queue = WakingQueue(self.wake)
@@ -219,7 +249,12 @@ class UpperLayer(DULServiceProvider):
             return
         self.is_busy = True
         try:
+            self._pace.check(count, time.monotonic())
+            steps = self._messages.steps
             self._reader.feed(memoryview(self._buffer)[:count])
+            between = self._reader.is_between and self._messages.is_between
+            if between or self._messages.steps > steps:
+                self._pace.rest()
         except ProtocolError as error:
             _log.warning("an association is aborted: %s", error)
             self._broken = True

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -18,11 +18,16 @@ from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from app.dimse import commands
+from app.dimse.pdus import ProtocolError
 from app.dimse.peers import Peer
+from app.dimse.upper_layer import Pace
 from tests.bare_associations import (
     ABORT,
     ABORTED,
+    ACCEPT,
     CT,
+    CT_CONTEXT,
+    DATA,
     FIND,
     RELEASE_REQUEST,
     association_request,
@@ -224,6 +229,34 @@ STATES = {
     ],
     "release asked for": [association_request(), RELEASE_REQUEST],
 }
+
+
+def test_what_trickles_is_ended(archive: LiveServer) -> None:
+    """Each byte comes before the peer is silent for too long, and the message never ends."""
+    with bridge_to(archive, idle_seconds=1) as bridge, _connected(bridge) as peer:
+        peer.sendall(association_request())
+        assert next_pdu(peer)[0] == ACCEPT
+        peer.sendall(DATA + struct.pack(">BLLBB", 0, 2**20, 2**20 - 4, CT_CONTEXT, 1))
+        begun, answer = time.monotonic(), b""
+        while not answer and time.monotonic() - begun < 60:
+            with suppress(ConnectionError):
+                peer.sendall(b"\0")
+            peer.settimeout(0.1)
+            with suppress(TimeoutError):
+                answer = next_pdu(peer)[0] or b"closed"
+        assert answer in {ABORT, b"closed"}
+
+
+def test_a_pace_forgives_a_slow_start_and_counts_anew_after_a_rest() -> None:
+    pace = Pace(60)
+    pace.check(1, 0.0)
+    pace.check(1, 60.0)
+    pace.rest()
+    pace.check(1, 100.0)
+    pace.check(2**20, 161.0)
+    pace.check(2**20, 1000.0)
+    with pytest.raises(ProtocolError, match="2097153 bytes of a message"):
+        pace.check(1, 3000.0)
 
 
 @pytest.mark.parametrize("state", STATES)
