@@ -2,6 +2,7 @@
 
 import socket
 import struct
+from collections.abc import Sequence
 
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom.pdu import A_ASSOCIATE_RQ
@@ -26,8 +27,12 @@ RELEASE_REQUEST = b"\x05\0\0\0\0\4\0\0\0\0"
 ABORTED = b"\x07\0\0\0\0\4\0\0\0\0"
 
 
-def association_request(calling: str = "MODALITY", called_title: str = "FILEROOM") -> bytes:
-    """Return an A-ASSOCIATE-RQ for verification, CT images and queries."""
+def association_request(
+    calling: str = "MODALITY",
+    called_title: str = "FILEROOM",
+    more: Sequence[tuple[str, str]] = (),
+) -> bytes:
+    """Return an A-ASSOCIATE-RQ for verification, CT images and queries, and for `more`."""
     primitive = A_ASSOCIATE()
     primitive.application_context_name = "1.2.840.10008.3.1.1.1"
     primitive.calling_ae_title, primitive.called_ae_title = calling, called_title
@@ -39,6 +44,7 @@ def association_request(calling: str = "MODALITY", called_title: str = "FILEROOM
         build_context(VERIFICATION),
         build_context(CT, ExplicitVRLittleEndian),
         build_context(FIND, ExplicitVRLittleEndian),
+        *(build_context(*pair) for pair in more),
     ]
     for number, context in enumerate(contexts):
         context.context_id = 2 * number + 1

@@ -2,7 +2,7 @@
 
 import queue
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -10,6 +10,7 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import A_RELEASE
 
+from app.dimse.allowed import Answer
 from app.dimse.messages import MessageLimits, Messages, Store
 from app.dimse.sending import message_pdus, payload_of
 from app.dimse.upper_layer import UpperLayer
@@ -22,11 +23,15 @@ class BridgeAssociation(Association):
 
     def __init__(self, ae: AE, mode: str, limits: MessageLimits, store: Store) -> None:
         super().__init__(ae, mode)
-        self.messages = Messages(self, limits, store)
+        self.messages = Messages(self, limits, store, self.refusal_of)
         self.dimse = self.messages
         self.dul = UpperLayer(self, self.messages)
         self.acse_timeout = ae.acse_timeout
         self.network_timeout = ae.network_timeout
+
+    def refusal_of(self, _command: Mapping[int, bytes], _context_id: int) -> Answer | None:
+        """Return why a message that comes is not served; what we asked for is."""
+        return None
 
     def send_message(self, context_id: int, command: bytes, data_set: Iterable[bytes] = ()) -> None:
         """Send a message; what cannot be sent is told by `is_gone`."""

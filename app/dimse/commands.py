@@ -10,7 +10,7 @@ from struct import Struct, error
 from app.dimse.pdus import ProtocolError
 
 GROUP_LENGTH = 0x0000
-AFFECTED_SOP_CLASS_UID = 0x0002
+AFFECTED_SOP_CLASS_UID, REQUESTED_SOP_CLASS_UID = 0x0002, 0x0003
 COMMAND_FIELD = 0x0100
 MESSAGE_ID = 0x0110
 RESPONDED_TO = 0x0120
@@ -18,10 +18,11 @@ PRIORITY = 0x0700
 DATA_SET_TYPE = 0x0800
 STATUS = 0x0900
 ERROR_COMMENT = 0x0902
-AFFECTED_SOP_INSTANCE_UID = 0x1000
+AFFECTED_SOP_INSTANCE_UID, REQUESTED_SOP_INSTANCE_UID = 0x1000, 0x1001
 MOVE_ORIGINATOR = 0x1030
 MOVE_ORIGINATOR_MESSAGE_ID = 0x1031
 
+RESPONSE = 0x8000
 C_STORE_RQ, C_STORE_RSP = 0x0001, 0x8001
 C_FIND_RSP, C_GET_RSP, C_MOVE_RSP = 0x8020, 0x8010, 0x8021
 REMAINING, COMPLETED, FAILED, WARNING = 0x1020, 0x1021, 0x1022, 0x1023
@@ -82,9 +83,19 @@ def text(values: Mapping[int, bytes], element: int) -> str:
 
 def store_response(request: Mapping[int, bytes], status: int, comment: str = "") -> bytes:
     """Return the Command Set of a C-STORE response (PS3.7 Table 9.3-2)."""
-    echoed = (AFFECTED_SOP_CLASS_UID, AFFECTED_SOP_INSTANCE_UID)
-    values = {element: request[element] for element in echoed if element in request}
-    values[COMMAND_FIELD] = _US.pack(C_STORE_RSP)
+    return refusal(request, status, comment)
+
+
+def refusal(request: Mapping[int, bytes], status: int, comment: str = "") -> bytes:
+    """Return the Command Set of a response to any request that says no more than a status."""
+    echoed = {
+        AFFECTED_SOP_CLASS_UID: AFFECTED_SOP_CLASS_UID,
+        REQUESTED_SOP_CLASS_UID: AFFECTED_SOP_CLASS_UID,
+        AFFECTED_SOP_INSTANCE_UID: AFFECTED_SOP_INSTANCE_UID,
+        REQUESTED_SOP_INSTANCE_UID: AFFECTED_SOP_INSTANCE_UID,
+    }
+    values = {there: request[here] for here, there in echoed.items() if here in request}
+    values[COMMAND_FIELD] = _US.pack(number(request, COMMAND_FIELD) | RESPONSE)
     values[RESPONDED_TO] = request.get(MESSAGE_ID, b"\0\0")
     values[DATA_SET_TYPE] = _US.pack(NO_DATA_SET)
     values[STATUS] = _US.pack(status)

@@ -28,6 +28,12 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from app.dicom import transfer_syntaxes
 
 WORKLIST_FIND = str(ModalityWorklistInformationFind)
+GET_MODELS = frozenset(
+    {
+        str(PatientRootQueryRetrieveInformationModelGet),
+        str(StudyRootQueryRetrieveInformationModelGet),
+    }
+)
 SERVICE_OF = {
     str(Verification): "",
     str(PatientRootQueryRetrieveInformationModelFind): "find",

@@ -150,6 +150,8 @@ def read_request(call: Call) -> Identifier:
     Raises:
         Refused: it cannot be understood.
     """
+    if not call.identifier:
+        raise Refused(status.DOES_NOT_MATCH, "an Identifier is needed")
     try:
         return read_identifier(call.identifier, call.transfer_syntax_uid)
     except InvalidDataset as error:

@@ -17,6 +17,7 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AddressInformation
 
+from app.dimse.allowed import Allowed, Answer, allowed
 from app.dimse.association import LOOK_SECONDS, BridgeAssociation
 from app.dimse.contexts import accepted_contexts, answered_abilities, is_fuzzy
 from app.dimse.messages import MessageLimits, StoreRequest
@@ -100,6 +101,7 @@ class PeerAssociation(BridgeAssociation):
         super().__init__(ae, MODE_ACCEPTOR, services.limits, self._store)
         self._services = services
         self._peer: Peer | None = None
+        self._allowed: dict[int, Allowed] = {}
         self.acse = _Admission(self)
         self.set_socket(Connection(self, connected))
         self.acceptor.maximum_length = ae.maximum_pdu_size
@@ -124,6 +126,15 @@ class PeerAssociation(BridgeAssociation):
         proposed = request.presentation_context_definition_list
         self.acceptor.supported_contexts = accepted_contexts(proposed, peer.services)
         return None
+
+    def refusal_of(self, command: Mapping[int, bytes], context_id: int) -> Answer | None:
+        """Return why a message is not served: its context or its peer is not for it."""
+        rule = self._allowed.get(context_id)
+        if rule is None:
+            abstract_syntax = str(self.context_of(context_id).abstract_syntax)
+            rule = allowed(abstract_syntax, cast("Peer", self._peer).services)
+            self._allowed[context_id] = rule
+        return rule.refusal_of(command)
 
     def is_fuzzy(self, sop_class_uid: str) -> bool:
         """Say whether names that are nearly so match, too, in queries of a SOP Class."""
@@ -167,7 +178,8 @@ class PeerAssociation(BridgeAssociation):
     def _serve_request(self, msg: DimseServiceType, context_id: int) -> None:
         serve = self._services.others.get(type(msg).__name__)
         context = self._accepted_cx.get(context_id)
-        if serve is None or context is None or not msg.is_valid_request:
+        is_request = getattr(msg, "MessageID", None) is not None
+        if serve is None or context is None or not is_request:
             super()._serve_request(msg, context_id)
             return
         self._is_paused = True

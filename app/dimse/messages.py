@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.pdu_primitives import P_DATA
 
-from app.dimse import commands
+from app.dimse import commands, status
 from app.dimse.pdus import ProtocolError
 from app.dimse.received import ReceivedBytes
 
@@ -64,20 +64,25 @@ class StoreResponse:
 
 Store = Callable[[StoreRequest], tuple[int, str]]
 """Stores one Instance; returns its status and a comment on it."""
+Refuses = Callable[[Mapping[int, bytes], int], tuple[int, str] | None]
+"""Returns why the message of a Command Set is not served in the context of an ID."""
 
 
 class Messages(DIMSEServiceProvider):
     """What pynetdicom's provider does, on fragments that are never held as PDUs."""
 
-    def __init__(self, assoc: "Association", limits: MessageLimits, store: Store) -> None:
+    def __init__(
+        self, assoc: "Association", limits: MessageLimits, store: Store, refuses: Refuses
+    ) -> None:
         super().__init__(assoc)
-        self._limits, self._store = limits, store
+        self._limits, self._store, self._refuses = limits, store, refuses
         self.steps = 0
         """Command Sets and data sets that have come to their end."""
         self._command = bytearray()
         self._values: Mapping[int, bytes] = {}
         self._context_id = 0
         self._data_set: ReceivedBytes | None = None
+        self._refusal: tuple[int, str] | None = None
 
     def take(self, context_id: int, control: int, piece: memoryview, ended: bool) -> None:
         """Take a piece of a fragment; `ended` says that it is the fragment's last one.
@@ -118,14 +123,18 @@ class Messages(DIMSEServiceProvider):
     def _take_data(self, context_id: int, piece: memoryview) -> None:
         if self._data_set is None or context_id != self._context_id:
             raise ProtocolError("a data set that no Command Set announced")
-        self._data_set.write(piece)
+        if self._refusal is None:
+            self._data_set.write(piece)
 
     def _begin(self) -> None:
         self._values = commands.read_command(self._command)
         if self._context_id not in self.assoc._accepted_cx:
             raise ProtocolError(f"a message of Presentation Context {self._context_id}")
+        self._refusal = self._refuses(self._values, self._context_id)
         if commands.number(self._values, commands.DATA_SET_TYPE) == commands.NO_DATA_SET:
-            self._hand_over(b"")
+            if self._is_store and self._refusal is None:
+                self._refusal = status.CANNOT_UNDERSTAND, "a C-STORE without a data set"
+            self._serve(None)
             return
         limits, longest = self._limits, _LONGEST_IDENTIFIER
         if self._is_store:
@@ -142,26 +151,39 @@ class Messages(DIMSEServiceProvider):
             raise ProtocolError("the end of a data set that has not begun")
         self._data_set = None
         try:
-            if self._is_store:
-                self._serve_store(data_set)
-            elif data_set.trouble:
-                raise ProtocolError(f"an Identifier that is {data_set.trouble}")
-            else:
-                self._hand_over(data_set.whole())
+            self._serve(data_set)
         finally:
             data_set.close()
+
+    def _serve(self, data_set: ReceivedBytes | None) -> None:
+        if self._refusal is not None:
+            self._refuse(*self._refusal)
+        elif data_set is None:
+            self._hand_over(None)
+        elif self._is_store:
+            self._serve_store(data_set)
+        elif data_set.trouble:
+            raise ProtocolError(f"an Identifier that is {data_set.trouble}")
+        else:
+            self._hand_over(data_set.whole())
+
+    def _refuse(self, code: int, comment: str) -> None:
+        self._command.clear()
+        self._answer(commands.refusal(self._values, code, comment))
 
     def _serve_store(self, data_set: ReceivedBytes) -> None:
         context = self.assoc._accepted_cx[self._context_id]
         syntax = str(context.transfer_syntax[0])
         request = StoreRequest(self._values, self._context_id, syntax, data_set)
         self._command.clear()
-        status, comment = self._store(request)
-        response = commands.store_response(request.command, status, comment)
-        if (socket := self.dul.socket) is not None:
-            socket.send(commands.command_pdu(request.context_id, response))
+        code, comment = self._store(request)
+        self._answer(commands.store_response(request.command, code, comment))
 
-    def _hand_over(self, data_set: bytes) -> None:
+    def _answer(self, response: bytes) -> None:
+        if (socket := self.dul.socket) is not None:
+            socket.send(commands.command_pdu(self._context_id, response))
+
+    def _hand_over(self, data_set: bytes | None) -> None:
         values = self._values
         if commands.number(values, commands.COMMAND_FIELD) == commands.C_STORE_RSP:
             self._command.clear()
@@ -174,7 +196,7 @@ class Messages(DIMSEServiceProvider):
         primitive = P_DATA()
         fragments = primitive.presentation_data_value_list
         fragments.append((self._context_id, b"\x03" + bytes(self._command)))
-        if data_set:
+        if data_set is not None:
             fragments.append((self._context_id, b"\x02" + data_set))
         self._command.clear()
         self.receive_primitive(primitive)

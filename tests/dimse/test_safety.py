@@ -255,7 +255,7 @@ def test_a_pace_forgives_a_slow_start_and_counts_anew_after_a_rest() -> None:
     pace.check(1, 100.0)
     pace.check(2**20, 161.0)
     pace.check(2**20, 1000.0)
-    with pytest.raises(ProtocolError, match="2097153 bytes of a message"):
+    with pytest.raises(ProtocolError, match="2097154 bytes of a message"):
         pace.check(1, 3000.0)
 
 
