@@ -13,7 +13,7 @@ def read_entries(value: str, example: str) -> Sequence[Mapping[str, Any]]:
     """
     try:
         entries = json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         entries = None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError(f"should be a JSON list such as {example}")

@@ -14,6 +14,7 @@ from app.cli.bridge_processes import helping
 from app.cli.listening import bound_socket
 from app.cli.order import Order
 from app.cli.refusal import Refusal
+from app.dimse.figures import FiguresError
 from app.dimse.server import Bridge, Plan, Tls
 from app.dimse.spool import SpoolError
 from app.logs import configure_logs
@@ -142,7 +143,10 @@ def _serve(plan: Plan, listening: socket.socket, ready: Callable[[], None]) -> N
         raise Refusal(f"The certificate or its key cannot be used: {error}") from None
     for number in STOPPING:
         signal.signal(number, lambda *_: bridge.stop())
-    bridge.serve(ready)
+    try:
+        bridge.serve(ready)
+    except FiguresError as error:
+        raise Refusal(str(error)) from None
 
 
 if __name__ == "__main__":

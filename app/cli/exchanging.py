@@ -51,10 +51,10 @@ def run_fetch(
     named = sum(one.named for one in brought)
     known = sum(one.known for one in brought)
     bad = [one for one in brought if not one.good]
-    missing = sum(len(one.missing) for one in bad)
+    come = sum(one.come for one in brought)
     sys.stdout.write(
-        f"{len(brought)} studies, {named} instances: {named - known - missing} fetched, "
-        f"{known} there already, {missing} missing; {len(bad)} studies are not whole\n"
+        f"{len(brought)} studies, {named} instances: {come} fetched, "
+        f"{known} there already, {named - known - come} missing; {len(bad)} studies are not whole\n"
     )
     return SOME_MISSING if bad else 0
 

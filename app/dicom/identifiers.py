@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 from pydicom.charset import encode_string
+from pydicom.datadict import dictionary_has_tag
 
 from app.dicom.charsets import DEFAULT, decode, encodings_of
 from app.dicom.file_meta import add_file_meta
@@ -60,6 +61,21 @@ def read_identifier(data: bytes, transfer_syntax_uid: str) -> dict[str, Any]:
     meta = add_file_meta("1.2", "1.2", transfer_syntax_uid)
     scanned = scan(BytesSource(meta + data), _LIMITS)
     read: dict[str, Any] = orjson.loads(scanned.metadata)
+    for key, place in scanned.bulk_values.items():
+        if place.vr == "UN" and len(key) == 8 and dictionary_has_tag(int(key, 16)):
+            start = place.offset - len(meta)
+            read |= _too_long_for_its_vr(key, data[start : start + place.length])
+    return read
+
+
+def _too_long_for_its_vr(key: str, value: bytes) -> dict[str, Any]:
+    """Return an element that is UN since its value is too long for the length of its own VR.
+
+    Source: PS3.5 §6.2.2
+    """
+    again = implicit_header(int(key, 16), "UN", len(value)) + value
+    meta = add_file_meta("1.2", "1.2", IMPLICIT_LITTLE_ENDIAN)
+    read: dict[str, Any] = orjson.loads(scan(BytesSource(meta + again), _LIMITS).metadata)
     return read
 
 

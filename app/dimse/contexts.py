@@ -48,6 +48,14 @@ SERVICE_OF = {
 }
 """SOP Classes that are not stored, and the service that a peer needs the right to; '': none."""
 
+STUDY_ROOT = frozenset(
+    {
+        str(StudyRootQueryRetrieveInformationModelFind),
+        str(StudyRootQueryRetrieveInformationModelGet),
+        str(StudyRootQueryRetrieveInformationModelMove),
+    }
+)
+"""Models without a patient level (PS3.4 §C.6.2)."""
 _EXPLICIT = transfer_syntaxes.EXPLICIT_LITTLE_ENDIAN
 _PLAIN = (
     _EXPLICIT,

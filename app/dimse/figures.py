@@ -1,5 +1,6 @@
 """What can be watched of a bridge, for Prometheus: associations, stores, and what is spooled."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,10 @@ from app.dimse.spool import Spool
 from app.dimse.store import Answer
 
 _LOOPBACK = "127.0.0.1"
+
+
+class FiguresError(Exception):
+    """The figures cannot be had on their port; the message is for an operator."""
 
 
 class Counts:
@@ -76,11 +81,17 @@ def served_figures(figures: Figures, port: int) -> Iterator[None]:
     """Answer for the figures on a port of this machine alone.
 
     Raises:
-        OSError: it cannot listen there.
+        FiguresError: it cannot listen there.
     """
     registry = CollectorRegistry()
     registry.register(figures)
-    server, thread = start_http_server(port, _LOOPBACK, registry)
+    try:
+        server, thread = start_http_server(port, _LOOPBACK, registry)
+    except OSError as error:
+        raise FiguresError(
+            f"Cannot listen on {_LOOPBACK}, port {port}, for the bridge's figures: "
+            f"{os.strerror(error.errno or 0)}. Choose another FILEROOM_DIMSE__METRICS_PORT."
+        ) from None
     try:
         yield
     finally:

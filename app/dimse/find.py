@@ -8,22 +8,25 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 
 import orjson
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
 from app.dicom.identifiers import UTF_8, character_set_of, read_identifier, write_identifier
 from app.dicom.transfer_syntaxes import IMPLICIT_LITTLE_ENDIAN
 from app.dimse import commands, status
 from app.dimse.archive import DICOM_JSON, Archive
 from app.dimse.connections import NoAnswer, Response
-from app.dimse.contexts import WORKLIST_FIND
+from app.dimse.contexts import STUDY_ROOT, WORKLIST_FIND
 from app.dimse.incoming import Call
 from app.dimse.peers import Peer
 from app.errors import InvalidDataset
 
 PAGE = 200
 """Matches that are asked for at once: as many as are held."""
-MOST_UIDS = 500
+LONGEST_QUERY = 56 * 2**10
+"""What the archive takes of a URL, less what else stands before a request's body."""
 CHARACTER_SET, LEVEL = "00080005", "00080052"
 RETRIEVE_AE_TITLE, AVAILABILITY = "00080054", "00080056"
 PATIENT_ID, ISSUER = "00100020", "00100021"
@@ -36,6 +39,10 @@ PATHS = {
 }
 WORKLIST = "/dicom-web/modality-scheduled-procedure-steps"
 UNIQUE_KEYS = {"STUDY": "0020000D", "SERIES": "0020000E", "IMAGE": "00080018"}
+_IDENTIFYING = {
+    PATHS["PATIENT"]: (PATIENT_ID, ISSUER),
+    **{PATHS[level]: (key,) for level, key in UNIQUE_KEYS.items()},
+}
 _OURS = frozenset({CHARACTER_SET, LEVEL, "00080053", RETRIEVE_AE_TITLE, AVAILABILITY})
 """Keys that say how to answer, or that the bridge answers for."""
 _MEDIA = frozenset({"00880130", "00880140"})
@@ -90,7 +97,7 @@ class Finder:
     def _question(self, call: Call, identifier: Identifier) -> _Question:
         if str(call.message.AffectedSOPClassUID) == WORKLIST_FIND:
             return _Question(WORKLIST)
-        level = _level(identifier)
+        level = level_of(call, identifier)
         said = {
             LEVEL: {"vr": "CS", "Value": [level]},
             RETRIEVE_AE_TITLE: {"vr": "AE", "Value": [self.ae_title]},
@@ -105,7 +112,14 @@ class Finder:
         asked = parameters(identifier)
         if call.association.is_fuzzy(str(call.message.AffectedSOPClassUID)):
             asked.append(("fuzzymatching", "true"))
-        return search(self.archive, call.peer, question.path, asked)
+        questions = list(in_parts(asked))
+        seen: set[bytes] = set()
+        for part in questions:
+            if call.is_cancelled:
+                raise Refused(0xFE00, "cancelled")
+            for match in search(self.archive, call.peer, question.path, part):
+                if len(questions) == 1 or _is_new(seen, question.path, match):
+                    yield match
 
     def _written(
         self, call: Call, question: _Question, identifier: Identifier, match: Identifier
@@ -158,10 +172,17 @@ def read_request(call: Call) -> Identifier:
         raise Refused(status.DOES_NOT_MATCH, str(error)) from error
 
 
-def _level(identifier: Identifier) -> str:
+def level_of(call: Call, identifier: Identifier) -> str:
+    """Return the Query/Retrieve Level of a request.
+
+    Raises:
+        Refused: it is none, or none of its model (PS3.4 §C.6.2).
+    """
     level = str(next(iter(_values(identifier, LEVEL)), "")).strip()
     if level not in PATHS:
         raise Refused(status.DOES_NOT_MATCH, "Query/Retrieve Level is needed")
+    if level == "PATIENT" and str(call.message.AffectedSOPClassUID) in STUDY_ROOT:
+        raise Refused(status.DOES_NOT_MATCH, "Study Root has no level PATIENT")
     return level
 
 
@@ -207,6 +228,43 @@ def _single(value: Any) -> str:
         groups = (value.get(name, "") for name in ("Alphabetic", "Ideographic", "Phonetic"))
         return "=".join(groups).rstrip("=")
     return "" if value is None else str(value)
+
+
+def in_parts(asked: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+    """Yield the Searches that together ask what is asked, with lists of UIDs in parts.
+
+    Raises:
+        Refused: what is not a list of UIDs is too long for a URL.
+    """
+    if len(urlencode(asked)) <= LONGEST_QUERY:
+        yield asked
+        return
+    at = max(range(len(asked)), key=lambda one: len(_uid_list(*asked[one])))
+    key, text = asked[at]
+    uids = _uid_list(key, text)
+    if len(uids) < 2:
+        raise Refused(status.DOES_NOT_MATCH, "the values of the keys are too long in all")
+    half = len(uids) // 2
+    for some in (uids[:half], uids[half:]):
+        yield from in_parts([*asked[:at], (key, "\\".join(some)), *asked[at + 1 :]])
+
+
+def _uid_list(path: str, text: str) -> list[str]:
+    """Return the UIDs that a key lists, none of a key that is about something else."""
+    key = path.rsplit(".", maxsplit=1)[-1]
+    tag = int(key, 16) if len(key) == 8 and not set(key) - set("0123456789ABCDEF") else 0
+    if not dictionary_has_tag(tag) or dictionary_VR(tag) != "UI":
+        return []
+    return list(dict.fromkeys(text.replace(",", "\\").split("\\")))
+
+
+def _is_new(seen: set[bytes], path: str, match: Identifier) -> bool:
+    """Say whether a match was not seen before, and note it."""
+    keys = _IDENTIFYING.get(path, tuple(sorted(match)))
+    named = orjson.dumps([match.get(key) for key in keys], option=orjson.OPT_SORT_KEYS)
+    before = len(seen)
+    seen.add(named)
+    return len(seen) > before
 
 
 def search(

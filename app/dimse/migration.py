@@ -36,12 +36,13 @@ class Wanted:
 
 @dataclass(slots=True)
 class Done:
-    """What became of a Study: Instances that were named, there before, and still missing."""
+    """What became of a Study: Instances named, there before, still missing, seen to have come."""
 
     study: str
     named: int = 0
     known: int = 0
     missing: list[str] = field(default_factory=list)
+    come: int = 0
     trouble: str = ""
 
     @property
@@ -125,6 +126,7 @@ class Migration:
                     time.sleep(max(0.0, begun + asked / self.rate - time.monotonic()))
         finally:
             done.missing = self._left(done.study, missing, sent)
+            done.come = len(missing) - len(done.missing)
         if done.missing and self.move_to and not troubles:
             told = f"{self.peer.ae_title} says that all was sent to {self.move_to}, which is not so"
             troubles[f"{told}, or that is no bridge of this archive"] = None

@@ -173,6 +173,6 @@ def _peer(entry: Mapping[str, Any]) -> Peer:
 
 
 def _services(value: Any) -> Sequence[str]:
-    if not isinstance(value, list | tuple) or not set(value) <= set(SERVICES):
+    if not isinstance(value, list | tuple) or not all(one in SERVICES for one in value):
         raise ValueError(f"the services of a peer are a list of {', '.join(SERVICES)}")
     return value

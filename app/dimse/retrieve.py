@@ -16,13 +16,12 @@ from app.dimse.connections import NoAnswer
 from app.dimse.find import (
     INSTANCES,
     ISSUER,
-    LEVEL,
-    MOST_UIDS,
-    PATHS,
     PATIENT_ID,
     UNIQUE_KEYS,
     Identifier,
     Refused,
+    in_parts,
+    level_of,
     read_request,
     search,
 )
@@ -109,7 +108,8 @@ class Retriever:
             answer.send(status.OUT_OF_RESOURCES, comment="the archive does not answer")
 
     def _found(self, call: Call) -> Iterator[Found]:
-        for asked in _questions(read_request(call)):
+        identifier = read_request(call)
+        for asked in in_parts(_question(level_of(call, identifier), identifier)):
             for match in search(self.archive, call.peer, INSTANCES, asked):
                 yield found_of(match)
 
@@ -201,33 +201,24 @@ class _Answers:
         return write_identifier(match, "", implicit=implicit)
 
 
-def _questions(identifier: Identifier) -> Iterator[list[tuple[str, str]]]:
-    """Yield the Searches that name what a retrieve names: its unique keys, lists in parts.
+def _question(level: str, identifier: Identifier) -> list[tuple[str, str]]:
+    """Return the Search that names what a retrieve names: its unique keys.
 
     Raises:
         Refused: the key of its level is not there, or is no UID.
     """
-    level = _first(identifier, LEVEL)
-    if level not in PATHS:
-        raise Refused(status.DOES_NOT_MATCH, "Query/Retrieve Level is needed")
     asked = list(SHOWN)
     patient = _first(identifier, PATIENT_ID)
     if level == "PATIENT":
         if not patient or set(patient) & set("*?\\"):
             raise Refused(status.DOES_NOT_MATCH, "one Patient ID is needed")
         issuer = _first(identifier, ISSUER)
-        yield [*asked, (PATIENT_ID, patient), *([(ISSUER, issuer)] if issuer else [])]
-        return
+        return [*asked, (PATIENT_ID, patient), *([(ISSUER, issuer)] if issuer else [])]
     keys = [UNIQUE_KEYS[name] for name in ("STUDY", "SERIES", "IMAGE")]
     named = {key: _uids(identifier, key) for key in keys[: keys.index(UNIQUE_KEYS[level]) + 1]}
-    last = named.pop(UNIQUE_KEYS[level])
-    if not last:
+    if not named[UNIQUE_KEYS[level]]:
         raise Refused(status.DOES_NOT_MATCH, f"the UID of a {level} is needed")
-    for key, uids in named.items():
-        if uids:
-            asked.append((key, ",".join(uids[:MOST_UIDS])))
-    for start in range(0, len(last), MOST_UIDS):
-        yield [*asked, (UNIQUE_KEYS[level], ",".join(last[start : start + MOST_UIDS]))]
+    return [*asked, *((key, "\\".join(uids)) for key, uids in named.items() if uids)]
 
 
 def _uids(identifier: Identifier, key: str) -> list[str]:

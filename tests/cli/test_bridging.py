@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -71,6 +72,26 @@ def test_a_bridge_by_itself_stops_when_it_is_told_to(tmp_path: Path) -> None:
     assert process.returncode == 0
     assert f"FILEROOM on 127.0.0.1, port {port}" in said
     assert "every AE that can reach it" in said
+
+
+def test_a_port_for_figures_that_is_in_use_is_refused_in_words(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = str(taken.getsockname()[1])
+        done = subprocess.run(
+            [FILEROOM, "dimse", "--port", str(free_port()), "--archive-url", "http://127.0.0.1:9"],
+            cwd=tmp_path,
+            env=clean_environment(
+                {"FILEROOM_DIMSE__OPEN": "true", "FILEROOM_DIMSE__METRICS_PORT": number}
+            ),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode != 0
+    assert "FILEROOM_DIMSE__METRICS_PORT" in done.stderr
+    assert number in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_plan_is_what_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

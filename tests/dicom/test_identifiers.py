@@ -115,3 +115,12 @@ def test_keys_are_read_by_their_character_set(syntax: str, character_set: Any) -
 def test_what_is_no_identifier_is_refused() -> None:
     with pytest.raises(InvalidDataset):
         read_identifier(b"\x08\0\x05\0\xff\xff\xff\x7f", IMPLICIT_LITTLE_ENDIAN)
+
+
+def test_a_list_too_long_for_explicit_vr_is_read_by_the_dictionary() -> None:
+    """PS3.5 §6.2.2: it is UN with a length of 32 bits; more UIDs than 65534 bytes hold."""
+    uids = [f"1.2.826.0.1.{number}".ljust(64, "1") for number in range(10_000, 11_200)]
+    asked = {"00080018": {"vr": "UI", "Value": uids}, "00080052": {"vr": "CS", "Value": ["IMAGE"]}}
+    data = write_identifier(asked, "", implicit=False)
+    assert b"\x08\0\x18\0UN\0\0" in data
+    assert read_identifier(data, EXPLICIT_LITTLE_ENDIAN) == asked

@@ -189,6 +189,29 @@ def test_what_cannot_be_asked_is_refused_with_a_reason(
     assert (found, status) == ([], 0xA900)
 
 
+def test_study_root_has_no_patient_level(bridge: RunningBridge, stored: dict[str, Any]) -> None:
+    found, status = _find(bridge, "PATIENT", PatientID=f"{MARK}-1")
+    assert (found, status) == ([], 0xA900)
+
+
+@pytest.mark.parametrize("key", ["SOPInstanceUID", "StudyInstanceUID"])
+def test_lists_of_uids_longer_than_a_url_are_asked_for_in_parts(
+    bridge: RunningBridge, stored: dict[str, Any], key: str
+) -> None:
+    """More than the archive takes in a URL; what is named twice is answered once."""
+    known = [dataset[key].value for dataset in stored["series"]]
+    others = [f"1.2.826.0.1.{number}".ljust(64, "1") for number in range(10_000, 12_000)]
+    uids = [*known, *others, *known]
+    found, status = _find(bridge, "IMAGE", syntax=ImplicitVRLittleEndian, **{key: uids})
+    assert status == 0
+    assert sorted(one[key].value for one in found) == sorted(known)
+
+
+def test_other_values_longer_than_a_url_are_refused(bridge: RunningBridge) -> None:
+    found, status = _find(bridge, "STUDY", syntax=ImplicitVRLittleEndian, TextValue="x" * 70_000)
+    assert (found, status) == ([], 0xA900)
+
+
 def test_a_query_is_cancelled_between_two_matches(
     bridge: RunningBridge, stored: dict[str, Any]
 ) -> None:

@@ -9,10 +9,12 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian, JPEG2000Lossless
 
+from app.cli.exchanging import run_fetch
 from app.dimse.migration import Migration
 from app.dimse.peers import Peer
 from app.dimse.sending_out import send_study
 from app.dimse.server import Plan, Speaker, speaker
+from app.settings import load_settings
 from benchmarks.server import free_port
 from tests.bridges import TITLE, bridge_to, data_set_of
 from tests.factories import make_dataset, make_part10, make_series, new_uid
@@ -69,7 +71,7 @@ def test_studies_come_over_whole_and_once(
         assert set(found) == set(studies)
         brought = [migration.bring(study) for study in found]
         assert all(done.good for done in brought), brought
-        assert sum(done.named for done in brought) == 6
+        assert sum(done.named for done in brought) == sum(done.come for done in brought) == 6
         again = [migration.bring(study) for study in found]
         assert [(done.known, done.good) for done in again] == [
             (done.named, True) for done in brought
@@ -86,6 +88,19 @@ def test_studies_come_over_whole_and_once(
 def test_a_source_that_is_not_there_is_told(ours: Speaker) -> None:
     away = Migration(ours.archive, ours.caller, Peer("AWAY", "127.0.0.1", free_port()))
     assert away.bring(new_uid()).trouble == "AWAY takes no association"
+
+
+def test_what_is_not_known_to_be_here_is_not_counted_as_fetched(
+    other: LiveServer, studies: dict[str, list[Dataset]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The summary of a run without our archive: 3 are named, none was seen to come."""
+    study = next(iter(studies))
+    with bridge_to(other) as bridge:
+        dimse = {"archive_url": f"http://127.0.0.1:{free_port()}", "patience_seconds": 1}
+        source = f"{TITLE}@127.0.0.1:{bridge.port}"
+        assert run_fetch(load_settings({"dimse": dimse}), source, None, [study], 0) == 3
+    said = capfd.readouterr().out
+    assert "3 instances: 0 fetched, 0 there already, 3 missing; 1 studies are not whole" in said
 
 
 @pytest.mark.slow

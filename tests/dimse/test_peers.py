@@ -96,6 +96,10 @@ def test_peers_are_read_from_json() -> None:
         ('[{"ae_title": "A", "tls": "yes"}]', "true or false"),
         ('[{"ae_title": "A", "services": "store"}]', "a list of store, find"),
         ('[{"ae_title": "A", "services": ["print"]}]', "a list of store, find"),
+        ('[{"ae_title": "A", "services": [["x"]]}]', "a list of store, find"),
+        ('[{"ae_title": "A", "services": [{}]}]', "a list of store, find"),
+        ('[{"ae_title": "A", "services": [1, null]}]', "a list of store, find"),
+        ("[" * 100_000, "should be a JSON list"),
     ],
 )
 def test_peers_that_cannot_be_understood_are_refused_in_words(text: str, message: str) -> None:

@@ -334,3 +334,13 @@ def test_what_names_nothing_is_refused(bridge: RunningBridge, keys: dict[str, st
     with associated(bridge, (model, ExplicitVRLittleEndian)) as association:
         answers = [one for one, _ in association.send_c_move(level, "STORE", model)]
     assert [one.Status for one in answers] == [0xA900]
+
+
+def test_study_root_has_no_patient_level(bridge: RunningBridge, series: list[Dataset]) -> None:
+    level = Dataset()
+    level.QueryRetrieveLevel, level.PatientID = "PATIENT", "RETRIEVE"
+    with associated(bridge, (GET, ExplicitVRLittleEndian)) as association:
+        got = [one.Status for one, _ in association.send_c_get(level, GET)]
+    with associated(bridge, (MOVE, ExplicitVRLittleEndian)) as association:
+        moved = [one.Status for one, _ in association.send_c_move(level, "STORE", MOVE)]
+    assert (got, moved) == ([0xA900], [0xA900])
