@@ -288,9 +288,16 @@ def test_places_come_back_when_associations_break(archive: LiveServer) -> None:
                 for peer in (one, other):
                     peer.sendall(association_request())
                     assert _answer(peer) == b"\x02"
-            end = time.monotonic() + 30
-            while not _echoes(bridge):
-                assert time.monotonic() < end
+            _until_all_have_ended(bridge)
+            assert _echoes(bridge)
+            _until_all_have_ended(bridge)
+
+
+def _until_all_have_ended(bridge: RunningBridge) -> None:
+    end = time.monotonic() + 60
+    while bridge.bridge.associations:
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 @pytest.mark.slow
