@@ -201,8 +201,8 @@ def test_lists_of_uids_longer_than_a_url_are_asked_for_in_parts(
     """More than the archive takes in a URL; what is named twice is answered once."""
     known = [dataset[key].value for dataset in stored["series"]]
     others = [f"1.2.826.0.1.{number}".ljust(64, "1") for number in range(10_000, 12_000)]
-    uids = [*known, *others, *known]
-    found, status = _find(bridge, "IMAGE", syntax=ImplicitVRLittleEndian, **{key: uids})
+    keys: dict[str, Any] = {key: [*known, *others, *known]}
+    found, status = _find(bridge, "IMAGE", syntax=ImplicitVRLittleEndian, **keys)
     assert status == 0
     assert sorted(one[key].value for one in found) == sorted(known)
 
