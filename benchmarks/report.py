@@ -127,7 +127,8 @@ _INTRODUCTION = """# Benchmarks
 
 Written by `make bench`; do not edit. {ours} beside {peer}, in alternating turns of one run, in a
 network namespace of their own, with the load client on the same machine: the figures are for
-comparison, not for planning capacity.
+comparison, not for planning capacity. The DIMSE bridge is measured by `python -m benchmarks.dimse`,
+which writes `docs/dimse-speed.md`.
 
 * A figure is the median of {repetitions} repetitions, with the least and the greatest beside it.
   *Times better* is the ratio of the medians, and the range of the ratios of each pair of turns.

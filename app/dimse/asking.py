@@ -77,11 +77,16 @@ def find(
 
 
 def get(
-    association: OwnAssociation, level: str, keys: Identifier, seconds: float
+    association: OwnAssociation,
+    level: str,
+    keys: Identifier,
+    seconds: float,
+    arriving: Callable[[], bool],
 ) -> Iterator[Said]:
     """Have Instances sent to us on the same association; yield what the peer says, to the last.
 
-    `store` of the association keeps them.
+    `store` of the association keeps them. A peer that has said nothing for `seconds` is waited for
+    as long as `arriving` says that something has come meanwhile.
 
     Raises:
         Unavailable: the peer offers no C-GET, or does not answer.
@@ -91,7 +96,7 @@ def get(
     request.MessageID, request.Priority = 2, 2
     request.AffectedSOPClassUID = GET_MODEL
     request.Identifier = _written(level, keys, syntax)
-    yield from _followed(association, request, context_id, seconds, _nothing_comes)
+    yield from _followed(association, request, context_id, seconds, arriving)
 
 
 def move(
@@ -116,10 +121,6 @@ def move(
     request.AffectedSOPClassUID, request.MoveDestination = MOVE_MODEL, destination
     request.Identifier = _written(level, keys, syntax)
     yield from _followed(association, request, context_id, seconds, arriving)
-
-
-def _nothing_comes() -> bool:
-    return False
 
 
 def _followed(

@@ -112,7 +112,7 @@ class Migration:
     def _bring_missing(
         self, done: Done, named: Mapping[str, Named], progress: Callable[[int], None]
     ) -> None:
-        puller = Puller(self.archive, self.caller, self.peer, self.seconds, self.move_to)
+        puller = Puller(self.archive, self.caller, self.peer, self.seconds, self.move_to, self.rate)
         missing, arriving = frozenset(done.missing), self._watched(done)
         sent, asked, begun = 0, 0, time.monotonic()
         troubles: dict[str, None] = {}

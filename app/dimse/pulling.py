@@ -4,6 +4,7 @@ C-GET asks for Instances by their UIDs. C-MOVE is what old archives do best by S
 missing is asked for by the highest level of which nothing is there yet.
 """
 
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,7 @@ from pydicom.uid import UID
 from app.dimse import asking
 from app.dimse.archive import Archive
 from app.dimse.asking import Identifier, Said, element
+from app.dimse.messages import Store, StoreRequest
 from app.dimse.originals import PLAIN
 from app.dimse.outgoing import MOST_CONTEXTS, Caller, OwnAssociation
 from app.dimse.peers import Peer
@@ -81,6 +83,31 @@ class Pulled:
     trouble: str = ""
 
 
+class Paced:
+    """Stores at most `rate` Instances a second (0: any): none comes before the last is answered.
+
+    One association at a time calls it.
+    """
+
+    def __init__(self, store: Store, rate: float) -> None:
+        self._store, self._seconds = store, 1 / rate if rate else 0.0
+        self._next = time.monotonic()
+        self._come = self._seen = 0
+
+    def __call__(self, request: StoreRequest) -> tuple[int, str]:
+        """Store one, and answer when the next one may come."""
+        self._next = max(self._next, time.monotonic()) + self._seconds
+        answer = self._store(request)
+        self._come += 1
+        time.sleep(max(0.0, self._next - time.monotonic()))
+        return answer
+
+    def arriving(self) -> bool:
+        """Say whether any has come since this was asked last."""
+        before, self._seen = self._seen, self._come
+        return self._seen > before
+
+
 @dataclass(frozen=True, slots=True)
 class Puller:
     """Has a peer send Instances: by C-MOVE to the AE `move_to`, by C-GET if that is ''."""
@@ -90,6 +117,7 @@ class Puller:
     peer: Peer
     seconds: float
     move_to: str = ""
+    rate: float = 0.0
 
     def parts(
         self, study: str, named: Mapping[str, Named], missing: Collection[str]
@@ -158,7 +186,7 @@ class Puller:
 
     def _got(self, part: Part, classes: Sequence[str], progress: Callable[[int], None]) -> Pulled:
         contexts = [(asking.GET_MODEL, PLAIN), *_proposed(classes)][:MOST_CONTEXTS]
-        store = partial(store_instance, self.archive, Peer(self.peer.ae_title))
+        store = Paced(partial(store_instance, self.archive, Peer(self.peer.ae_title)), self.rate)
         association = self.caller.call(
             self.peer, contexts, store=store, stored=dict.fromkeys(one for one, _ in contexts[1:])
         )
@@ -167,7 +195,7 @@ class Puller:
         try:
             self._check_offer(association)
             untaken = _untaken(association, classes)
-            answers = asking.get(association, part.level, part.keys, self.seconds)
+            answers = asking.get(association, part.level, part.keys, self.seconds, store.arriving)
             pulled = _pulled(_last(answers, progress), part, "by C-GET")
         finally:
             association.end()

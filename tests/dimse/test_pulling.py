@@ -18,13 +18,14 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelMove,
 )
 
-from app.dimse import asking
+from app.dimse import asking, pulling
 from app.dimse.asking import Said, element
 from app.dimse.find import UNIQUE_KEYS
+from app.dimse.messages import Store, StoreRequest
 from app.dimse.migration import Migration
 from app.dimse.originals import PLAIN
 from app.dimse.peers import Peer
-from app.dimse.pulling import MOST_UIDS, STUDY, Named, Puller
+from app.dimse.pulling import MOST_UIDS, STUDY, Named, Paced, Part, Puller
 from app.dimse.server import Plan, Speaker, speaker
 from tests.bridges import PATIENCE, RunningBridge, associated, data_set_of, send_bytes
 from tests.factories import make_dataset, make_part10, make_series, new_uid
@@ -198,3 +199,31 @@ def test_the_uids_of_one_retrieval_fit_into_its_identifier(ours: Speaker) -> Non
     (whole,) = moved.parts(new_uid(), named, set(named))
     assert whole.level == "STUDY"
     assert UNIQUE_KEYS["SERIES"] not in whole.keys
+
+
+def test_what_comes_by_c_get_is_answered_at_the_rate() -> None:
+    """A peer sends the next Instance when the last one is answered, so the bound is a real one."""
+    request = cast("StoreRequest", None)
+    store = Paced(lambda _: (0, ""), 50)
+    begun = time.monotonic()
+    assert not store.arriving()
+    assert {store(request) for _ in range(10)} == {(0, "")}
+    assert time.monotonic() - begun >= 10 / 50
+    assert (store.arriving(), store.arriving()) == (True, False)
+
+
+def test_a_puller_stores_at_its_rate(
+    ours: Speaker, bridge: RunningBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+
+    def paced(store: Store, rate: float) -> Paced:
+        rates.append(rate)
+        return Paced(store, rate)
+
+    monkeypatch.setattr(pulling, "Paced", paced)
+    peer = Peer("FILEROOM", "127.0.0.1", bridge.port)
+    puller = Puller(ours.archive, ours.caller, peer, PATIENCE, rate=7)
+    part = Part("STUDY", {STUDY: element("UI", new_uid())}, ())
+    puller.pull(part, {}, lambda: False, lambda _: None)
+    assert rates == [7]
