@@ -1,5 +1,6 @@
 """Who may call the bridge, and what each may do: the table of peers, and its limits."""
 
+import ipaddress
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -60,7 +61,7 @@ class Table:
             return Peer(calling)
         if peer is None:
             return Refusal("the calling AE title is not known", CALLING_UNKNOWN)
-        if peer.address not in {None, address}:
+        if peer.address is not None and _plain(peer.address) != _plain(address):
             return Refusal("the calling AE title belongs to another address", CALLING_UNKNOWN)
         return peer
 
@@ -93,6 +94,15 @@ class Places:
             self._taken[ae_title] -= 1
             if not self._taken[ae_title]:
                 del self._taken[ae_title]
+
+
+def _plain(address: str) -> str:
+    """Return an address in its one form; one of IPv4 that came by IPv6 as what it is."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
 
 
 def read_peers(value: Any) -> Any:
