@@ -16,6 +16,8 @@ from app.dimse.sending import message_pdus, payload_of
 from app.dimse.upper_layer import UpperLayer
 
 LOOK_SECONDS = 0.5
+_ABORT = b"\x07\0\0\0\0\4\0\0\2\0"
+"""By the service provider, for no reason that is said (PS3.8 §9.3.8)."""
 
 
 class BridgeAssociation(Association):
@@ -41,6 +43,20 @@ class BridgeAssociation(Association):
             if connection is None:
                 return
             connection.send(block)
+
+    def break_off(self) -> None:
+        """End at once, whatever state it is in: the peer hears an A-ABORT, and both threads end."""
+        connection = self.dul.socket
+        if connection is not None:
+            connection.send(_ABORT)
+        self.is_aborted, self.is_established = True, False
+        self._kill = True
+        self.dul.kill_dul()
+
+    @property
+    def is_running(self) -> bool:
+        """Say whether one of its threads is."""
+        return self.is_alive() or self.dul.is_alive()
 
     @property
     def is_gone(self) -> bool:

@@ -21,9 +21,11 @@ from app.dimse.allowed import Allowed, Answer, allowed
 from app.dimse.association import LOOK_SECONDS, BridgeAssociation
 from app.dimse.contexts import accepted_contexts, answered_abilities, is_fuzzy
 from app.dimse.messages import MessageLimits, StoreRequest
-from app.dimse.peers import TOO_MANY, Peer, Places, Refusal, Table
+from app.dimse.peers import NO_REASON, TOO_MANY, Peer, Places, Refusal, Table
 from app.dimse.upper_layer import Connection
 
+_SHORTEST_PDU = 32
+"""Of what a peer takes: room for more than the headers of a fragment."""
 _log = logging.getLogger(__name__)
 
 
@@ -120,6 +122,8 @@ class PeerAssociation(BridgeAssociation):
         peer = self._services.table.admitted(calling, called, address)
         if isinstance(peer, Refusal):
             return peer
+        if 0 < (self.requestor.maximum_length or 0) < _SHORTEST_PDU:
+            return Refusal("the PDUs that it takes are too short", NO_REASON)
         if not self._services.places.take(calling):
             return Refusal("it has as many associations as it may", TOO_MANY)
         self._peer = peer
@@ -144,6 +148,13 @@ class PeerAssociation(BridgeAssociation):
         """Serve the peer until the association has ended."""
         try:
             super().run_reactor()
+        except Exception as error:
+            _log.warning(
+                "an association from %s is aborted: it cannot be served (%s)",
+                cast("AddressInformation", self.requestor.address_info).address,
+                type(error).__name__,
+            )
+            self.break_off()
         finally:
             if self._peer is not None:
                 self._services.places.give_back(self._peer.ae_title)

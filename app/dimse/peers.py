@@ -42,6 +42,7 @@ class Refusal:
 
 CALLING_UNKNOWN = (1, 1, 3)
 CALLED_UNKNOWN = (1, 1, 7)
+NO_REASON = (1, 1, 1)
 TOO_MANY = (2, 3, 2)
 
 

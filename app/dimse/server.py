@@ -213,7 +213,7 @@ class Bridge:
     def _forget_ended(self) -> int:
         """Forget associations that have ended; return how many there are."""
         with self._lock:
-            self._associations = {one for one in self._associations if one.is_alive()}
+            self._associations = {one for one in self._associations if one.is_running}
             return len(self._associations)
 
     def _begin(self, connected: socket.socket, address: Any) -> None:

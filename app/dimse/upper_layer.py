@@ -28,6 +28,8 @@ from app.dimse.pdus import PduReader, ProtocolError, Receiver
 if TYPE_CHECKING:
     from pynetdicom.association import Association
 
+    from app.dimse.association import BridgeAssociation
+
 _BUFFER = 2**17
 _LOOK_SECONDS = 0.5
 LEAST_RATE = 1024
@@ -172,6 +174,9 @@ class UpperLayer(DULServiceProvider):
             super().run_reactor()
         except InvalidEventError:
             _log.info("an association has ended while it was being answered")
+        except Exception as error:
+            _log.warning("an association is broken off (%s)", type(error).__name__)
+            cast("BridgeAssociation", self.assoc).break_off()
         finally:
             self._messages.forget()
             if self.socket is not None:
@@ -269,6 +274,7 @@ class UpperLayer(DULServiceProvider):
     def _take_pdu(self, _kind: int, whole: bytes) -> None:
         try:
             pdu, event = self._decode_pdu(bytearray(whole))
+            pdu.to_primitive()  # what cannot be one would end this thread later
         except Exception as error:
             raise ProtocolError(f"a PDU that cannot be decoded ({type(error).__name__})") from None
         self._recv_pdu.put(pdu)

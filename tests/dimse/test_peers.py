@@ -116,3 +116,11 @@ def test_peers_that_are_peers_already_stay(value: Any) -> None:
 def test_what_is_no_ae_title_is_refused(title: str) -> None:
     with pytest.raises(ValueError, match="AE title"):
         check_ae_title(title)
+
+
+def test_an_address_is_compared_as_one_not_as_text() -> None:
+    peers = {"CT1": Peer("CT1", "10.0.0.5"), "CT2": Peer("CT2", "2001:DB8:0::1")}
+    table = Table("FILEROOM", peers)
+    assert table.admitted("CT1", "FILEROOM", "::ffff:10.0.0.5") is peers["CT1"]
+    assert table.admitted("CT2", "FILEROOM", "2001:db8::1") is peers["CT2"]
+    assert isinstance(table.admitted("CT1", "FILEROOM", "::ffff:10.0.0.6"), Refusal)
