@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from struct import Struct
 
 P_DATA = 4
-_ASSOCIATE = frozenset({1, 2})
+ASSOCIATE = frozenset({1, 2})
 _OTHERS = frozenset({3, 5, 6, 7})
 _LONGEST_ASSOCIATE = 2**20
 """128 Presentation Contexts with as many Transfer Syntaxes as there are fit in well."""
@@ -85,8 +85,8 @@ class PduReader:
                 raise ProtocolError(f"a P-DATA-TF of {self._left} bytes")
             self._head.clear()
             return
-        longest = _LONGEST_ASSOCIATE if self._type in _ASSOCIATE else _LONGEST_OTHER
-        if self._type not in _ASSOCIATE | _OTHERS:
+        longest = _LONGEST_ASSOCIATE if self._type in ASSOCIATE else _LONGEST_OTHER
+        if self._type not in ASSOCIATE | _OTHERS:
             raise ProtocolError(f"a PDU of the unknown type {self._type}")
         if not 0 < self._left <= longest:
             raise ProtocolError(f"a PDU of type {self._type} of {self._left} bytes")

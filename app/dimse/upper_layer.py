@@ -22,8 +22,9 @@ from pynetdicom.dul import DULServiceProvider
 from pynetdicom.fsm import InvalidEventError
 from pynetdicom.transport import T_CONNECT, AddressInformation, AssociationSocket
 
+from app.dimse.items import known_items
 from app.dimse.messages import Messages
-from app.dimse.pdus import PduReader, ProtocolError, Receiver
+from app.dimse.pdus import ASSOCIATE, PduReader, ProtocolError, Receiver
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
@@ -271,7 +272,9 @@ class UpperLayer(DULServiceProvider):
         """Say whether the peer has been silent for too long, while nothing is done for it."""
         return not self.is_busy and super().idle_timer_expired()
 
-    def _take_pdu(self, _kind: int, whole: bytes) -> None:
+    def _take_pdu(self, kind: int, whole: bytes) -> None:
+        if kind in ASSOCIATE:
+            whole = known_items(whole)
         try:
             pdu, event = self._decode_pdu(bytearray(whole))
             pdu.to_primitive()  # what cannot be one would end this thread later
