@@ -6,6 +6,8 @@ import pickle
 import signal
 import socket
 import sys
+import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from app.logs import configure_logs
 from app.setting_groups import read_key
 from app.settings import WILDCARDS, Settings, SettingsError
 
+_log = logging.getLogger(__name__)
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 DEFAULT_PORT = 11_112
 """Registered for DICOM, and open to every user; 104 is root's."""
@@ -132,9 +135,24 @@ def _tell_parent() -> None:
     os.write(1, b"1")
 
 
+def _hear_of_peers_once() -> None:
+    """Have each thing that a peer does wrong told by ourselves, in a line.
+
+    What pydicom and pynetdicom say of it are lines for each element, with its value.
+    """
+    for name in ("pynetdicom", "pydicom"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    warnings.simplefilter("ignore")
+    threading.excepthook = _log_thread
+
+
+def _log_thread(ended: threading.ExceptHookArgs) -> None:
+    if ended.exc_value is not None:
+        _log.error("a thread has ended", exc_info=ended.exc_value)
+
+
 def _serve(plan: Plan, listening: socket.socket, ready: Callable[[], None]) -> None:
-    logging.getLogger("pynetdicom").setLevel(logging.WARNING)
-    logging.getLogger("pynetdicom.fsm").setLevel(logging.CRITICAL)  # whoever breaks off is no error
+    _hear_of_peers_once()
     try:
         bridge = Bridge(plan, listening)
     except SpoolError as error:

@@ -133,6 +133,13 @@ class Connection(AssociationSocket):
         with self._sending:
             return connected.recv_into(buffer)
 
+    def whom(self) -> str:
+        """Return the peer's address, for the log."""
+        try:
+            return str(cast("socket.socket", self.socket).getpeername()[0])
+        except (OSError, AttributeError):
+            return "a peer that is gone"
+
     def _shutdown_socket(self) -> None:
         connected = self.socket
         if connected is not None:
@@ -262,7 +269,7 @@ class UpperLayer(DULServiceProvider):
             if between or self._messages.steps > steps:
                 self._pace.rest()
         except ProtocolError as error:
-            _log.warning("an association is aborted: %s", error)
+            _log.warning("an association with %s is aborted: %s", connection.whom(), error)
             self._broken = True
             self.event_queue.put(_INVALID_PDU)
         self._idle_timer.restart()

@@ -2,14 +2,18 @@
 
 import socket
 import struct
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydicom.uid import CTImageStorage
 
 from app.dimse.items import known_items
 from tests.bare_associations import ACCEPT, association_request, next_pdu
 from tests.bridges import RunningBridge
+from tests.killing.bridge import BridgeProcess
+from tests.live_server import LiveServer
 
 REQUEST = association_request()
 UNKNOWN = struct.pack(">BxH", 0x77, 3) + b"abc"
@@ -41,7 +45,36 @@ def test_what_is_unknown_is_left_out_and_the_peer_accepted(
         assert next_pdu(peer)[0] == ACCEPT
 
 
-@pytest.mark.parametrize("cut", [1, 5, 30])
+def test_titles_filled_up_with_zeros_are_titles(bridge: RunningBridge) -> None:
+    titles = b"FILEROOM".ljust(16, b"\0") + b"CT 1".ljust(16, b"\0")
+    request = REQUEST[:10] + titles + REQUEST[42:]
+    assert known_items(request)[10:42] == b"FILEROOM        CT 1            "
+    with socket.create_connection(("127.0.0.1", bridge.port), timeout=30) as peer:
+        peer.sendall(request)
+        assert next_pdu(peer)[0] == ACCEPT
+
+
+@pytest.mark.slow
+def test_what_cannot_be_negotiated_is_a_line_in_the_log(
+    archive: LiveServer, tmp_path: Path
+) -> None:
+    bad = REQUEST.replace(str(CTImageStorage).encode(), b"A.B".ljust(len(CTImageStorage), b"x"))
+    process = BridgeProcess(tmp_path, archive.url, None)
+    process.start()
+    try:
+        log = tmp_path / "bridge.log"
+        before = len(log.read_bytes().splitlines())
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", process.port), timeout=30) as peer:
+                peer.sendall(bad)
+                next_pdu(peer)
+        said = log.read_bytes().splitlines()[before:]
+    finally:
+        process.kill()
+    assert len(said) <= 20, said
+
+
+@pytest.mark.parametrize("cut", [1, 5, 30, len(REQUEST) - 50])
 def test_what_contradicts_itself_stays_as_it_is(cut: int) -> None:
     assert known_items(REQUEST[:-cut]) == REQUEST[:-cut]
 
