@@ -1,5 +1,6 @@
 """What goes to a modality in a plain Transfer Syntax reads, in pydicom, as what is stored."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,20 @@ def test_every_element_of_a_sample_stays_what_it_is_in_implicit_vr(path: Path) -
     data = path.read_bytes()
     copy = read(_plain(data, syntax_of(path), implicit=True))
     assert copy.original_encoding == (True, True)
-    assert differences(read(data), copy) == []
+    assert [one for one in differences(read(data), copy) if not _is_of_a_vr_that_is_lost(one)] == []
+
+
+def _is_of_a_vr_that_is_lost(difference: str) -> bool:
+    """Say whether it is the VR of a private element, or one that the standard leaves open.
+
+    In implicit VR only a dictionary tells of it (PS3.5 §7.1.3); that of LUTs hangs on others,
+    and Pixel Data are OW (PS3.5 §A.1).
+    """
+    found = re.search(r"\(([0-9A-F]{4}),([0-9A-F]{4})\) is \w\w, not \w\w$", difference)
+    return found is not None and (int(found[1], 16) % 2 == 1 or found[0][1:10] in _OPEN)
+
+
+_OPEN = ("0028,3002", "0028,3006", "7FE0,0010")
 
 
 @pytest.mark.parametrize("syntax", [JPEG2000Lossless, "1.2.3"])
