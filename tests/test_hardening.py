@@ -16,12 +16,13 @@ def test_no_service_gains_rights_and_ours_have_none() -> None:
         assert "no-new-privileges:true" in service["security_opt"], name
         assert "privileged" not in service
         assert re.search(r":\d", service["image"]), name  # a version, not what is newest
-    for name in ("archive", "worker", "migrate"):
+    for name in ("archive", "worker", "migrate", "bridge"):
         assert services[name]["read_only"]
         assert services[name]["cap_drop"] == ["ALL"]
         assert "cap_add" not in services[name]
     assert services["proxy"]["read_only"]
-    assert [name for name in services if "ports" in services[name]] == ["proxy"]
+    assert [name for name in services if "ports" in services[name]] == ["bridge", "proxy"]
+    assert services["bridge"]["profiles"] == ["dimse"]  # who has no modality opens no port
 
 
 def test_no_secret_stands_in_a_variable_or_a_command() -> None:

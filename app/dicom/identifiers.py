@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 from pydicom.charset import encode_string
-from pydicom.datadict import dictionary_has_tag
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
 from app.dicom.charsets import DEFAULT, decode, encodings_of
 from app.dicom.file_meta import add_file_meta
@@ -66,6 +66,15 @@ def read_identifier(data: bytes, transfer_syntax_uid: str) -> dict[str, Any]:
             start = place.offset - len(meta)
             read |= _too_long_for_its_vr(key, data[start : start + place.length])
     return read
+
+
+def is_uid_key(key: str) -> bool:
+    """Say whether a key, eight hexadecimal digits, is one of UIDs, which may be a list.
+
+    Source: PS3.4 §C.2.2.2.2; PS3.6 §6
+    """
+    tag = int(key, 16) if len(key) == 8 and not set(key) - set("0123456789ABCDEF") else 0
+    return dictionary_has_tag(tag) and dictionary_VR(tag) == "UI"
 
 
 def _too_long_for_its_vr(key: str, value: bytes) -> dict[str, Any]:

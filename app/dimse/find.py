@@ -11,9 +11,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 import orjson
-from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
-from app.dicom.identifiers import UTF_8, character_set_of, read_identifier, write_identifier
+from app.dicom.identifiers import (
+    UTF_8,
+    character_set_of,
+    is_uid_key,
+    read_identifier,
+    write_identifier,
+)
 from app.dicom.transfer_syntaxes import IMPLICIT_LITTLE_ENDIAN
 from app.dimse import commands, status
 from app.dimse.archive import DICOM_JSON, Archive
@@ -251,9 +256,7 @@ def in_parts(asked: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
 
 def _uid_list(path: str, text: str) -> list[str]:
     """Return the UIDs that a key lists, none of a key that is about something else."""
-    key = path.rsplit(".", maxsplit=1)[-1]
-    tag = int(key, 16) if len(key) == 8 and not set(key) - set("0123456789ABCDEF") else 0
-    if not dictionary_has_tag(tag) or dictionary_VR(tag) != "UI":
+    if not is_uid_key(path.rsplit(".", maxsplit=1)[-1]):
         return []
     return list(dict.fromkeys(text.replace(",", "\\").split("\\")))
 

@@ -8,7 +8,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pynetdicom.dsutils import decode, encode
 
-from app.dicom.identifiers import read_identifier, write_identifier
+from app.dicom.identifiers import is_uid_key, read_identifier, write_identifier
 from app.dicom.transfer_syntaxes import EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN
 from app.errors import InvalidDataset
 
@@ -124,3 +124,19 @@ def test_a_list_too_long_for_explicit_vr_is_read_by_the_dictionary() -> None:
     data = write_identifier(asked, "", implicit=False)
     assert b"\x08\0\x18\0UN\0\0" in data
     assert read_identifier(data, EXPLICIT_LITTLE_ENDIAN) == asked
+
+
+@pytest.mark.parametrize(
+    ("key", "is_one"),
+    [
+        ("0020000D", True),
+        ("00080018", True),
+        ("00100020", False),
+        ("00091001", False),
+        ("fuzzymatching", False),
+        ("0020000d", False),
+        ("", False),
+    ],
+)
+def test_keys_of_uids_are_known(key: str, is_one: bool) -> None:
+    assert is_uid_key(key) == is_one
