@@ -8,7 +8,12 @@ import pytest
 from pydicom.dataset import Dataset
 from pynetdicom.dsutils import decode, encode
 
-from app.dicom.identifiers import is_uid_key, read_identifier, write_identifier
+from app.dicom.identifiers import (
+    character_set_of,
+    is_uid_key,
+    read_identifier,
+    write_identifier,
+)
 from app.dicom.transfer_syntaxes import EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN
 from app.errors import InvalidDataset
 
@@ -49,6 +54,7 @@ def _read(data: bytes, *, implicit: bool) -> Dataset:
         (MUELLER, "\\ISO 2022 IR 87", "ISO_IR 192"),
         ({"Alphabetic": "Plain"}, "", ""),
         ({"Alphabetic": "Plain"}, "\\ISO 2022 IR 87", "\\ISO 2022 IR 87"),
+        ({"Alphabetic": "A", "Ideographic": "山^^郎"}, "\\ISO 2022 IR 87", "\\ISO 2022 IR 87"),
     ],
 )
 @pytest.mark.parametrize("implicit", [True, False])
@@ -140,3 +146,17 @@ def test_a_list_too_long_for_explicit_vr_is_read_by_the_dictionary() -> None:
 )
 def test_keys_of_uids_are_known(key: str, is_one: bool) -> None:
     assert is_uid_key(key) == is_one
+
+
+def test_of_what_is_long_only_what_the_dictionary_knows_is_read() -> None:
+    long = b"\x09\0\x01\x10UN\0\0" + (70_000).to_bytes(4, "little") + bytes(70_000)
+    read = read_identifier(long, EXPLICIT_LITTLE_ENDIAN)
+    assert read["00091001"]["vr"] == "UN"
+    assert "Value" not in read["00091001"]
+
+
+def test_the_character_set_is_read_as_it_stands() -> None:
+    length = b"\x08\0\0\0UL\4\0\x12\0\0\0"
+    named = b"\x08\0\5\0CS\x0a\0ISO_IR 192"
+    assert character_set_of(length + named, EXPLICIT_LITTLE_ENDIAN) == "ISO_IR 192"
+    assert character_set_of(length, EXPLICIT_LITTLE_ENDIAN) == ""
