@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from app.dimse import commands, status
 from app.dimse.contexts import GET_MODELS, SERVICE_OF, is_storage
+from app.dimse.messages import Answer
 from app.dimse.pdus import ProtocolError
 
-Answer = tuple[int, str]
 C_GET_RQ, C_FIND_RQ, C_MOVE_RQ, C_ECHO_RQ = 0x0010, 0x0020, 0x0021, 0x0030
 N_EVENT_REPORT_RQ, N_GET_RQ, N_SET_RQ = 0x0100, 0x0110, 0x0120
 N_ACTION_RQ, N_CREATE_RQ, N_DELETE_RQ = 0x0130, 0x0140, 0x0150

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -28,32 +28,13 @@ class Body:
 
     content_type: str
     size: int
-    pieces: "Pieces"
-
-
-class Pieces:
-    """Bytes that can be read more than once."""
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Yield them from the beginning."""
-        raise NotImplementedError
-
-
-class _Json(Pieces):
-    """A JSON document."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Yield it."""
-        yield self._data
+    pieces: Iterable[bytes]
 
 
 def json_body(value: Any, content_type: str = JSON) -> Body:
     """Return a value as the JSON document that a request carries."""
     data = orjson.dumps(value)
-    return Body(content_type, len(data), _Json(data))
+    return Body(content_type, len(data), (data,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +79,7 @@ class Archive:
         target = f"{path}?{urlencode(params)}" if params else path
         end, pause = time.monotonic() + self.patience, 0.0
         while True:
-            pieces = () if body is None else iter(body.pieces)
+            pieces = () if body is None else body.pieces
             try:
                 response = self.connections.send(method, target, fields, pieces)
             except NoAnswer as error:

@@ -10,8 +10,7 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import A_RELEASE
 
-from app.dimse.allowed import Answer
-from app.dimse.messages import MessageLimits, Messages, Store
+from app.dimse.messages import Answer, MessageLimits, Messages, Store
 from app.dimse.sending import message_pdus, payload_of
 from app.dimse.upper_layer import UpperLayer
 

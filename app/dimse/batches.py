@@ -14,12 +14,11 @@ from dataclasses import dataclass, field
 
 from app.dimse.archive import DICOM_JSON, Archive
 from app.dimse.connections import NoAnswer, Response
-from app.dimse.messages import StoreRequest
+from app.dimse.messages import Answer, StoreRequest
 from app.dimse.parts import body_of
 from app.dimse.peers import Peer
 from app.dimse.store import (
     NO_ANSWER,
-    Answer,
     Instance,
     answer_of,
     answers_of,

@@ -27,6 +27,12 @@ C_STORE_RQ, C_STORE_RSP = 0x0001, 0x8001
 C_FIND_RSP, C_GET_RSP, C_MOVE_RSP = 0x8020, 0x8010, 0x8021
 REMAINING, COMPLETED, FAILED, WARNING = 0x1020, 0x1021, 0x1022, 0x1023
 NO_DATA_SET, WITH_DATA_SET = 0x0101, 0x0001
+_ECHOED = {
+    AFFECTED_SOP_CLASS_UID: AFFECTED_SOP_CLASS_UID,
+    REQUESTED_SOP_CLASS_UID: AFFECTED_SOP_CLASS_UID,
+    AFFECTED_SOP_INSTANCE_UID: AFFECTED_SOP_INSTANCE_UID,
+    REQUESTED_SOP_INSTANCE_UID: AFFECTED_SOP_INSTANCE_UID,
+}
 _COMMENT_LENGTH = 64  # LO
 _HEADER = Struct("<HHL")
 _US = Struct("<H")
@@ -81,20 +87,9 @@ def text(values: Mapping[int, bytes], element: int) -> str:
     return values.get(element, b"").decode("ascii", "replace").strip("\0 ")
 
 
-def store_response(request: Mapping[int, bytes], status: int, comment: str = "") -> bytes:
-    """Return the Command Set of a C-STORE response (PS3.7 Table 9.3-2)."""
-    return refusal(request, status, comment)
-
-
-def refusal(request: Mapping[int, bytes], status: int, comment: str = "") -> bytes:
-    """Return the Command Set of a response to any request that says no more than a status."""
-    echoed = {
-        AFFECTED_SOP_CLASS_UID: AFFECTED_SOP_CLASS_UID,
-        REQUESTED_SOP_CLASS_UID: AFFECTED_SOP_CLASS_UID,
-        AFFECTED_SOP_INSTANCE_UID: AFFECTED_SOP_INSTANCE_UID,
-        REQUESTED_SOP_INSTANCE_UID: AFFECTED_SOP_INSTANCE_UID,
-    }
-    values = {there: request[here] for here, there in echoed.items() if here in request}
+def status_response(request: Mapping[int, bytes], status: int, comment: str = "") -> bytes:
+    """Return the Command Set of a response that says no more than a status (PS3.7 §9.3, §10.3)."""
+    values = {there: request[here] for here, there in _ECHOED.items() if here in request}
     values[COMMAND_FIELD] = _US.pack(number(request, COMMAND_FIELD) | RESPONSE)
     values[RESPONDED_TO] = request.get(MESSAGE_ID, b"\0\0")
     values[DATA_SET_TYPE] = _US.pack(NO_DATA_SET)

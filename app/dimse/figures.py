@@ -11,10 +11,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from app.dimse.messages import StoreRequest
+from app.dimse.messages import Answer, StoreRequest
 from app.dimse.peers import Peer
 from app.dimse.spool import Spool
-from app.dimse.store import Answer
 
 _LOOPBACK = "127.0.0.1"
 

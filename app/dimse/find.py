@@ -69,6 +69,7 @@ class _Question:
     """Where a query is asked, and what each answer says besides what was found."""
 
     path: str
+    character_set: str
     said: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -100,8 +101,9 @@ class Finder:
             answer.end(status.SUCCESS)
 
     def _question(self, call: Call, identifier: Identifier) -> _Question:
+        named = UTF_8 if self.utf8 else character_set_of(call.identifier, call.transfer_syntax_uid)
         if str(call.message.AffectedSOPClassUID) == WORKLIST_FIND:
-            return _Question(WORKLIST)
+            return _Question(WORKLIST, named)
         level = level_of(call, identifier)
         said = {
             LEVEL: {"vr": "CS", "Value": [level]},
@@ -109,7 +111,7 @@ class Finder:
         }
         if AVAILABILITY in identifier:
             said[AVAILABILITY] = {"vr": "CS", "Value": ["ONLINE"]}
-        return _Question(PATHS[level], said)
+        return _Question(PATHS[level], named, said)
 
     def _matches(
         self, call: Call, question: _Question, identifier: Identifier
@@ -132,9 +134,8 @@ class Finder:
         """Return a match with what was asked for, and nothing else."""
         found = {key: _wanted(key, asked, match) for key, asked in identifier.items()}
         answered = {**found, **question.said}
-        named = UTF_8 if self.utf8 else character_set_of(call.identifier, call.transfer_syntax_uid)
         implicit = call.transfer_syntax_uid == IMPLICIT_LITTLE_ENDIAN
-        return write_identifier(answered, named, implicit=implicit)
+        return write_identifier(answered, question.character_set, implicit=implicit)
 
 
 class _Answers:

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from app.dimse import status
 from app.dimse.archive import DICOM_JSON, Archive
 from app.dimse.connections import NoAnswer, Response
+from app.dimse.messages import Answer
 from app.dimse.parts import body_of
 from app.dimse.peers import Peer
 from app.dimse.spool import Entry, Spool
-from app.dimse.store import Answer, answer_of, answers_of, path_of
+from app.dimse.store import answer_of, answers_of, path_of
 
 MOST, MOST_BYTES = 64, 64 * 2**20
 """Instances and bytes of one request."""

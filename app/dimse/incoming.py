@@ -17,10 +17,10 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AddressInformation
 
-from app.dimse.allowed import Allowed, Answer, allowed
+from app.dimse.allowed import Allowed, allowed
 from app.dimse.association import LOOK_SECONDS, BridgeAssociation
 from app.dimse.contexts import accepted_contexts, answered_abilities, is_fuzzy
-from app.dimse.messages import MessageLimits, StoreRequest
+from app.dimse.messages import Answer, MessageLimits, StoreRequest
 from app.dimse.peers import NO_REASON, TOO_MANY, Peer, Places, Refusal, Table
 from app.dimse.upper_layer import Connection
 

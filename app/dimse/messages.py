@@ -62,9 +62,11 @@ class StoreResponse:
     status: int
 
 
-Store = Callable[[StoreRequest], tuple[int, str]]
-"""Stores one Instance; returns its status and a comment on it."""
-Refuses = Callable[[Mapping[int, bytes], int], tuple[int, str] | None]
+Answer = tuple[int, str]
+"""A status, and a comment on it."""
+Store = Callable[[StoreRequest], Answer]
+"""Stores one Instance."""
+Refuses = Callable[[Mapping[int, bytes], int], Answer | None]
 """Returns why the message of a Command Set is not served in the context of an ID."""
 
 
@@ -82,7 +84,7 @@ class Messages(DIMSEServiceProvider):
         self._values: Mapping[int, bytes] = {}
         self._context_id = 0
         self._data_set: ReceivedBytes | None = None
-        self._refusal: tuple[int, str] | None = None
+        self._refusal: Answer | None = None
 
     def take(self, context_id: int, control: int, piece: memoryview, ended: bool) -> None:
         """Take a piece of a fragment; `ended` says that it is the fragment's last one.
@@ -169,7 +171,7 @@ class Messages(DIMSEServiceProvider):
 
     def _refuse(self, code: int, comment: str) -> None:
         self._command.clear()
-        self._answer(commands.refusal(self._values, code, comment))
+        self._answer(commands.status_response(self._values, code, comment))
 
     def _serve_store(self, data_set: ReceivedBytes) -> None:
         context = self.assoc._accepted_cx[self._context_id]
@@ -177,7 +179,7 @@ class Messages(DIMSEServiceProvider):
         request = StoreRequest(self._values, self._context_id, syntax, data_set)
         self._command.clear()
         code, comment = self._store(request)
-        self._answer(commands.store_response(request.command, code, comment))
+        self._answer(commands.status_response(request.command, code, comment))
 
     def _answer(self, response: bytes) -> None:
         if (socket := self.dul.socket) is not None:

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from app.dimse.archive import Body, Pieces
+from app.dimse.archive import Body
 from app.mime.multipart import closing, part_header
 
 DICOM = "application/dicom"
@@ -23,7 +23,7 @@ class Sized(Protocol):
         ...
 
 
-class _Parts(Pieces):
+class _Parts:
     def __init__(self, boundary: str, instances: Sequence[Sized]) -> None:
         self._instances = instances
         self._first = part_header(boundary, {"Content-Type": DICOM}, first=True)
@@ -42,18 +42,10 @@ class _Parts(Pieces):
         yield self._end
 
 
-class _Alone(Pieces):
-    def __init__(self, instance: Sized) -> None:
-        self._instance = instance
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._instance)
-
-
 def body_of(instances: Sequence[Sized]) -> Body:
     """Return the body of a Store request: one Instance as it is, several as a multipart."""
     if len(instances) == 1:
-        return Body(DICOM, instances[0].size, _Alone(instances[0]))
+        return Body(DICOM, instances[0].size, instances[0])
     boundary = secrets.token_hex(16)
     parts = _Parts(boundary, instances)
     return Body(f'multipart/related; type="{DICOM}"; boundary={boundary}', parts.size, parts)

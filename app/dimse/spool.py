@@ -24,9 +24,9 @@ from pathlib import Path
 import orjson
 
 from app.dimse import status
-from app.dimse.messages import StoreRequest
+from app.dimse.messages import Answer, StoreRequest
 from app.dimse.peers import Peer
-from app.dimse.store import Answer, Instance, refusal_of
+from app.dimse.store import Instance, refusal_of
 
 INCOMING, WAITING, REFUSED = "incoming", "waiting", "refused"
 _LONGEST_HEAD = 4096

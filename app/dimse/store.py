@@ -15,7 +15,7 @@ from app.dicom.uids import check_uid
 from app.dimse import status
 from app.dimse.archive import DICOM_JSON, Archive
 from app.dimse.connections import NoAnswer, Response
-from app.dimse.messages import StoreRequest
+from app.dimse.messages import Answer, StoreRequest
 from app.dimse.parts import body_of
 from app.dimse.peers import Peer
 from app.errors import InvalidUID
@@ -24,7 +24,6 @@ FAILED, STORED, UNNAMED = "00081198", "00081199", "0008119A"
 _UID = "00081155"
 _WORTH_SENDING = 2**15
 _log = logging.getLogger(__name__)
-Answer = tuple[int, str]
 NO_ANSWER: Answer = (status.OUT_OF_RESOURCES, "the archive does not answer")
 
 

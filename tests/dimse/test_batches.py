@@ -12,10 +12,9 @@ from app.dimse import commands
 from app.dimse.archive import Archive
 from app.dimse.batches import Batches
 from app.dimse.connections import Connections
-from app.dimse.messages import StoreRequest
+from app.dimse.messages import Answer, StoreRequest
 from app.dimse.peers import Peer
 from app.dimse.received import ReceivedBytes
-from app.dimse.store import Answer
 from benchmarks.server import free_port
 from tests.bridges import data_set_of
 from tests.factories import make_dataset, make_part10, make_series, new_uid

@@ -43,7 +43,7 @@ def test_a_request_of_pynetdicoms_is_read() -> None:
 
 def test_a_response_is_read_by_pynetdicom() -> None:
     request = commands.read_command(commands.store_request(7, CT, "1.2.3"))
-    response = commands.store_response(request, 0xA700, "kein Platz " + "ü" * 80)
+    response = commands.status_response(request, 0xA700, "kein Platz " + "ü" * 80)
     message = C_STORE_RSP()
     message.command_set = decode(BytesIO(response), True, True)
     assert message.command_set.CommandGroupLength == len(response) - 12
