@@ -7,10 +7,11 @@ the others nothing.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
 
+from app.archive.beside import beside
 from app.archive.context import Archive
 from app.archive.examine import State
 from app.archive.repair import fetch_whole, find_by_key, put_copy, repair_object
@@ -96,14 +97,10 @@ async def work_on(archive: Archive, name: str) -> int:
     tasks = await claim_tasks(archive.index, name, AT_ONCE)
     if not tasks:
         return 0
-    renewing = asyncio.create_task(_renew(archive, tasks))
-    try:
-        trying = (_try(archive, task) for task in tasks)
+    going = {task.id for task in tasks}
+    async with beside(_renew(archive, going)):
+        trying = (_try(archive, task, going) for task in tasks)
         results = await asyncio.gather(*trying, return_exceptions=True)
-    finally:
-        renewing.cancel()
-        with suppress(asyncio.CancelledError):
-            await renewing
     for result in results:
         if isinstance(result, BaseException):
             raise result
@@ -112,27 +109,30 @@ async def work_on(archive: Archive, name: str) -> int:
     return len(tasks)
 
 
-async def _renew(archive: Archive, tasks: Sequence[Task]) -> None:
+async def _renew(archive: Archive, going: set[int]) -> None:
     while True:
         await asyncio.sleep(CLAIM_SECONDS / 3)
         with suppress(ArchiveError):
-            await renew_claim(archive.index, [task.id for task in tasks])
+            await renew_claim(archive.index, going)
 
 
-async def _try(archive: Archive, task: Task) -> bool:
+async def _try(archive: Archive, task: Task, going: set[int]) -> bool:
     """Do a task, or put it off; say whether it was done."""
+    why = None
     try:
         await _do(archive, task)
     except (NotFound, Unavailable, StorageFull) as error:
         _log.warning("%s of object %s in %s: %s", task.kind, task.object_key, task.store, error)
-        await put_task_off(archive.index, task, str(error))
-        return False
+        why = str(error)
     except Exception as error:
         _log.exception("%s of object %s in %s failed", task.kind, task.object_key, task.store)
-        await put_task_off(archive.index, task, type(error).__name__)
-        return False
-    await end_task(archive.index, task)
-    return True
+        why = type(error).__name__
+    going.discard(task.id)  # a renewal would bring the time to which it is put off forward
+    if why is None:
+        await end_task(archive.index, task)
+    else:
+        await put_task_off(archive.index, task, why)
+    return why is None
 
 
 async def _do(archive: Archive, task: Task) -> None:

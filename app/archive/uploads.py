@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from app.archive.beside import beside
 from app.errors import ArchiveError, Unavailable
 from app.index.copies import (
     CLAIM_SECONDS,
@@ -36,17 +37,13 @@ class UploadRecords:
                 taken for dead.
         """
         number = await begin_upload(self._index, self._store, key)
-        renewing = asyncio.create_task(self._renew(number))
         try:
-            yield
+            async with beside(self._renew(number)):  # over before it is given up: none comes after
+                yield
         except BaseException:
             with suppress(ArchiveError):
                 await asyncio.shield(give_up_upload(self._index, number))
             raise
-        finally:
-            renewing.cancel()
-            with suppress(asyncio.CancelledError):
-                await renewing
         if not await end_upload(self._index, number):
             raise Unavailable("the upload was taken for dead")
 
