@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse
 
 from app.admin.changes import read_position
@@ -17,9 +17,11 @@ from app.web.deps import ArchiveDep, PrincipalDep
 router = APIRouter(tags=["Audit"])
 NO_STORE = {"Cache-Control": "no-store"}
 _TIME = "ISO 8601, UTC if it does not say else"
+_TAKEN = ("study", "principal", "action", "from", "to", "after", "limit")
 
 
 async def _wanted(
+    request: Request,
     study: Annotated[str, Query(description="Study Instance UID")] = "",
     principal: Annotated[str, Query(description="Name of who did it", max_length=256)] = "",
     action: Annotated[
@@ -28,6 +30,8 @@ async def _wanted(
     since: Annotated[str, Query(alias="from", description=f"Not before this time: {_TIME}")] = "",
     until: Annotated[str, Query(alias="to", description=f"Before this time: {_TIME}")] = "",
 ) -> Wanted:
+    if unknown := set(request.query_params).difference(_TAKEN):
+        raise InvalidRequest(f"{min(unknown)[:50]!r} is no parameter: {', '.join(_TAKEN)} are")
     return Wanted(
         study=check_uid(study) if study else "",
         principal=principal,

@@ -186,7 +186,10 @@ async def test_the_trail_is_for_auditors_who_may_see_all(
 
 @pytest.mark.parametrize(
     "query",
-    ["study=x", "from=soon", "to=2026-13-01", "after=1", "limit=0", "limit=1001", "action=X!"],
+    [
+        *("study=x", "from=soon", "to=2026-13-01", "after=1", "limit=0", "limit=1001", "action=X!"),
+        "principle=ann",  # all of the trail would be taken for hers
+    ],
 )
 async def test_what_cannot_be_read_is_400(client: httpx.AsyncClient, query: str) -> None:
     answer = await client.get(f"{AUDIT}?{query}")
