@@ -120,11 +120,19 @@ class Courier(threading.Thread):
                     if self._stopping.is_set() or claim.lost.is_set():
                         break
             except Unavailable as error:
-                for found in claim.found:
-                    results.note(found, str(error))
+                self._give_up(claim, results, error)
             results.tell()
         if results.left and not claim.lost.is_set():
             self._work.archive.send(None, "DELETE", claim.path)
+
+    def _give_up(self, claim: Claim, results: "_Results", error: Unavailable) -> None:
+        """Note that nothing was taken; what is left after something was tried was no try."""
+        if results.left == len(claim.numbers):
+            for found in claim.found:
+                results.note(found, str(error))
+        else:
+            _log.warning("%s", error)
+            self._stopping.wait(FIRST_PAUSE)  # or it would be called without an end
 
     def _sent(self, claim: Claim) -> Iterator[tuple[Found, str]]:
         work = self._work

@@ -1,5 +1,6 @@
 """C-STORE as the one who sends: Instances of the archive over an association."""
 
+import itertools
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,7 +15,10 @@ from app.dimse.outgoing import MOST_CONTEXTS, Caller
 from app.dimse.peers import Peer
 from app.errors import InvalidDataset, Unavailable
 
+MOST_IN_VAIN = 3
+"""Associations in a row that a peer may end without having taken anything on them."""
 _MOST_MESSAGES = 0xFFFF
+_NOT_HAD = "it cannot be had in a Transfer Syntax that is taken"
 _log = logging.getLogger(__name__)
 
 
@@ -106,34 +110,53 @@ def _begun(pieces: Iterator[bytes]) -> Iterator[bytes]:
 def send_all(
     caller: Caller, fetcher: Fetcher, peer: Peer, found: Sequence[Found], answer_seconds: float
 ) -> Iterator[tuple[Found, str]]:
-    """Send Instances on an association of ours; yield each, and why it was not sent, '' if it was.
+    """Send Instances; yield each that was tried, and why it was not sent, '' if it was.
 
-    The bridge asks the archive for them in its own name.
+    A peer that ends an association has ended it at one Instance: what is behind that goes on
+    another association. The bridge asks the archive for them in its own name.
 
     Raises:
-        Unavailable: the peer takes no association.
+        Unavailable: the peer takes no association, or ends each: what is left was not tried.
     """
+    left, in_vain = list(found), 0
+    while left:
+        if in_vain == MOST_IN_VAIN:
+            raise Unavailable(f"{peer.ae_title} ends one association after the other")
+        in_vain += 1
+        tried = set()
+        for one, why in _send_on_one(caller, fetcher, peer, left, answer_seconds):
+            tried.add(one.instance)
+            in_vain = in_vain if why else 0
+            yield one, why
+        left = [one for one in left if one.instance not in tried]
+
+
+def _send_on_one(
+    caller: Caller, fetcher: Fetcher, peer: Peer, found: Sequence[Found], answer_seconds: float
+) -> Iterator[tuple[Found, str]]:
+    """Send on one association for as long as there is one."""
     association = caller.call(peer, proposed(found))
     if association is None:
         raise Unavailable(f"{peer.ae_title} takes no association")
     try:
         accepted = by_syntax(association.accepted_contexts)
         sender = Sender(association, Limits(), answer_seconds)
-        wanted = (
-            (one, None if association.is_gone else choose_way(accepted, one)) for one in found
-        )
+        ways = ((one, choose_way(accepted, one)) for one in found)
+        wanted = itertools.takewhile(lambda _: not association.is_gone, ways)
         for one, fetched in fetcher.fetch_all(Peer(""), wanted):
-            if fetched is not None:
-                yield one, _refusal(sender.send(one, fetched))
-            elif association.is_gone:
-                yield one, "the association has ended"
+            if association.is_gone:
+                if fetched is not None:
+                    fetched.close()
+            elif fetched is None:
+                yield one, _NOT_HAD if choose_way(accepted, one) else "its SOP Class is not taken"
             else:
-                yield one, "it cannot be had in what is taken there"
+                code = sender.send(one, fetched)
+                yield one, _refusal(code, ended=association.is_gone)
     finally:
         association.end()
 
 
-def _refusal(code: int | None) -> str:
+def _refusal(code: int | None, *, ended: bool) -> str:
     if code is None:
-        return "no answer"
+        return "no answer" if ended else _NOT_HAD
     return "" if code == 0 or code >> 12 == 0xB else f"refused with status {code:04X}"

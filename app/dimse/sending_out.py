@@ -37,8 +37,11 @@ def send_study(ours: Speaker, peer: Peer, study: str) -> Iterator[Outcome]:
         yield Outcome(study, 1, False, "the archive has no such Study")
         return
     fetcher = Fetcher(ours.archive, ours.limits)
+    left = {one.instance for one in found}
     try:
         for one, why in send_all(ours.caller, fetcher, peer, found, _ANSWER_SECONDS):
+            left.remove(one.instance)
             yield Outcome(one.instance, len(found), not why, why)
     except Unavailable as error:
-        yield Outcome(study, 1, False, str(error))
+        for instance in sorted(left) if len(left) < len(found) else [study]:
+            yield Outcome(instance, len(found), False, str(error))

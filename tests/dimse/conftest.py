@@ -1,9 +1,11 @@
 """Fixtures for tests of the bridge: one live archive for all, and a bridge to it."""
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
+from app.dimse.server import Plan, Speaker, speaker
 from tests.bridges import RunningBridge, bridge_to
 from tests.live_server import LiveServer, serve
 
@@ -20,3 +22,11 @@ def bridge(archive: LiveServer) -> Iterator[RunningBridge]:
     """A bridge that is open to all, and sends nothing on."""
     with bridge_to(archive, forwardings=0) as running:
         yield running
+
+
+@pytest.fixture
+def ours(archive: LiveServer) -> Iterator[Speaker]:
+    """Who speaks to our archive, and in its name."""
+    speaking = speaker(Plan(archive.url, {}, "OURS"))
+    with closing(speaking.archive.connections):
+        yield speaking

@@ -1,6 +1,7 @@
 """What the archive wants sent on is claimed, sent and told; destinations of its registry."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,8 @@ from app.dimse.archive import Archive
 from app.dimse.connections import Connections
 from app.dimse.destinations import Destinations
 from app.dimse.peers import Peer
+from app.dimse.sending_out import send_study
+from app.dimse.server import Speaker
 from benchmarks.server import free_port
 from tests.bridges import PATIENCE, RunningBridge, associated, bridge_to, data_set_of, send_bytes
 from tests.factories import make_dataset, make_part10, make_series, new_uid
@@ -36,9 +39,13 @@ class _Workstation:
     def __init__(self) -> None:
         self.came: dict[str, bytes] = {}
         self.status, self.port, self.asked, self.seconds = 0, 0, 0, 0.0
+        self.aborts_at: Callable[[str], bool] = lambda _: False
 
     def __call__(self, event: Any) -> int:
         self.asked += 1
+        if self.aborts_at(event.request.AffectedSOPInstanceUID):
+            event.assoc.abort()
+            return 0
         time.sleep(self.seconds)
         if self.status == 0:
             data = event.request.DataSet.getvalue()
@@ -127,6 +134,44 @@ def test_what_is_refused_waits_with_the_reason(archive: LiveServer) -> None:
         assert httpx.post(f"{archive.url}/api/v1/forwardings/retry", json=chosen).json()
         _until(lambda: not _queue(archive, title))
     assert workstation.came == sent
+
+
+@pytest.mark.parametrize("poisonous", [2, 8])
+def test_what_ends_each_association_keeps_nothing_behind_it_waiting(
+    archive: LiveServer, poisonous: int
+) -> None:
+    title, source = _title(), _title()
+    series = make_series(12, Rows=4, Columns=4)
+    poison = {str(one.SOPInstanceUID) for one in series[:poisonous]}
+    with _listening(title) as workstation, bridge_to(archive) as bridge:
+        workstation.aborts_at = poison.__contains__
+        _registered(archive, title, workstation.port)
+        _ruled(archive, title, source)
+        sent = _store(bridge, source, *series)
+        _until(lambda: workstation.came.keys() == sent.keys() - poison)
+        _until(
+            lambda: [one["reason"] for one in _queue(archive, title)] == ["no answer"] * poisonous
+        )
+    assert {one["instance"] for one in _queue(archive, title)} == poison
+
+
+def test_a_study_is_sent_but_for_what_ends_its_associations(
+    archive: LiveServer, ours: Speaker
+) -> None:
+    series = make_series(6, Rows=4, Columns=4)
+    for dataset in series:
+        part = make_part10(dataset)
+        headers = {"Content-Type": "application/dicom"}
+        httpx.post(f"{archive.dicomweb}/studies", content=part, headers=headers)
+    study, (poison, *sound) = series[0].StudyInstanceUID, [str(it.SOPInstanceUID) for it in series]
+    with _listening("SICK") as workstation:
+        peer = Peer("SICK", "127.0.0.1", workstation.port)
+        workstation.aborts_at = poison.__eq__
+        outcomes = {one.instance: one.why for one in send_study(ours, peer, study)}
+        assert outcomes == {poison: "no answer"} | dict.fromkeys(sound, "")
+        workstation.aborts_at = lambda _: True
+        reasons = Counter(one.why for one in send_study(ours, peer, study))
+    assert reasons == {"no answer": 3, "SICK ends one association after the other": 3}
 
 
 def test_a_destination_that_is_down_keeps_no_other_waiting(archive: LiveServer) -> None:

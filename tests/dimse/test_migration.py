@@ -2,7 +2,6 @@
 
 import datetime
 from collections.abc import Iterator
-from contextlib import closing
 
 import httpx
 import pytest
@@ -13,7 +12,7 @@ from app.cli.exchanging import run_fetch
 from app.dimse.migration import Migration
 from app.dimse.peers import Peer
 from app.dimse.sending_out import send_study
-from app.dimse.server import Plan, Speaker, speaker
+from app.dimse.server import Speaker
 from app.settings import load_settings
 from benchmarks.server import free_port
 from tests.bridges import TITLE, bridge_to, data_set_of
@@ -45,14 +44,6 @@ def studies(other: LiveServer) -> dict[str, list[Dataset]]:
         )
         assert sent.status_code == 200
     return {series[0].StudyInstanceUID: series for series in (one, two, three)}
-
-
-@pytest.fixture
-def ours(archive: LiveServer) -> Iterator[Speaker]:
-    """Who speaks to our archive, and in its name."""
-    speaking = speaker(Plan(archive.url, {}, "OURS"))
-    with closing(speaking.archive.connections):
-        yield speaking
 
 
 def _count(archive: LiveServer, study: str) -> int:

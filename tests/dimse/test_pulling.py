@@ -26,10 +26,9 @@ from app.dimse.migration import Migration
 from app.dimse.originals import PLAIN
 from app.dimse.peers import Peer
 from app.dimse.pulling import MOST_UIDS, STUDY, Named, Paced, Part, Puller
-from app.dimse.server import Plan, Speaker, speaker
+from app.dimse.server import Speaker
 from tests.bridges import PATIENCE, RunningBridge, associated, data_set_of, send_bytes
 from tests.factories import make_dataset, make_part10, make_series, new_uid
-from tests.live_server import LiveServer
 
 CT = str(CTImageStorage)
 FIND = str(StudyRootQueryRetrieveInformationModelFind)
@@ -108,13 +107,6 @@ def _listening(old: _Old, *supported: str, **handlers: Any) -> Iterator[Peer]:
         yield Peer("OLD", "127.0.0.1", old.port)
     finally:
         server.shutdown()
-
-
-@pytest.fixture
-def ours(archive: LiveServer) -> Iterator[Speaker]:
-    speaking = speaker(Plan(archive.url, {}, "OURS"))
-    with closing(speaking.archive.connections):
-        yield speaking
 
 
 @pytest.mark.parametrize(
