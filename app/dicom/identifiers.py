@@ -48,6 +48,8 @@ _SEQUENCE_STOP = pack("<HHL", SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF, 0)
 _REAL_CODECS = {"iso_ir_58": "gb2312", DEFAULT[0]: "ascii"}
 """What Python calls them; the default repertoire is ASCII, though pydicom reads more in it."""
 _DEFAULT_REPERTOIRE = "ISO_IR 6"
+_JIS_X_0201 = "shift_jis"
+"""Has the one-byte characters of that alone (PS3.3 §C.12.1.1.2)."""
 
 
 def read_identifier(data: bytes, transfer_syntax_uid: str) -> dict[str, Any]:
@@ -180,9 +182,11 @@ def _encoder(character_set: str) -> Callable[[bytes], bytes]:
         if value.isascii():
             return value
         text = value.decode()
-        if len(encodings) == 1:
-            return text.encode(_REAL_CODECS.get(encodings[0], encodings[0]))
-        return _in_several(text, encodings)
+        if len(encodings) > 1:
+            return _in_several(text, encodings)
+        if not all(_has(encodings[0], character) for character in text):
+            raise UnicodeError
+        return text.encode(_REAL_CODECS.get(encodings[0], encodings[0]))
 
     return encode
 
@@ -215,8 +219,11 @@ def _part(part: str, encodings: tuple[str, ...]) -> bytes:
 
 
 def _has(codec: str, character: str) -> bool:
+    real = _REAL_CODECS.get(codec, codec)
     try:
-        character.encode(_REAL_CODECS.get(codec, codec))
+        encoded = character.encode(real)
     except UnicodeError:
         return False
-    return True
+    if codec == _JIS_X_0201 and len(encoded) > 1:
+        return False
+    return encoded.decode(real) == character  # not a yen sign as a backslash
