@@ -52,6 +52,7 @@ _OURS = frozenset({CHARACTER_SET, LEVEL, "00080053", RETRIEVE_AE_TITLE, AVAILABI
 """Keys that say how to answer, or that the bridge answers for."""
 _MEDIA = frozenset({"00880130", "00880140"})
 """On which medium it lies: on none."""
+_NO_LEVEL = "Query/Retrieve Level is needed"
 _log = logging.getLogger(__name__)
 Identifier = Mapping[str, Any]
 
@@ -186,7 +187,8 @@ def level_of(call: Call, identifier: Identifier) -> str:
     """
     level = str(next(iter(_values(identifier, LEVEL)), "")).strip()
     if level not in PATHS:
-        raise Refused(status.DOES_NOT_MATCH, "Query/Retrieve Level is needed")
+        why = f"{level[:16]} is no Query/Retrieve Level" if level else _NO_LEVEL
+        raise Refused(status.DOES_NOT_MATCH, why)
     if level == "PATIENT" and str(call.message.AffectedSOPClassUID) in STUDY_ROOT:
         raise Refused(status.DOES_NOT_MATCH, "Study Root has no level PATIENT")
     return level

@@ -13,6 +13,7 @@ from app.dimse import commands, status
 from app.dimse.archive import Archive
 from app.dimse.association import BridgeAssociation
 from app.dimse.connections import NoAnswer
+from app.dimse.contexts import STUDY_ROOT
 from app.dimse.find import (
     INSTANCES,
     ISSUER,
@@ -109,7 +110,9 @@ class Retriever:
 
     def _found(self, call: Call) -> Iterator[Found]:
         identifier = read_request(call)
-        for asked in in_parts(_question(level_of(call, identifier), identifier)):
+        by_patient = str(call.message.AffectedSOPClassUID) not in STUDY_ROOT
+        question = _question(level_of(call, identifier), identifier, by_patient=by_patient)
+        for asked in in_parts(question):
             for match in search(self.archive, call.peer, INSTANCES, asked):
                 yield found_of(match)
 
@@ -201,24 +204,31 @@ class _Answers:
         return write_identifier(match, "", implicit=implicit)
 
 
-def _question(level: str, identifier: Identifier) -> list[tuple[str, str]]:
+def _question(level: str, identifier: Identifier, *, by_patient: bool) -> list[tuple[str, str]]:
     """Return the Search that names what a retrieve names: its unique keys.
 
+    In Patient Root the Patient is one of them, at each level; who leaves it out below PATIENT
+    retrieves relationally.
+
     Raises:
-        Refused: the key of its level is not there, or is no UID.
+        Refused: the key of its level is not there, or is no UID, or the Patient is not one.
     """
-    asked = list(SHOWN)
-    patient = _first(identifier, PATIENT_ID)
+    patient = _patient(identifier, level) if by_patient else []
     if level == "PATIENT":
-        if not patient or set(patient) & set("*?\\"):
-            raise Refused(status.DOES_NOT_MATCH, "one Patient ID is needed")
-        issuer = _first(identifier, ISSUER)
-        return [*asked, (PATIENT_ID, patient), *([(ISSUER, issuer)] if issuer else [])]
+        return [*SHOWN, *patient]
     keys = [UNIQUE_KEYS[name] for name in ("STUDY", "SERIES", "IMAGE")]
     named = {key: _uids(identifier, key) for key in keys[: keys.index(UNIQUE_KEYS[level]) + 1]}
     if not named[UNIQUE_KEYS[level]]:
         raise Refused(status.DOES_NOT_MATCH, f"the UID of a {level} is needed")
-    return [*asked, *((key, "\\".join(uids)) for key, uids in named.items() if uids)]
+    return [*SHOWN, *patient, *((key, "\\".join(uids)) for key, uids in named.items() if uids)]
+
+
+def _patient(identifier: Identifier, level: str) -> list[tuple[str, str]]:
+    patient, issuer = _first(identifier, PATIENT_ID), _first(identifier, ISSUER)
+    several = len(identifier.get(PATIENT_ID, {}).get("Value", [])) > 1
+    if several or set(patient) & set("*?\\") or (level == "PATIENT" and not patient):
+        raise Refused(status.DOES_NOT_MATCH, "one Patient ID is needed")
+    return [(key, value) for key, value in ((PATIENT_ID, patient), (ISSUER, issuer)) if value]
 
 
 def _uids(identifier: Identifier, key: str) -> list[str]:

@@ -120,6 +120,23 @@ def test_a_patient_may_be_named_by_the_issuer_too(
     assert len(list(tmp_path.iterdir())) == count
 
 
+@pytest.mark.parametrize(
+    ("root", "patient", "count"),
+    [("-P", "RETRIEVE", 6), ("-P", "SOMEBODY ELSE", 0), ("-P", "", 6), ("-S", "ANY", 6)],
+)
+def test_in_patient_root_a_study_is_that_of_the_named_patient(
+    bridge: RunningBridge,
+    series: list[Dataset],
+    tmp_path: Path,
+    root: str,
+    patient: str,
+    count: int,
+) -> None:
+    keys = _keys("STUDY", PatientID=patient, StudyInstanceUID=series[0].StudyInstanceUID)
+    dcmtk("getscu", root, "+B", "-od", tmp_path, *called(bridge), *keys)
+    assert len(list(tmp_path.iterdir())) == count
+
+
 def _get(bridge: RunningBridge, level: Dataset, *syntaxes: str) -> tuple[dict[str, Any], list[Any]]:
     """Get over one association; return what came by its UID, and the statuses."""
     came: dict[str, tuple[str, bytes]] = {}
@@ -323,6 +340,8 @@ def test_a_cancel_ends_the_wait_for_a_destination_that_does_not_answer(
         {"QueryRetrieveLevel": "STUDY"},
         {"QueryRetrieveLevel": "SERIES", "StudyInstanceUID": "1.2"},
         {"QueryRetrieveLevel": "PATIENT", "PatientID": "RETR*"},
+        {"QueryRetrieveLevel": "PATIENT", "PatientID": ""},
+        {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": "1.2", "PatientID": "A\\B"},
         {"StudyInstanceUID": "1.2"},
     ],
 )
