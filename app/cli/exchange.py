@@ -105,6 +105,8 @@ def fetch(  # noqa: PLR0913, PLR0917 - one of each option
     """
     if (since is None) != (until is None) or not (since or studies):
         raise typer.BadParameter("give --since and --until, or Study Instance UIDs")
+    if since and until and since > until:
+        raise typer.BadParameter("--since is after --until")
     from app.cli.exchanging import run_fetch  # noqa: PLC0415
     from app.settings import load_settings  # noqa: PLC0415
 

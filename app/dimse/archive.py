@@ -37,6 +37,15 @@ def json_body(value: Any, content_type: str = JSON) -> Body:
     return Body(content_type, len(data), (data,))
 
 
+def problem_of(response: Response) -> dict[str, Any]:
+    """Return the problem document of an answer, {} if it has none."""
+    try:
+        problem = orjson.loads(response.content)
+    except orjson.JSONDecodeError:
+        return {}
+    return problem if isinstance(problem, dict) else {}
+
+
 @dataclass(frozen=True, slots=True)
 class Archive:
     """The archive; `patience` is how long an answer is waited for that does not come.

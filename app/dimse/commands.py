@@ -162,8 +162,14 @@ def written(values: Mapping[int, bytes]) -> bytes:
     return _HEADER.pack(0, GROUP_LENGTH, 4) + _UL.pack(len(body)) + body
 
 
+def error_comment(text: str) -> str:
+    """Return what an Error Comment can say of a text (LO, PS3.7 Table E.1-1)."""
+    plain = text.encode("ascii", "replace").decode().replace("\\", "/")
+    return plain[:_COMMENT_LENGTH].strip()
+
+
 def _comment(text: str) -> bytes:
-    return _padded(text.encode("ascii", "replace")[:_COMMENT_LENGTH], b" ")
+    return _padded(error_comment(text).encode(), b" ")
 
 
 def _padded(value: bytes, by: bytes) -> bytes:

@@ -18,8 +18,9 @@ from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr
 from app.dicom.identifiers import read_identifier, write_identifier
 from app.dicom.transfer_syntaxes import IMPLICIT_LITTLE_ENDIAN
 from app.dicom.uids import check_uid
-from app.dimse.archive import DICOM_JSON, Archive, json_body
+from app.dimse.archive import DICOM_JSON, Archive, json_body, problem_of
 from app.dimse.association import BridgeAssociation
+from app.dimse.commands import error_comment
 from app.dimse.connections import NoAnswer, Response
 from app.dimse.incoming import Call
 from app.dimse.peers import Peer
@@ -53,13 +54,15 @@ class Committer:
         transaction, references = _named(call, request)
         self.held.add(transaction)
         try:
-            code, result = self._requested(call, request, transaction, references)
-            response = N_ACTION()
+            code, comment, result = self._requested(call, request, transaction, references)
+            response: Any = N_ACTION()
             response.MessageIDBeingRespondedTo = request.MessageID
             response.AffectedSOPClassUID = request.RequestedSOPClassUID
             response.AffectedSOPInstanceUID = request.RequestedSOPInstanceUID
             response.ActionTypeID = request.ActionTypeID
             response.Status = code
+            if comment:
+                response.ErrorComment = error_comment(comment)
             call.association.dimse.send_msg(response, call.context_id)
             told = result is not None and tell(
                 call.association, call.context_id, transaction, result
@@ -73,24 +76,25 @@ class Committer:
 
     def _requested(
         self, call: Call, request: N_ACTION, transaction: str, references: Any
-    ) -> tuple[int, Any]:
-        """Ask the archive; return a status, and the result if there is one."""
+    ) -> tuple[int, str, Any]:
+        """Ask the archive; return a status, a comment, and the result if there is one."""
         if request.ActionTypeID != 1 or str(request.RequestedSOPClassUID) != PUSH_MODEL:
-            return NO_SUCH_ACTION, None
+            return NO_SUCH_ACTION, "Action Type 1 of the Push Model is taken", None
         if str(request.RequestedSOPInstanceUID) != PUSH_INSTANCE:
-            return NO_SUCH_INSTANCE, None
+            return NO_SUCH_INSTANCE, f"the instance is {PUSH_INSTANCE}", None
         if not transaction:
-            return INVALID_ARGUMENT, None
+            return INVALID_ARGUMENT, "Transaction UID and references are needed", None
         try:
             response = ask(self.archive, call.peer, "POST", transaction, {REFERENCED: references})
         except NoAnswer as error:
             _log.warning("the archive does not answer: %s", error)
-            return OUT_OF_RESOURCES, None
+            return OUT_OF_RESOURCES, "the archive does not answer", None
         if response.status_code == 200:
-            return 0, orjson.loads(response.content)
+            return 0, "", orjson.loads(response.content)
         if response.status_code == 202:
-            return 0, None
-        return _HTTP.get(response.status_code, PROCESSING_FAILURE), None
+            return 0, "", None
+        code = _HTTP.get(response.status_code, PROCESSING_FAILURE)
+        return code, str(problem_of(response).get("detail", "")), None
 
 
 def _named(call: Call, request: N_ACTION) -> tuple[str, Any]:

@@ -6,22 +6,21 @@ from io import BytesIO
 from typing import Any
 from uuid import uuid4
 
-import orjson
 from pynetdicom.dimse_primitives import N_CREATE, N_SET
 
 from app.dicom.identifiers import read_identifier
 from app.dicom.performed_step import SOP_CLASS
 from app.dicom.uids import check_uid
 from app.dimse import status
-from app.dimse.archive import DICOM_JSON, Archive, json_body
-from app.dimse.connections import NoAnswer, Response
+from app.dimse.archive import DICOM_JSON, Archive, json_body, problem_of
+from app.dimse.commands import error_comment
+from app.dimse.connections import NoAnswer
 from app.dimse.incoming import Call
 from app.errors import InvalidDataset, InvalidUID
 
 STEPS = "/dicom-web/modality-performed-procedure-steps"
 MAY_NO_LONGER_BE_UPDATED = 0xA710
 """Error ID of a step that has come to its end (PS3.4 Table F.7.2-2)."""
-_LONGEST_COMMENT = 64
 _log = logging.getLogger(__name__)
 Said = tuple[int, str, str]
 """Status, comment, and the archive's word for what is wrong."""
@@ -67,7 +66,7 @@ class Performer:
             return status.RESOURCE_LIMITATION, "the archive does not answer", ""
         if response.is_success:
             return status.SUCCESS, "", ""
-        problem = _problem(response)
+        problem = problem_of(response)
         reason = str(problem.get("reason", ""))
         code = status.of_performed_step(response.status_code, reason)
         return code, str(problem.get("detail", "")), reason
@@ -77,16 +76,7 @@ class Performer:
         response.AffectedSOPClassUID, response.AffectedSOPInstanceUID = named
         response.Status, comment, reason = said
         if comment:
-            plain = comment.encode("ascii", "replace").decode().replace("\\", "/")
-            response.ErrorComment = plain[:_LONGEST_COMMENT].strip()
+            response.ErrorComment = error_comment(comment)
         if reason == "final":
             response.ErrorID = MAY_NO_LONGER_BE_UPDATED
         call.association.dimse.send_msg(response, call.context_id)
-
-
-def _problem(response: Response) -> dict[str, Any]:
-    try:
-        problem = orjson.loads(response.content)
-    except orjson.JSONDecodeError:
-        return {}
-    return problem if isinstance(problem, dict) else {}

@@ -45,6 +45,24 @@ def test_what_cannot_be_meant_is_a_usage_error(
 
 
 @pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["--since", "2015-12-31", "--until", "2015-01-01"], "--since is after --until"),
+        (["--since", "2015-12-31"], "give --since and --until, or Study Instance UIDs"),
+        ([], "give --since and --until, or Study Instance UIDs"),
+    ],
+)
+def test_a_fetch_of_nothing_is_a_usage_error(asked: list[str], said: str) -> None:
+    done = CliRunner().invoke(
+        application,
+        ["fetch", "--from", "OLD@127.0.0.1:104", *asked],
+        env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"},
+    )
+    assert done.exit_code == 2, done.output
+    assert said in done.output
+
+
+@pytest.mark.parametrize(
     "since", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "yesterday"]
 )
 def test_a_moment_that_is_none_is_refused(since: str, tmp_path: Path) -> None:

@@ -183,17 +183,32 @@ def test_what_is_only_spooled_is_not_committed(archive: LiveServer, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("request_", "action", "instance", "code"),
+    ("request_", "action", "instance", "code", "comment"),
     [
-        (_request(), 1, PUSH_INSTANCE, 0x0115),
-        (_without_references(), 1, PUSH_INSTANCE, 0x0115),
-        (_request(("1.2", "1.3")), 2, PUSH_INSTANCE, 0x0123),
-        (_request(("1.2", "1.3")), 1, "1.2.3", 0x0112),
+        (_request(), 1, PUSH_INSTANCE, 0x0115, "Referenced SOP Sequence"),
+        (_without_references(), 1, PUSH_INSTANCE, 0x0115, "Transaction UID and references"),
+        (_request(("1.2", "1.3")), 2, PUSH_INSTANCE, 0x0123, "Action Type 1"),
+        (_request(("1.2", "1.3")), 1, "1.2.3", 0x0112, PUSH_INSTANCE),
     ],
 )
 def test_what_is_no_request_is_refused(
-    archive: LiveServer, request_: Dataset, action: int, instance: str, code: int
+    archive: LiveServer, request_: Dataset, action: int, instance: str, code: int, comment: str
 ) -> None:
     with bridge_to(archive) as bridge, associated(bridge, PAIR) as association:
         status, _ = association.send_n_action(request_, action, PUSH, instance)
     assert status.Status == code
+    assert comment in status.ErrorComment
+
+
+def test_a_transaction_uid_that_was_used_is_refused_with_the_reason(archive: LiveServer) -> None:
+    request, told = _request(("1.2", "1.3")), _Told()
+    handlers: list[Any] = [(evt.EVT_N_EVENT_REPORT, told)]
+    with (
+        bridge_to(archive) as bridge,
+        associated(bridge, PAIR, evt_handlers=handlers) as association,
+    ):
+        first, _ = association.send_n_action(request, 1, PUSH, PUSH_INSTANCE)
+        told.next()
+        again, _ = association.send_n_action(request, 1, PUSH, PUSH_INSTANCE)
+    assert (first.Status, again.Status) == (0, 0x0110)
+    assert "Transaction" in again.ErrorComment
