@@ -51,12 +51,13 @@ def main() -> None:
     jobs: SimpleQueue[tuple[int, Job]] = SimpleQueue()
     for _ in range(_THREADS):
         Thread(target=_work, args=(channel, naming, jobs), daemon=True).start()
-    while message := channel.recv(_MOST_BYTES):
-        number, slot, size, dataset_offset, reserve = REQUEST.unpack_from(message)
-        staged, path = message[REQUEST.size :].split(b"\0")
-        data = memory[slot * SLOT_BYTES : slot * SLOT_BYTES + size]
-        names = os.fsdecode(staged), os.fsdecode(path)
-        jobs.put((number, Job(data, dataset_offset, reserve, *names)))
+    with suppress(ConnectionError):  # its parent was killed, with answers unread
+        while message := channel.recv(_MOST_BYTES):
+            number, slot, size, dataset_offset, reserve = REQUEST.unpack_from(message)
+            staged, path = message[REQUEST.size :].split(b"\0")
+            data = memory[slot * SLOT_BYTES : slot * SLOT_BYTES + size]
+            names = os.fsdecode(staged), os.fsdecode(path)
+            jobs.put((number, Job(data, dataset_offset, reserve, *names)))
     os._exit(0)
 
 
