@@ -34,6 +34,7 @@ class Response:
     status_code: int
     content_type: str
     content: bytes
+    warning: str = ""
 
     @property
     def is_success(self) -> bool:
@@ -234,4 +235,5 @@ def _goes_on(send: Callable[..., None], *piece: bytes) -> bool:
 
 
 def _whole(response: HTTPResponse) -> Response:
-    return Response(response.status, response.getheader("Content-Type", ""), response.read())
+    kind, warning = response.getheader("Content-Type", ""), response.getheader("Warning", "")
+    return Response(response.status, kind, response.read(), warning)

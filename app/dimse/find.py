@@ -5,6 +5,7 @@ matched at any level.
 """
 
 import logging
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,6 +53,10 @@ _OURS = frozenset({CHARACTER_SET, LEVEL, "00080053", RETRIEVE_AE_TITLE, AVAILABI
 """Keys that say how to answer, or that the bridge answers for."""
 _MEDIA = frozenset({"00880130", "00880140"})
 """On which medium it lies: on none."""
+_ZONE = "00080201"
+"""Shifts no key here: nobody can negotiate that (PS3.4 §C.5.1.1)."""
+_IGNORED = "has been ignored"
+"""What a Warning of the archive says of a key that it does not support."""
 _NO_LEVEL = "Query/Retrieve Level is needed"
 _log = logging.getLogger(__name__)
 Identifier = Mapping[str, Any]
@@ -65,6 +70,17 @@ class Refused(Exception):
         self.code, self.comment = code, comment
 
 
+@dataclass(slots=True)
+class Heard:
+    """Whether the archive heeded all keys of a query, as far as it has answered."""
+
+    all_heeded: bool = True
+
+    def note(self, warning: str) -> None:
+        """Note a Warning of an answer, '' for none."""
+        self.all_heeded = self.all_heeded and _IGNORED not in warning
+
+
 @dataclass(frozen=True, slots=True)
 class _Question:
     """Where a query is asked, and what each answer says besides what was found."""
@@ -72,6 +88,7 @@ class _Question:
     path: str
     character_set: str
     said: Mapping[str, Any] = field(default_factory=dict)
+    heard: Heard = field(default_factory=Heard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +109,8 @@ class Finder:
                 if call.is_cancelled:
                     answer.end(0xFE00, "cancelled")
                     return
-                answer.match(self._written(call, question, identifier, match))
+                written = self._written(call, question, identifier, match)
+                answer.match(written, all_heeded=question.heard.all_heeded)
         except Refused as refused:
             answer.end(refused.code, refused.comment)
         except NoAnswer as error:
@@ -118,6 +136,7 @@ class Finder:
         self, call: Call, question: _Question, identifier: Identifier
     ) -> Iterator[Identifier]:
         asked = parameters(identifier)
+        question.heard.all_heeded = not any(map(_is_no_text, identifier.values()))
         if call.association.is_fuzzy(str(call.message.AffectedSOPClassUID)):
             asked.append(("fuzzymatching", "true"))
         questions = list(in_parts(asked))
@@ -125,7 +144,7 @@ class Finder:
         for part in questions:
             if call.is_cancelled:
                 raise Refused(0xFE00, "cancelled")
-            for match in search(self.archive, call.peer, question.path, part):
+            for match in search(self.archive, call.peer, question.path, part, question.heard):
                 if len(questions) == 1 or _is_new(seen, question.path, match):
                     yield match
 
@@ -145,9 +164,9 @@ class _Answers:
     def __init__(self, call: Call) -> None:
         self._call = call
 
-    def match(self, identifier: bytes) -> None:
-        """Send a match."""
-        self._send(0xFF00, identifier=identifier)
+    def match(self, identifier: bytes, *, all_heeded: bool) -> None:
+        """Send a match; say if not all keys are supported (PS3.4 Table C.4-1)."""
+        self._send(0xFF00 if all_heeded else 0xFF01, identifier=identifier)
 
     def end(self, code: int, comment: str = "") -> None:
         """Send the last response."""
@@ -205,7 +224,7 @@ def parameters(identifier: Identifier) -> list[tuple[str, str]]:
     for key, content in identifier.items():
         if key in _OURS | _MEDIA or key.endswith("0000"):
             continue
-        asked += _parameter(key, content)
+        asked += [("includefield", key)] if key == _ZONE else _parameter(key, content)
     return asked
 
 
@@ -228,7 +247,21 @@ def _text(content: Mapping[str, Any]) -> str:
     """Return a key's value as it stood in the query; '' for universal matching."""
     if content.get("vr") == "SQ":
         return "*" if content.get("Value") else ""
+    if "InlineBinary" in content:
+        return _plain(content)
     return "\\".join(map(_single, content.get("Value") or []))
+
+
+def _plain(content: Mapping[str, Any]) -> str:
+    """Return the text of a private key, whose VR Implicit VR leaves open; '' for what is none."""
+    data = b64decode(content["InlineBinary"]).rstrip(b" \0")
+    text = data.decode("ascii", "replace")
+    return text if text.isascii() and text.isprintable() else ""
+
+
+def _is_no_text(content: Mapping[str, Any]) -> bool:
+    """Say whether a key has a value that is not matched."""
+    return bool(content.get("InlineBinary")) and not _plain(content)
 
 
 def _single(value: Any) -> str:
@@ -274,9 +307,13 @@ def _is_new(seen: set[bytes], path: str, match: Identifier) -> bool:
 
 
 def search(
-    archive: Archive, peer: Peer, path: str, asked: list[tuple[str, str]]
+    archive: Archive,
+    peer: Peer,
+    path: str,
+    asked: list[tuple[str, str]],
+    heard: Heard | None = None,
 ) -> Iterator[Identifier]:
-    """Yield all matches of a Search, in pages.
+    """Yield all matches of a Search, in pages; `heard` is what the archive says besides.
 
     Raises:
         Refused: the archive refuses it.
@@ -284,7 +321,8 @@ def search(
     """
     offset = 0
     while True:
-        page = _page(archive, peer, path, [*asked, ("limit", str(PAGE)), ("offset", str(offset))])
+        here = [*asked, ("limit", str(PAGE)), ("offset", str(offset))]
+        page = _page(archive, peer, path, here, heard or Heard())
         yield from page
         if len(page) < PAGE:
             return
@@ -292,7 +330,7 @@ def search(
 
 
 def _page(
-    archive: Archive, peer: Peer, path: str, asked: list[tuple[str, str]]
+    archive: Archive, peer: Peer, path: str, asked: list[tuple[str, str]], heard: Heard
 ) -> list[Identifier]:
     response = archive.send(
         peer,
@@ -305,6 +343,7 @@ def _page(
         return []
     if response.status_code != 200:
         raise Refused(status.of_search(response.status_code), _detail(response))
+    heard.note(response.warning)
     matches: list[Identifier] = orjson.loads(response.content)
     return matches
 

@@ -227,6 +227,45 @@ def test_a_query_is_cancelled_between_two_matches(
     assert set(statuses[:-1]) <= {0xFF00}
 
 
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_private_keys_are_matched_in_each_transfer_syntax(
+    archive: LiveServer, bridge: RunningBridge, syntax: str
+) -> None:
+    datasets = make_series(2, StudyInstanceUID=new_uid())
+    for dataset, value in zip(datasets, ("this one", "that one"), strict=True):
+        dataset.private_block(0x0009, "ACME", create=True).add_new(1, "LO", value)
+        part, headers = make_part10(dataset), {"Content-Type": "application/dicom"}
+        httpx.post(f"{archive.dicomweb}/studies", content=part, headers=headers)
+    query = Dataset()
+    query.QueryRetrieveLevel, query.SOPInstanceUID = "IMAGE", ""
+    query.StudyInstanceUID = datasets[0].StudyInstanceUID
+    query.private_block(0x0009, "ACME", create=True).add_new(1, "LO", "this one")
+    with associated(bridge, (STUDY_ROOT, syntax)) as association:
+        found = [one for _, one in association.send_c_find(query, STUDY_ROOT) if one is not None]
+    assert [one.SOPInstanceUID for one in found] == [datasets[0].SOPInstanceUID]
+
+
+@pytest.mark.parametrize(
+    ("key", "vr", "value", "pending"),
+    [
+        (0x00080061, "CS", "", 0xFF00),  # Modalities in Study
+        (0x00080201, "SH", "+0900", 0xFF00),  # no date is shifted: that is not negotiated
+        (0x00280010, "US", None, 0xFF01),  # Rows, of no Study
+        (0x00091001, "UN", b"\x01\x00\xff\x00", 0xFF01),
+    ],
+)
+def test_who_asks_by_a_key_that_is_not_supported_is_told(
+    bridge: RunningBridge, stored: dict[str, Any], key: int, vr: str, value: Any, pending: int
+) -> None:
+    query = Dataset()
+    query.QueryRetrieveLevel, query.StudyDate = "STUDY", "20250101"
+    query.StudyDescription = f"{MARK}*"
+    query.add_new(key, vr, value)
+    with associated(bridge, (STUDY_ROOT, ImplicitVRLittleEndian)) as association:
+        statuses = [one.Status for one, _ in association.send_c_find(query, STUDY_ROOT)]
+    assert statuses == [pending, 0]
+
+
 def test_more_than_a_page_is_found(archive: LiveServer, bridge: RunningBridge) -> None:
     study = new_uid()
     series = make_series(250, StudyInstanceUID=study, Rows=2, Columns=2)
