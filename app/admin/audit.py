@@ -30,8 +30,8 @@ async def _wanted(
     since: Annotated[str, Query(alias="from", description=f"Not before this time: {_TIME}")] = "",
     until: Annotated[str, Query(alias="to", description=f"Before this time: {_TIME}")] = "",
 ) -> Wanted:
-    if unknown := set(request.query_params).difference(_TAKEN):
-        raise InvalidRequest(f"{min(unknown)[:50]!r} is no parameter: {', '.join(_TAKEN)} are")
+    if set(request.query_params).difference(_TAKEN):
+        raise InvalidRequest(f"only these parameters are taken: {', '.join(_TAKEN)}")
     return Wanted(
         study=check_uid(study) if study else "",
         principal=principal,
