@@ -57,7 +57,7 @@ _ZONE = "00080201"
 """Shifts no key here: nobody can negotiate that (PS3.4 §C.5.1.1)."""
 _IGNORED = "has been ignored"
 """What a Warning of the archive says of a key that it does not support."""
-_NO_LEVEL = "Query/Retrieve Level is needed"
+_NO_LEVEL = "a level is needed: PATIENT, STUDY, SERIES or IMAGE"
 _log = logging.getLogger(__name__)
 Identifier = Mapping[str, Any]
 
@@ -206,8 +206,7 @@ def level_of(call: Call, identifier: Identifier) -> str:
     """
     level = str(next(iter(_values(identifier, LEVEL)), "")).strip()
     if level not in PATHS:
-        why = f"{level[:16]} is no Query/Retrieve Level" if level else _NO_LEVEL
-        raise Refused(status.DOES_NOT_MATCH, why)
+        raise Refused(status.DOES_NOT_MATCH, _NO_LEVEL)
     if level == "PATIENT" and str(call.message.AffectedSOPClassUID) in STUDY_ROOT:
         raise Refused(status.DOES_NOT_MATCH, "Study Root has no level PATIENT")
     return level
