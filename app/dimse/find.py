@@ -22,8 +22,8 @@ from app.dicom.identifiers import (
 )
 from app.dicom.transfer_syntaxes import IMPLICIT_LITTLE_ENDIAN
 from app.dimse import commands, status
-from app.dimse.archive import DICOM_JSON, Archive
-from app.dimse.connections import NoAnswer, Response
+from app.dimse.archive import DICOM_JSON, Archive, problem_of
+from app.dimse.connections import NoAnswer
 from app.dimse.contexts import STUDY_ROOT, WORKLIST_FIND
 from app.dimse.incoming import Call
 from app.dimse.peers import Peer
@@ -87,8 +87,8 @@ class _Question:
 
     path: str
     character_set: str
+    heard: Heard
     said: Mapping[str, Any] = field(default_factory=dict)
-    heard: Heard = field(default_factory=Heard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +121,9 @@ class Finder:
 
     def _question(self, call: Call, identifier: Identifier) -> _Question:
         named = UTF_8 if self.utf8 else character_set_of(call.identifier, call.transfer_syntax_uid)
+        heard = Heard(not any(map(_is_no_text, identifier.values())))
         if str(call.message.AffectedSOPClassUID) == WORKLIST_FIND:
-            return _Question(WORKLIST, named)
+            return _Question(WORKLIST, named, heard)
         level = level_of(call, identifier)
         said = {
             LEVEL: {"vr": "CS", "Value": [level]},
@@ -130,13 +131,12 @@ class Finder:
         }
         if AVAILABILITY in identifier:
             said[AVAILABILITY] = {"vr": "CS", "Value": ["ONLINE"]}
-        return _Question(PATHS[level], named, said)
+        return _Question(PATHS[level], named, heard, said)
 
     def _matches(
         self, call: Call, question: _Question, identifier: Identifier
     ) -> Iterator[Identifier]:
         asked = parameters(identifier)
-        question.heard.all_heeded = not any(map(_is_no_text, identifier.values()))
         if call.association.is_fuzzy(str(call.message.AffectedSOPClassUID)):
             asked.append(("fuzzymatching", "true"))
         questions = list(in_parts(asked))
@@ -253,6 +253,8 @@ def _text(content: Mapping[str, Any]) -> str:
 
 def _plain(content: Mapping[str, Any]) -> str:
     """Return the text of a private key, whose VR Implicit VR leaves open; '' for what is none."""
+    if content.get("vr") != "UN":
+        return ""
     data = b64decode(content["InlineBinary"]).rstrip(b" \0")
     text = data.decode("ascii", "replace")
     return text if text.isascii() and text.isprintable() else ""
@@ -341,17 +343,11 @@ def _page(
     if response.status_code == 204:
         return []
     if response.status_code != 200:
-        raise Refused(status.of_search(response.status_code), _detail(response))
+        why = problem_of(response).get("detail", f"HTTP status {response.status_code}")
+        raise Refused(status.of_search(response.status_code), str(why))
     heard.note(response.warning)
     matches: list[Identifier] = orjson.loads(response.content)
     return matches
-
-
-def _detail(response: Response) -> str:
-    try:
-        return str(orjson.loads(response.content).get("detail", ""))
-    except (orjson.JSONDecodeError, AttributeError):
-        return f"HTTP status {response.status_code}"
 
 
 def _wanted(key: str, asked: Mapping[str, Any], match: Identifier) -> Mapping[str, Any]:

@@ -219,7 +219,7 @@ class _Reader:
 
     def _find(self) -> re.Match[bytes] | None:
         """Find what follows the delimiter that ends the content, if this chunk has it whole."""
-        if self._data.rfind(self._delimiter, self._at) < 0:  # from the end is twice as fast
+        if self._data.rfind(self._delimiter, self._at) < 0:  # several times as fast as forwards
             return None
         alike = self._data.find(self._delimiter, self._at)  # much faster than the pattern
         follows = _AFTER.match(self._data, alike + len(self._delimiter))

@@ -142,5 +142,4 @@ async def test_an_upload_that_was_taken_for_dead_is_no_success(
         await going_on(None)
     with pytest.raises(KeyError):
         await going_on(KeyError("a bug"))
-    await asyncio.sleep(0.2)  # until the claim is over
     assert await work_on(far, "first") == 1

@@ -252,6 +252,7 @@ def test_private_keys_are_matched_in_each_transfer_syntax(
         (0x00080201, "SH", "+0900", 0xFF00),  # no date is shifted: that is not negotiated
         (0x00280010, "US", None, 0xFF01),  # Rows, of no Study
         (0x00091001, "UN", b"\x01\x00\xff\x00", 0xFF01),
+        (0x00420011, "OB", b"text", 0xFF01),  # Encapsulated Document
     ],
 )
 def test_who_asks_by_a_key_that_is_not_supported_is_told(
