@@ -17,6 +17,8 @@ from app.errors import InvalidDataset, Unavailable
 
 MOST_IN_VAIN = 3
 """Associations in a row that a peer may end without having taken anything on them."""
+GRACE_SECONDS = 5.0
+"""How long the answer to what is under way is waited for when nobody wants the rest any more."""
 _MOST_MESSAGES = 0xFFFF
 _NOT_HAD = "it cannot be had in a Transfer Syntax that is taken"
 _log = logging.getLogger(__name__)
@@ -85,7 +87,10 @@ class Sender:
 
     def _answer(self) -> int | None:
         association, end = self._association, time.monotonic() + self._seconds
-        while (left := end - time.monotonic()) > 0 and not self._given_up():
+        is_wanted = True
+        while (left := end - time.monotonic()) > 0:
+            if is_wanted and self._given_up():
+                is_wanted, end = False, min(end, time.monotonic() + GRACE_SECONDS)
             message = association.next_message(min(left, LOOK_SECONDS))
             if isinstance(message, StoreResponse) and message.message_id == self._sent:
                 return message.status
